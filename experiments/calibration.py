@@ -1,0 +1,72 @@
+"""In what unit does a gamma chosen on validation classes carry over to the full fit? (docs/evaluation.md)
+
+    python experiments/calibration.py path/to/CUB --features resnet_logits.mat
+
+Nested in the training images: the held-out classes of each validation partition play the unseen classes, gamma is
+chosen on classes held out of what remains, and what each unit loses against the best gamma is measured. No test image
+is looked at.
+"""
+
+import argparse
+
+import numpy as np
+
+import firstsight as fs
+from firstsight.data import Dataset
+from firstsight.evaluation import harmonic_mean, seen_unseen_curve
+from firstsight.methods import Method
+
+METHODS = {
+    "ESZSL, raw features": fs.methods.ESZSL(gamma=1e3, lam=0.1),
+    "ESZSL, unit length": fs.methods.ESZSL(gamma=1.0, lam=0.1, scaling="l2"),
+    "ESZSL, unit length, centred": fs.methods.ESZSL(gamma=1.0, lam=1.0, scaling="l2", class_scaling="centred"),
+    "SP-AEN Cls. only": fs.methods.SPAEN.preset("cls-only"),
+    "SP-AEN Cls. only, paper": fs.methods.SPAEN.preset("paper-cls-only"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("--features", default=None)
+    options = parser.parse_args()
+    data = fs.load(options.data, features=options.features)
+    units = {"as it is": lambda *_: 1.0, "deviation": deviation, "lead": lead}
+    print("| method | best h | " + " | ".join(units) + " |\n|" + "---|" * (len(units) + 2))
+    for name, method in METHODS.items():
+        best, lost = [], {unit: [] for unit in units}
+        for partition in range(3):
+            outer = data.validation_set(partition)
+            inner = outer.validation_set(0)
+            full, trial = (method.unfitted().fit(of.training_set()) for of in (outer, inner))
+            gamma, _ = curve(trial, inner).best
+            of_outer = curve(full, outer)
+            best.append(of_outer.best[1])
+            for unit, size in units.items():
+                h = harmonic_mean(*of_outer.at(gamma * size(full, outer) / size(trial, inner)))
+                lost[unit].append(best[-1] - h)
+        cells = (f"{np.mean(of):.2f} (most {np.max(of):.2f})" for of in lost.values())
+        print(f"| {name} | {np.mean(best):.1f} | " + " | ".join(cells) + " |", flush=True)
+
+
+def curve(method: Method, data: Dataset):
+    images = np.concatenate([data.test_seen, data.test_unseen])
+    is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    return seen_unseen_curve(method.scores(data.inputs(images), data.classes), data.labels[images], is_seen)
+
+
+def deviation(method: Method, data: Dataset) -> float:
+    """Of the scores of training images for seen classes."""
+    return float(method.scores(data.inputs(data.trainval), data.classes[data.seen]).std(dtype=np.float64))
+
+
+def lead(method: Method, data: Dataset) -> float:
+    """Mean over training images of the best seen minus the best unseen score."""
+    seen, unseen = (
+        method.scores(data.inputs(data.trainval), data.classes[of]).max(axis=1) for of in (data.seen, data.unseen)
+    )
+    return float(np.mean(seen - unseen, dtype=np.float64))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What the class embeddings of a data set say about it before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from firstsight.data import Dataset, Floats
+from firstsight.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class VarianceReport:
+    """How much each attribute varies among training images and among images of unseen classes.
+
+    An attribute that hardly varies in training is one a classifier learns to ignore; if it varies among the unseen
+    classes, what was ignored is what would tell them apart (semantic loss).
+
+    Attributes:
+        attributes: a names, or empty where the class embeddings have none.
+        trainval: [a] variance of each attribute over the images of `trainval`.
+        test_unseen: [a] variance over the images of `test_unseen`.
+        cosine: between the two; 1 where the same attributes vary in both.
+    """
+
+    attributes: tuple[str, ...]
+    trainval: Floats
+    test_unseen: Floats
+    cosine: float
+
+
+def attribute_variance(data: Dataset) -> VarianceReport:
+    """Attribute variances as in the head of Table 1 of SP-AEN (Chen et al., CVPR 2018).
+
+    Every image stands for the class embedding of its class, scaled to unit length; no features are needed.
+    """
+    vectors = data.classes.vectors.astype(np.float64)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = vectors / np.where(norms > 0, norms, 1)
+    trainval, test_unseen = (
+        _variance(vectors, data.labels[getattr(data, split)], split) for split in ("trainval", "test_unseen")
+    )
+    lengths = np.linalg.norm(trainval) * np.linalg.norm(test_unseen)
+    return VarianceReport(data.classes.attributes, trainval, test_unseen, float(trainval @ test_unseen / lengths))
+
+
+def _variance(vectors: Floats, labels: np.ndarray, split: str) -> Floats:
+    """[a] variance over images, from the share of images that each class has: no [n, a] table is made."""
+    shares = np.bincount(labels, minlength=len(vectors)) / max(1, len(labels))  # [c]
+    variance = shares @ (vectors - shares @ vectors) ** 2
+    if not variance.any():
+        raise InputError(f"{split} must hold images of classes that differ; got {np.count_nonzero(shares)} classes")
+    return variance

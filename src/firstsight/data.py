@@ -1,0 +1,280 @@
+"""What every method learns from: classes as data, images as rows, splits as indices.
+
+A `Dataset` is frozen and checked once, when it is made; everything downstream trusts it. A method is only ever
+handed a `TrainingSet`, which holds no trace of the unseen classes, so no method can peek.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from firstsight.errors import InputError
+
+Floats = NDArray[np.floating]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassEmbeddings:
+    """A set of classes, each with a name and a vector that describes it.
+
+    Attributes:
+        names: c class names, all different.
+        vectors: [c, a] class embeddings, one row per class, finite.
+        attributes: a names of the columns, or empty where they have none (sentence vectors).
+    """
+
+    names: tuple[str, ...]
+    vectors: Floats
+    attributes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = tuple(map(str, self.names))
+        vectors = as_matrix(self.vectors, "class embeddings", rows="classes")
+        if len(names) != len(vectors):
+            raise InputError(f"class embeddings must have one row per class name; got {len(vectors)} for {len(names)}")
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        if repeated:
+            raise InputError(f"class names must be different; got {repeated[0]!r} more than once")
+        if self.attributes and len(self.attributes) != vectors.shape[1]:
+            raise InputError(
+                f"attributes must name every column of the class embeddings; "
+                f"got {len(self.attributes)} names for {vectors.shape[1]} columns"
+            )
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "vectors", frozen(vectors))
+        object.__setattr__(self, "attributes", tuple(map(str, self.attributes)))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, rows: ArrayLike) -> ClassEmbeddings:
+        """The classes at these rows, in this order; a boolean mask works too."""
+        chosen = np.arange(len(self))[np.asarray(rows)]
+        return ClassEmbeddings(tuple(self.names[row] for row in chosen), self.vectors[chosen], self.attributes)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Images of seen classes, as a method's `fit` receives them.
+
+    Attributes:
+        features: [n, v] visual features, on which E works.
+        labels: [n] row of `classes` for each image.
+        classes: the s seen classes.
+        reconstruction_features: [n, w] features of the same images for F and G; the same array as `features`
+            unless the data set names others.
+        feature_widths: columns of each feature set joined into `features`; they sum to v.
+    """
+
+    features: Floats
+    labels: Indices
+    classes: ClassEmbeddings
+    reconstruction_features: Floats
+    feature_widths: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images, their classes and the split, checked when it is made.
+
+    Seen classes are those with images in `trainval`; all others are unseen, whether they have images or not.
+
+    Attributes:
+        name: what reports call it.
+        classes: all c classes.
+        labels: [n] row of `classes` for each image.
+        trainval: indices of the training images.
+        test_seen: indices of test images of seen classes.
+        test_unseen: indices of test images of unseen classes.
+        features: [n, v] visual features, or None where there are only pictures.
+        reconstruction_features: [n, w] features for F and G; `features` where None.
+        feature_widths: columns of each feature set joined into `features`; one set of v columns where empty.
+        pictures: n picture files or arrays, or empty.
+        description: one sentence for reports.
+        validation_classes: partitions for model selection, each the names of seen classes to hold out.
+    """
+
+    name: str
+    classes: ClassEmbeddings
+    labels: Indices
+    trainval: Indices
+    test_seen: Indices
+    test_unseen: Indices
+    features: Floats | None = None
+    reconstruction_features: Floats | None = None
+    feature_widths: tuple[int, ...] = ()
+    pictures: Sequence = ()
+    description: str = ""
+    validation_classes: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        labels = as_indices(self.labels, "labels", len(self.classes), "class")
+        object.__setattr__(self, "labels", labels)
+        n = len(labels)
+        for split in ("trainval", "test_seen", "test_unseen"):
+            object.__setattr__(self, split, as_indices(getattr(self, split), split, n, "image"))
+        for kind in ("features", "reconstruction_features"):
+            if (given := getattr(self, kind)) is not None:
+                object.__setattr__(self, kind, frozen(as_matrix(given, kind, rows="images")))
+                if len(given) != n:
+                    raise InputError(f"{kind} must have one row per label; got {len(given)} for {n} labels")
+        if self.features is not None:
+            widths = self.feature_widths or (self.features.shape[1],)
+            if sum(widths) != self.features.shape[1]:
+                raise InputError(f"feature widths must sum to {self.features.shape[1]}; got {widths}")
+            object.__setattr__(self, "feature_widths", tuple(map(int, widths)))
+        if len(self.pictures) not in (0, n):
+            raise InputError(f"pictures must be one per label; got {len(self.pictures)} for {n} labels")
+        self._check_splits()
+
+    def _check_splits(self) -> None:
+        if not len(self.trainval):
+            raise InputError("trainval must have images; got none")
+        for a, b in (("trainval", "test_seen"), ("trainval", "test_unseen"), ("test_seen", "test_unseen")):
+            shared = np.intersect1d(getattr(self, a), getattr(self, b))
+            if len(shared):
+                raise InputError(f"{a} and {b} must not share images; got {len(shared)} in both")
+        for split, expected, allowed in (("test_seen", "seen", self.seen), ("test_unseen", "unseen", self.unseen)):
+            strays = np.setdiff1d(self.labels[getattr(self, split)], allowed)
+            if len(strays):
+                raise InputError(
+                    f"{split} must hold images of {expected} classes only; got {len(strays)} other classes, "
+                    f"the first {self.classes.names[strays[0]]!r}"
+                )
+        seen = {self.classes.names[row] for row in self.seen}
+        for names in self.validation_classes:
+            for name in names:
+                if name not in seen:
+                    raise InputError(f"validation classes must be seen classes; got {name!r}")
+            if not 0 < (size := len(set(names))) < len(seen):
+                raise InputError(
+                    f"validation classes must be some of the seen classes, not all; got {size} of {len(seen)}"
+                )
+
+    @property
+    def seen(self) -> Indices:
+        """[s] rows of the classes that have training images."""
+        return np.unique(self.labels[self.trainval])
+
+    @property
+    def unseen(self) -> Indices:
+        """[u] rows of all other classes."""
+        return np.setdiff1d(np.arange(len(self.classes)), self.seen)
+
+    def inputs(self, images: Indices) -> Floats:
+        """[len(images), v] what a method scores for these images."""
+        if self.features is None:
+            raise InputError(f"features must be given for data set {self.name!r}; got pictures only")
+        return self.features[images]
+
+    def training_set(self) -> TrainingSet:
+        """The training images with the seen classes, numbered from 0; nothing of the unseen classes is in it."""
+        features = self.inputs(self.trainval)
+        other = self.reconstruction_features
+        seen, labels = np.unique(self.labels[self.trainval], return_inverse=True)
+        return TrainingSet(
+            features=features,
+            labels=labels,
+            classes=self.classes[seen],
+            reconstruction_features=features if other is None else other[self.trainval],
+            feature_widths=self.feature_widths,
+        )
+
+    def validation_set(self, partition: int = 0, seed: int = 0, n_held_out: int | None = None) -> Dataset:
+        """A data set of the training images alone, in which some seen classes play the unseen ones.
+
+        Its `test_unseen` are all images of the held-out classes, its `test_seen` a fifth of the other classes'
+        images (the share of the GBU splits), one at least where there are two; the unseen classes and all test images
+        are gone, so whatever is chosen on it was not chosen on test data.
+
+        Args:
+            partition: which of `validation_classes` to hold out; beyond them, a random draw.
+            seed: for the images that become `test_seen`, and for random partitions.
+            n_held_out: size of a random partition; a third of the seen classes where None (as CUB's 50 of 150).
+        """
+        rng = np.random.default_rng([seed, partition])
+        seen = self.seen
+        if len(seen) < 3:
+            raise InputError(f"validation must have 3 seen classes or more to hold some out; got {len(seen)}")
+        if partition < len(self.validation_classes):
+            wanted = set(self.validation_classes[partition])
+            held_out = np.array([row for row in seen if self.classes.names[row] in wanted], dtype=np.int64)
+        else:
+            size = round(len(seen) / 3) if n_held_out is None else n_held_out
+            if not 0 < size < len(seen):
+                raise InputError(f"n_held_out must be 1 or more and leave one of {len(seen)} seen classes; got {size}")
+            held_out = rng.choice(seen, size, replace=False)
+        labels = self.labels[self.trainval]
+        is_unseen = np.isin(labels, held_out)
+        is_test = np.zeros(len(labels), dtype=bool)
+        for row in np.setdiff1d(seen, held_out):
+            images = np.flatnonzero(labels == row)
+            is_test[rng.permutation(images)[: max(len(images) // 5, len(images) > 1)]] = True
+        keep = self.trainval
+        renumber = np.full(len(self.classes), -1)
+        renumber[seen] = np.arange(len(seen))
+        return replace(
+            self,
+            name=f"{self.name} validation",
+            classes=self.classes[seen],
+            labels=renumber[labels],
+            trainval=np.flatnonzero(~is_unseen & ~is_test),
+            test_seen=np.flatnonzero(is_test),
+            test_unseen=np.flatnonzero(is_unseen),
+            features=self.inputs(keep),
+            reconstruction_features=None
+            if self.reconstruction_features is None
+            else self.reconstruction_features[keep],
+            pictures=[self.pictures[image] for image in keep] if len(self.pictures) else (),
+            validation_classes=(),
+        )
+
+
+def as_matrix(values: ArrayLike, what: str, rows: str) -> Floats:
+    """[rows, columns] finite floats, or the sentence that says why not; float32 stays, all else becomes float64."""
+    matrix = np.asarray(values)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise InputError(f"{what} must be a table of [{rows}, columns]; got shape {list(matrix.shape)}")
+    if matrix.dtype.kind not in "fiub":
+        raise InputError(f"{what} must be numbers; got {matrix.dtype}")
+    if matrix.dtype not in (np.float32, np.float64):
+        matrix = matrix.astype(np.float32 if matrix.dtype == np.float16 else np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf would warn beside the sentence
+        bad = ~np.isfinite(matrix.sum(axis=1, dtype=np.float64))
+    if bad.any():
+        raise InputError(f"{what} must be finite; {bad.sum()} of {len(matrix)} rows contain NaN or inf")
+    return matrix
+
+
+def as_indices(values: ArrayLike, what: str, n: int, of: str) -> Indices:
+    """[m] indices in 0..n-1, or the sentence that says why not."""
+    indices = np.asarray(values)
+    if indices.ndim != 1:
+        raise InputError(f"{what} must be a list of indices; got shape {list(indices.shape)}")
+    if not len(indices):
+        return indices.astype(np.int64)
+    if indices.dtype.kind not in "iu":
+        raise InputError(f"{what} must be whole numbers; got {indices.dtype}")
+    if indices.min() < 0 or indices.max() >= n:
+        wrong = indices.min() if indices.min() < 0 else indices.max()
+        raise InputError(f"{what} must name one of {n} {of} rows, 0 to {n - 1}; got {wrong}")
+    indices = indices.astype(np.int64)
+    if of == "image" and len(np.unique(indices)) != len(indices):
+        raise InputError(f"{what} must name each image once; got {len(indices) - len(np.unique(indices))} repeats")
+    return frozen(indices)
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """A view of the array that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,33 @@
+"""The main job on the embedded data: render, train, evaluate, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from firstsight.datasets.atlas import atlas
+from firstsight.experiment import bench, make_method
+from firstsight.progress import Display
+from firstsight.report import write_report
+
+
+def run_demo(out: Path, quick: bool, display: Display) -> Path:
+    """Three methods on the atlas, and the report's path.
+
+    Args:
+        out: folder for results and report.
+        quick: fewer and smaller pictures, shorter training, results in a folder of their own.
+        display: shows progress.
+    """
+    if quick:
+        out = out / "quick"
+        data = atlas(n_classes=24, n_unseen=6, pictures_per_class=20, size=48, progress=display)
+    else:
+        data = atlas(progress=display)
+    shorter = {"steps": 200, "autoencoder_steps": 200} if quick else {}
+    methods = {
+        "eszsl": make_method("eszsl", scaling="l2"),
+        "spaen:cls-only": make_method("spaen:cls-only", **shorter),
+        "spaen": make_method("spaen", **shorter),
+    }
+    bench([data], methods, range(1), out, display)
+    return write_report(out, out / "report.html")

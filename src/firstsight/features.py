@@ -1,0 +1,158 @@
+"""Pictures to features with a small residual network, trained from scratch on the training pictures alone.
+
+No download, no pretrained weights: what the network knows, it learned from the pictures named in `train`. The
+activations of its last three stages are pooled and joined, since the early ones keep colours and textures that
+the last one, trained to tell the training classes apart, is free to forget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+
+N_EPOCHS = 28
+BATCH = 48
+WIDTHS = (32, 64, 96, 160)
+LEARNING_RATE = 4e-3
+MAX_SHIFT = 0.08  # of the picture's side
+STEM_SIDE = 64  # larger pictures are shrunk to this side, so that time does not grow with their size
+
+
+class _Block(nn.Module):
+    """Two convolutions with a shortcut; halves the side where `stride` is 2."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(n_out)
+        self.second = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(n_out)
+        self.shortcut = nn.Conv2d(n_in, n_out, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = functional.relu(self.first_norm(self.first(x)))
+        joined: Tensor = self.second_norm(self.second(out)) + self.shortcut(x)
+        return functional.relu(joined)
+
+
+class _SmallResNet(nn.Module):
+    """A stem and three residual stages, each half the side of the one before."""
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, WIDTHS[0], 5, 2, padding=2, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU()
+        )
+        self.stages = nn.ModuleList(_Block(n_in, n_out, 2) for n_in, n_out in pairwise(WIDTHS))
+        self.head = nn.Linear(sum(WIDTHS[1:]), n_classes)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """[b, v] activations of the last three stages, averaged over positions and joined."""
+        x = self.stem(x)
+        pools = []
+        for stage in self.stages:
+            x = stage(x)
+            pools.append(x.mean(dim=(2, 3)))
+        return torch.cat(pools, dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(functional.dropout(self.pooled(x), 0.2, self.training))
+        return logits
+
+
+def compact_features(
+    pictures: NDArray[np.uint8],
+    train: NDArray[np.integer],
+    labels: NDArray[np.integer],
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Features of all pictures from a network trained on some of them.
+
+    Args:
+        pictures: [n, h, w, 3] colours in 0..255.
+        train: indices of the pictures the network may learn from; no other picture has any influence on it.
+        labels: [n] class numbers; only those of `train` are read.
+        seed: of the weights, the order and the augmentation; the same seed gives the same features.
+        progress: called with ("features", epochs done, epochs in all, {"loss": ..}) after every epoch.
+
+    Returns:
+        [n, v] features, every column with mean 0 and variance 1 over `train`, every row then of unit length.
+    """
+    train = np.asarray(train)
+    _, targets = np.unique(np.asarray(labels)[train], return_inverse=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        images = _as_batch(pictures[train])
+        network = _SmallResNet(int(targets.max()) + 1).to(memory_format=torch.channels_last)
+        _fit(network, images, torch.from_numpy(targets), progress)
+        features = _pooled_of(network, pictures)
+    reference = features[train]
+    features = (features - reference.mean(axis=0)) / (reference.std(axis=0) + 1e-6)
+    unit: NDArray[np.float32] = features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-12)
+    return unit
+
+
+def _fit(network: _SmallResNet, images: Tensor, targets: Tensor, progress: Progress | None) -> None:
+    """Cross-entropy on augmented pictures, one learning-rate cycle."""
+    batch = min(BATCH, len(images))
+    n_steps = N_EPOCHS * (len(images) // batch)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=n_steps, pct_start=0.25)
+    network.train()
+    for epoch in range(N_EPOCHS):
+        order = torch.randperm(len(images))
+        losses = []
+        for start in range(0, len(images) - batch + 1, batch):  # a last, smaller batch would upset batch norm
+            rows = order[start : start + batch]
+            loss = functional.cross_entropy(network(_augmented(images[rows])), targets[rows], label_smoothing=0.1)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            cycle.step()
+            losses.append(float(loss.detach()))
+        if progress:
+            progress("features", epoch + 1, N_EPOCHS, {"loss": float(np.mean(losses))})
+
+
+def _augmented(images: Tensor) -> Tensor:
+    """[b, 3, h, w] the pictures mirrored, shifted and under other light, each its own way."""
+    b = len(images)
+    theta = torch.zeros(b, 2, 3)
+    zoom = 1 + 0.1 * (2 * torch.rand(b) - 1)
+    theta[:, 0, 0] = zoom * (1 - 2.0 * torch.randint(2, (b,)))
+    theta[:, 1, 1] = zoom
+    theta[:, :, 2] = 2 * MAX_SHIFT * (2 * torch.rand(b, 2) - 1)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    gain = 1 + 0.1 * torch.randn(b, 1, 1, 1) + 0.05 * torch.randn(b, 3, 1, 1)
+    moved = moved * gain + 0.1 * torch.randn(b, 1, 1, 1)
+    return moved.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _pooled_of(network: _SmallResNet, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """[n, v] pooled activations, averaged over each picture and its mirror image."""
+    network.eval()
+    rows = []
+    for start in range(0, len(pictures), 256):
+        images = _as_batch(pictures[start : start + 256])
+        rows.append((network.pooled(images) + network.pooled(images.flip(3))) / 2)
+    return torch.cat(rows).numpy()
+
+
+def _as_batch(pictures: NDArray[np.uint8]) -> Tensor:
+    """[n, 3, h, w] floats near -1..1, at most `STEM_SIDE` a side."""
+    images = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
+    images = images.to(torch.float32).div_(127.5).sub_(1)
+    if max(images.shape[2:]) > STEM_SIDE:
+        images = functional.interpolate(images, (STEM_SIDE, STEM_SIDE), mode="area")
+    return images.contiguous(memory_format=torch.channels_last)

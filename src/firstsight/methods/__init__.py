@@ -1,0 +1,80 @@
+"""The methods by name. One file here is one method: whatever subclasses `Method` in it is listed, run and tested."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from firstsight import checkpoint
+from firstsight.data import ClassEmbeddings
+from firstsight.errors import InputError
+from firstsight.methods.base import Method, Run, torch_device
+
+METHODS: dict[str, type[Method]] = {}
+for _module in pkgutil.iter_modules(__path__):
+    for _kind in vars(importlib.import_module(f"{__name__}.{_module.name}")).values():
+        if inspect.isclass(_kind) and issubclass(_kind, Method) and not inspect.isabstract(_kind):
+            METHODS[_kind.name] = globals()[_kind.__name__] = _kind
+
+
+def named(name: str) -> type[Method]:
+    """The method of this name."""
+    if name not in METHODS:
+        close = difflib.get_close_matches(name.lower(), METHODS, n=1)
+        raise InputError(f"unknown method {name!r}; " + (f"did you mean {close[0]!r}?" if close else _known()))
+    return METHODS[name]
+
+
+def _known() -> str:
+    return f"methods are {', '.join(METHODS)}"
+
+
+def load_method(path: str | Path, device: str = "auto") -> Method:
+    """A fitted method from a file that `save` wrote.
+
+    Args:
+        path: the file.
+        device: to work on from now on, whatever device it was trained on.
+
+    Raises:
+        InputError: no such file, or not one that `save` wrote; nothing in the file is executed.
+    """
+    torch_device(device)
+    state, metadata = checkpoint.read(path)
+    try:
+        method = named(metadata["method"])(**{**metadata["settings"], "device": device})
+        for name, tensor in state.items():
+            if not tensor.numel() or tensor.is_complex() or not torch.isfinite(tensor).all():
+                raise ValueError(f"{name} without numbers, or with some that are not finite")
+        method._restore(state)
+        method.trained_on_ = tuple(metadata["classes"])
+        _score_a_blank(method)
+    except (KeyError, TypeError, RuntimeError, AttributeError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise InputError(f"{path} must hold a fitted method; got {reason}") from error
+    return method
+
+
+def _score_a_blank(method: Method) -> None:
+    """Fail where what a file says was learned does not fit together."""
+    if not method.trained_on_ or not all(isinstance(name, str) for name in method.trained_on_):
+        raise ValueError("classes that are not a list of names")
+    image, vector = (np.zeros((1, len(mean))) for mean in (method.feature_mean_, method.class_mean_))
+    method.scores(image, ClassEmbeddings(("blank",), vector))
+
+
+__all__ = [
+    "METHODS",
+    "Method",
+    "Run",
+    "load_method",
+    "named",
+    "torch_device",
+    *(kind.__name__ for kind in METHODS.values()),
+]

@@ -1,0 +1,242 @@
+"""The contract of a method: `fit` on seen classes, `scores` for any classes.
+
+A method is a dataclass. Its fields are its settings: the command line's flags, the saved metadata and the report's
+row all come from them. It writes `_fit` and `_scores`; what it learns are tensors in attributes that end in `_`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from firstsight import checkpoint
+from firstsight.data import ClassEmbeddings, Floats, Indices, TrainingSet, as_matrix
+from firstsight.errors import InputError
+from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_classes, scale_features, unit_rows
+
+ROWS = 8192  # images scored at once, so that memory does not grow with their number
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a fit is carried out; nothing in it changes what is learned.
+
+    Attributes:
+        progress: called with (steps done, steps in all, losses by name) as training advances.
+        checkpoint: file that keeps an unfinished training; one that is there already is continued.
+        checkpoint_every: steps between two checkpoints.
+    """
+
+    progress: Callable[[int, int, Mapping[str, float]], None] | None = None
+    checkpoint: Path | None = None
+    checkpoint_every: int = 500
+
+
+@dataclass(frozen=True)
+class TrainingTensors:
+    """A training set as `_fit` receives it: scaled, on the method's device.
+
+    Attributes:
+        features: [n, v] visual features.
+        labels: [n] rows of `vectors`.
+        vectors: [s, a] class embeddings of the seen classes.
+        targets: [n, w] features to reconstruct; `features` itself where the data set names no others.
+        target_widths: columns of each set joined into `targets`.
+    """
+
+    features: Tensor
+    labels: Tensor
+    vectors: Tensor
+    targets: Tensor
+    target_widths: tuple[int, ...]
+
+
+@dataclass(kw_only=True)
+class Method(ABC):
+    """A zero-shot recogniser.
+
+    Attributes:
+        scaling: of the features: none, rows to unit length, columns standardised, or both in turn.
+        class_scaling: of the class embeddings: none, rows to unit length, or centred on the seen classes.
+        seed: of everything random in training.
+        device: torch device to work on; `auto` takes a GPU where there is one.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    dtype: ClassVar[torch.dtype] = torch.float32
+
+    scaling: FeatureScaling = "none"
+    class_scaling: ClassScaling = "l2"
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @abstractmethod
+    def _fit(self, training: TrainingTensors, run: Run) -> None:
+        """Learn, into attributes that end in `_`."""
+
+    @abstractmethod
+    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
+        """[n, k] scores of scaled features [n, v] against scaled class embeddings [k, a]."""
+
+    def fit(self, training: TrainingSet, run: Run | None = None) -> Self:
+        """Learn from the images of the seen classes.
+
+        Args:
+            training: what `Dataset.training_set()` returns.
+            run: progress and checkpoints of a long training.
+
+        Returns:
+            self, fitted.
+        """
+        vars(self).pop("trained_on_", None)  # a fit that fails leaves nothing fitted
+        features = self._tensor(training.features)
+        vectors = self._tensor(training.classes.vectors)
+        self.feature_widths_ = torch.tensor(training.feature_widths)
+        self.feature_deviation_, self.feature_mean_ = torch.std_mean(features, dim=0, correction=0)
+        self.class_mean_ = unit_rows(vectors).mean(dim=0)
+        own = training.reconstruction_features is training.features
+        features = self._scaled(features)
+        tensors = TrainingTensors(
+            features=features,
+            labels=torch.tensor(training.labels, device=features.device),
+            vectors=self._scaled_classes(vectors),
+            targets=features if own else self._tensor(training.reconstruction_features),
+            target_widths=training.feature_widths if own else (training.reconstruction_features.shape[1],),
+        )
+        self._fit(tensors, run or Run())
+        self.trained_on_ = training.classes.names
+        return self
+
+    def scores(self, inputs: Floats, candidates: ClassEmbeddings) -> Floats:
+        """How well each candidate class fits each image.
+
+        Args:
+            inputs: [n, v] features like those of the training set.
+            candidates: k classes, seen or not; any set whose vectors are as wide as those of the training set.
+
+        Returns:
+            [n, k] float32; higher is better, columns in the order of the candidates.
+
+        Raises:
+            InputError: not fitted, or a dimension or a value that does not fit.
+        """
+        if not hasattr(self, "trained_on_"):
+            raise InputError(f"{self.name} must be fitted before it scores; got one without training; call fit")
+        inputs = as_matrix(inputs, "inputs", rows="images")
+        for what, matrix, width in (
+            ("inputs", inputs, len(self.feature_mean_)),
+            ("candidates", candidates.vectors, len(self.class_mean_)),
+        ):
+            if matrix.shape[1] != width:
+                raise InputError(f"{what} must have {width} columns, as in training; got {matrix.shape[1]}")
+        scores = np.empty((len(inputs), len(candidates)), dtype=np.float32)
+        with torch.inference_mode():
+            vectors = self._scaled_classes(self._tensor(candidates.vectors))
+            for start in range(0, len(inputs), ROWS):
+                block = slice(start, start + ROWS)
+                scores[block] = self._scores(self._scaled(self._tensor(inputs[block])), vectors).float().cpu().numpy()
+        bad = np.count_nonzero(~np.isfinite(scores).all(axis=1))
+        if bad:
+            raise InputError(
+                f"scores must be finite; {bad} of {len(scores)} rows overflow; scale inputs and candidates"
+            )
+        return scores
+
+    def predict(self, inputs: Floats, candidates: ClassEmbeddings) -> Indices:
+        """[n] row of the best candidate for each image (Eq. 1 of the SP-AEN paper)."""
+        return self.scores(inputs, candidates).argmax(axis=1)
+
+    def settings(self) -> dict[str, Any]:
+        """The fields by name."""
+        return dataclasses.asdict(self)
+
+    def unfitted(self) -> Self:
+        """The same settings, nothing learned."""
+        return dataclasses.replace(self)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """The settings published under this name, with changes."""
+        if name not in cls.presets:
+            raise InputError(f"preset of {cls.name} must be one of {', '.join(cls.presets) or 'none'}; got {name!r}")
+        return cls(**{**cls.presets[name], **changes})
+
+    def save(self, path: str | Path) -> Path:
+        """Write settings, class names and everything learned as one .safetensors file; no pickle."""
+        if not hasattr(self, "trained_on_"):
+            raise InputError(f"{self.name} must be fitted before it is saved; got one without training; call fit")
+        metadata = {"method": self.name, "settings": self.settings(), "classes": list(self.trained_on_)}
+        return checkpoint.write(path, self._state(), metadata)
+
+    def _state(self) -> dict[str, Tensor]:
+        """Every tensor learned, by the name of its attribute."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        """The reverse of `_state`, on this method's device; the state may come from any file."""
+        strays = [name for name in state if name.startswith("_") or not name.endswith("_")]
+        if strays:
+            raise ValueError(f"{strays[0]!r}, which is not learned")
+        mean, deviation, widths = (state[f"feature_{of}_"] for of in ("mean", "deviation", "widths"))
+        sound = mean.ndim == state["class_mean_"].ndim == widths.ndim == 1 and mean.shape == deviation.shape
+        if not sound or sum(widths.tolist()) != len(mean) or not len(state["class_mean_"]):
+            raise ValueError("sizes of features and class embeddings that do not agree")
+        vars(self).update({name: value.to(torch_device(self.device)) for name, value in state.items()})
+
+    def _tensor(self, array: Floats) -> Tensor:
+        """A copy on this method's device, in the precision it computes in."""
+        return torch.tensor(np.asarray(array), dtype=self.dtype, device=torch_device(self.device))
+
+    def _scaled(self, features: Tensor) -> Tensor:
+        widths = tuple(self.feature_widths_.tolist())
+        return scale_features(self.scaling, features, widths, self.feature_mean_, self.feature_deviation_)
+
+    def _scaled_classes(self, vectors: Tensor) -> Tensor:
+        return scale_classes(self.class_scaling, vectors, self.class_mean_)
+
+
+def check_settings(method: Method) -> None:
+    """Every setting is of its field's type and, where choices are named, one of them."""
+    hints = get_type_hints(type(method))
+    for field in dataclasses.fields(method):
+        value, kind = getattr(method, field.name), hints[field.name]
+        if get_origin(kind) is Literal:
+            if value not in get_args(kind):
+                raise InputError(f"{field.name} must be one of {', '.join(get_args(kind))}; got {value!r}")
+        elif kind in (int, float):
+            is_number = isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+            if not is_number or not 0 <= value <= LARGEST[kind]:
+                raise InputError(f"{field.name} must be {NUMBERS[kind]} of 0 or more; got {value!r}")
+            setattr(method, field.name, kind(value))
+        elif not isinstance(value, kind):
+            raise InputError(f"{field.name} must be {kind.__name__}; got {value!r}")
+
+
+NUMBERS = {int: "a whole number", float: "a number"}
+LARGEST = {int: 2**63 - 1, float: sys.float_info.max}  # what torch takes
+
+
+def torch_device(name: str) -> torch.device:
+    """The torch device of this name; `auto` is the best there is."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device must be auto, cpu or a device torch finds here; got {name!r}") from error
+    return device

@@ -1,0 +1,55 @@
+"""Scaling of features and of class embeddings, learned on the training set only."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+FeatureScaling = Literal["none", "l2", "standard", "standard-l2"]
+ClassScaling = Literal["none", "l2", "centred"]
+
+
+def scale_features(
+    kind: FeatureScaling, features: Tensor, widths: tuple[int, ...], mean: Tensor, deviation: Tensor
+) -> Tensor:
+    """[n, v] features scaled.
+
+    `l2` makes every row of each joined feature set unit length, so that a wide set does not drown a narrow one;
+    `standard` gives every column zero mean and unit variance; `standard-l2` does the second, then the first.
+
+    Args:
+        kind: which.
+        features: [n, v].
+        widths: columns of each joined set.
+        mean: [v] of the training images.
+        deviation: [v] of the training images.
+    """
+    if kind.startswith("standard"):
+        features = (features - mean) / torch.where(deviation > 0, deviation, 1.0)
+    if kind.endswith("l2"):
+        features = torch.cat([unit_rows(part) for part in features.split(widths, dim=1)], dim=1)
+    return features
+
+
+def scale_classes(kind: ClassScaling, vectors: Tensor, mean: Tensor) -> Tensor:
+    """[k, a] class embeddings scaled.
+
+    `l2` makes every row unit length, as the benchmarks do. `centred` then subtracts the mean of the seen classes and
+    makes rows unit length again: what nearly all classes share dominates raw dot products, and the difference from
+    the average class is what tells classes apart.
+
+    Args:
+        kind: which.
+        vectors: [k, a].
+        mean: [a] of the unit-length embeddings of the seen classes.
+    """
+    if kind != "none":
+        vectors = unit_rows(vectors)
+    return unit_rows(vectors - mean) if kind == "centred" else vectors
+
+
+def unit_rows(matrix: Tensor) -> Tensor:
+    """Every row divided by its length; a row of zeros stays."""
+    return torch.nn.functional.normalize(matrix, dim=-1)

@@ -1,0 +1,176 @@
+"""SP-AEN (Chen et al., CVPR 2018) on features: semantics-preserving adversarial embedding network.
+
+An embedder trained to tell seen classes apart throws away attributes that do not separate them, and those may be
+what separates unseen ones (semantic loss). Reconstruction would keep them, but one embedding cannot serve both. So
+the encoder F and the generator G reconstruct x by an embedding of their own, F(x), and a critic D pulls the
+distribution of the classifying embedding E(x) onto that of F(x):
+
+    x --E--> E(x) --> class, by y.E(x)        L_cls
+              ^ D
+    x --F--> F(x) --G--> x                    alpha L_rec, beta L_adv
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from firstsight.errors import InputError
+from firstsight.methods.base import Method, Run, TrainingTensors, torch_device
+from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_features, unit_rows
+from firstsight.methods.spaen import losses
+from firstsight.methods.spaen.networks import discriminator, perceptron
+from firstsight.methods.spaen.training import Training
+
+CLS_ONLY = {"alpha": 0.0, "beta": 0.0}
+PAPER = {
+    "alpha": 10.0,  # Table 2
+    "beta": 5.0,  # Table 2
+    "classification": "ranking",
+    "negatives": "random",  # section 3.2; the authors' code draws among those that violate the margin
+    "compatibility": "dot",
+    "scaling": "l2",
+    "class_scaling": "l2",
+    "reconstruction_scaling": "l2",
+    "output": "leaky",  # authors' code
+    "schedule": "joint",
+    "learning_rate": 1e-3,  # 1e-4 in the paper, over far more steps
+    "decay": "plateau",
+    "weight_decay": 5e-6,  # authors' code
+    "lipschitz": "clip",
+    "critic_steps": 5,
+    "steps": 2000,  # authors: 200,000 for each of two stages
+}
+
+
+@dataclass(kw_only=True)
+class SPAEN(Method):
+    """Semantics-preserving adversarial embedding network.
+
+    Attributes:
+        alpha: weight of the reconstruction loss; 0 leaves it out.
+        beta: weight of the adversarial loss; 0 leaves it out; both 0 is the paper's `Cls. only`.
+        classification: margin ranking (Eq. 2) or cross-entropy over the seen classes.
+        compatibility: dot product with E(x) as it is (Eq. 1), or with E(x) at unit length.
+        margin: of the ranking loss.
+        negatives: draw the ranking's wrong class among all (paper) or among those that violate the margin.
+        temperature: multiplies compatibilities before the softmax.
+        scaling: of the features for E, and for F and G where they work on the same.
+        class_scaling: of the class embeddings.
+        reconstruction_scaling: of the features for F and G where they work on others.
+        hidden: units of the hidden layer of E, F and G.
+        output: activation of E's last layer.
+        dropout: on the inputs of both layers of E.
+        norm_weight: of the pull of ||F(x)|| to 1, the length of class embeddings.
+        schedule: F and G first, then E against the frozen F; or all at once (Eq. 6).
+        steps: of E.
+        autoencoder_steps: of F and G, in `two-stage`.
+        batch: images per step.
+        learning_rate: of Adam.
+        decay: of the learning rate: none, x0.1 where the loss no longer falls, or half a cosine to 0.
+        patience: hundreds of steps without 1 % less loss before `plateau` cuts the rate.
+        weight_decay: decoupled, of all networks.
+        lipschitz: how the critic is kept Lipschitz: gradient penalty or weight clipping.
+        penalty: weight of the gradient penalty.
+        clip: bound of the critic's weights under clipping.
+        critic_steps: of the critic per step of E.
+    """
+
+    name = "spaen"
+    source = "Chen et al., CVPR 2018"
+    presets = {"cls-only": CLS_ONLY, "paper": PAPER, "paper-cls-only": PAPER | CLS_ONLY}
+
+    alpha: float = 10.0
+    beta: float = 0.1
+    classification: Literal["ranking", "softmax"] = "softmax"
+    compatibility: Literal["dot", "cosine"] = "cosine"
+    margin: float = 0.2
+    negatives: Literal["random", "violating"] = "random"
+    temperature: float = 20.0
+    scaling: FeatureScaling = "standard-l2"
+    class_scaling: ClassScaling = "centred"
+    reconstruction_scaling: FeatureScaling = "standard-l2"
+    hidden: int = 1024
+    output: Literal["linear", "leaky"] = "linear"
+    dropout: float = 0.5
+    norm_weight: float = 2.0
+    schedule: Literal["two-stage", "joint"] = "joint"
+    steps: int = 1500
+    autoencoder_steps: int = 1000
+    batch: int = 128
+    learning_rate: float = 2e-3
+    decay: Literal["constant", "plateau", "cosine"] = "cosine"
+    patience: int = 5
+    weight_decay: float = 0.0
+    lipschitz: Literal["penalty", "clip"] = "penalty"
+    penalty: float = 10.0
+    clip: float = 0.01
+    critic_steps: int = 1
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Self:
+        """The paper to the letter; what it leaves open is taken from its authors' public code."""
+        return cls.preset("paper", **changes)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("steps", "batch", "hidden", "critic_steps", "autoencoder_steps", "patience"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        if self.dropout >= 1:
+            raise InputError(f"dropout must be below 1; got {self.dropout}")
+
+    def _fit(self, training: TrainingTensors, run: Run) -> None:
+        features, targets = training.features, training.targets
+        if targets is not features:  # `features` come scaled
+            deviation, mean = torch.std_mean(targets, dim=0, correction=0)
+            targets = scale_features(self.reconstruction_scaling, targets, training.target_widths, mean, deviation)
+        devices = [features.device] if features.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self.seed)
+            self.networks_ = self._networks(features.shape[1], targets.shape[1], training.vectors.shape[1])
+            self.networks_.to(features.device)
+            Training(self, self.networks_, features, targets, training.labels, training.vectors).run(run)
+
+    def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
+        networks = {"embedder": perceptron(n_features, self.hidden, n_embedding, self.output, self.dropout)}
+        if self.alpha or self.beta:
+            networks["encoder"] = perceptron(n_targets, self.hidden, n_embedding, "linear", 0.0)
+            networks["generator"] = perceptron(n_embedding, self.hidden, n_targets, "linear", 0.0)
+        if self.beta:
+            networks["discriminator"] = discriminator(n_embedding)
+        return nn.ModuleDict(networks)
+
+    def embed(self, networks: nn.ModuleDict, features: Tensor) -> Tensor:
+        """[b, a] E(x) for scaled features, of unit length under cosine compatibility."""
+        embeddings = networks["embedder"](features)
+        return unit_rows(embeddings) if self.compatibility == "cosine" else embeddings
+
+    def classification_loss(self, compatibility: Tensor, labels: Tensor) -> Tensor:
+        """L_cls of [b, s] compatibilities."""
+        if self.classification == "ranking":
+            return losses.ranking_loss(compatibility, labels, self.margin, self.negatives)
+        return losses.softmax_loss(self.temperature * compatibility, labels)
+
+    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
+        return self.embed(self.networks_, features) @ vectors.T  # [n, k]
+
+    def _state(self) -> dict[str, Tensor]:
+        return super()._state() | {f"{NETWORKS}{name}": value for name, value in self.networks_.state_dict().items()}
+
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        own = {name: value for name, value in state.items() if not name.startswith(NETWORKS)}
+        super()._restore(own)
+        weights = {name.removeprefix(NETWORKS): value for name, value in state.items() if name not in own}
+        n_targets = len(weights["generator.4.bias"]) if self.alpha or self.beta else 0
+        with torch.device("meta"):  # sizes only: no random numbers, no memory for whatever `hidden` a file claims
+            self.networks_ = self._networks(len(self.feature_mean_), n_targets, len(self.class_mean_))
+        self.networks_.load_state_dict(weights, assign=True)
+        self.networks_.to(torch_device(self.device)).eval()
+
+
+NETWORKS = "networks_."

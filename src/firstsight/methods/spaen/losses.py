@@ -1,0 +1,61 @@
+"""The losses of SP-AEN as functions of tensors; equation numbers of Chen et al., CVPR 2018.
+
+b images in a batch, s seen classes, a columns of the class embeddings, w reconstruction features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def ranking_loss(
+    compatibility: Tensor, labels: Tensor, margin: float, negatives: Literal["random", "violating"]
+) -> Tensor:
+    """L_cls (Eq. 2): mean of max(0, margin - y_l.E(x) + y_l'.E(x)), one wrong class l' drawn per image.
+
+    Args:
+        compatibility: [b, s] dot products of embeddings and class embeddings.
+        labels: [b] the right classes.
+        margin: how far the right class must lead.
+        negatives: draw l' among all wrong classes (paper), or among those that violate the margin (authors' code).
+    """
+    right = compatibility.gather(1, labels[:, None])  # [b, 1]
+    hinge = (margin - right + compatibility).clamp(min=0)  # [b, s]
+    weights = torch.ones_like(hinge) if negatives == "random" else (hinge > 0).float()
+    weights = weights.scatter(1, labels[:, None], 0.0)
+    has_any = weights.sum(dim=1, keepdim=True) > 0
+    drawn = torch.multinomial(torch.where(has_any, weights, 1.0), 1)  # [b, 1]
+    return (hinge.gather(1, drawn) * has_any).mean()
+
+
+def softmax_loss(compatibility: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy over the seen classes; compatibilities [b, s] come multiplied by their temperature."""
+    return functional.cross_entropy(compatibility, labels)
+
+
+def reconstruction_loss(reconstructed: Tensor, features: Tensor) -> Tensor:
+    """L_rec (Eq. 3) at the level of features: ||G(F(x)) - x||^2 of [b, w] features, mean over the batch."""
+    return (reconstructed - features).square().sum(dim=1).mean()
+
+
+def norm_loss(embeddings: Tensor) -> Tensor:
+    """(||F(x)|| - 1)^2, mean over the batch: class embeddings have unit length, so F's should (authors' code)."""
+    return (embeddings.norm(dim=1) - 1).square().mean()
+
+
+def critic_loss(critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: Tensor) -> Tensor:
+    """-L_adv of Eq. 4 in Wasserstein form: the critic ascends mean D(F(x)) - mean D(E(x')); both [b, a]."""
+    return critic(embedded).mean() - critic(encoded).mean()
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: Tensor) -> Tensor:
+    """Mean (||grad D|| - 1)^2 at random points between F(x) and E(x') (Gulrajani et al., NIPS 2017)."""
+    mix = torch.rand(len(encoded), 1, device=encoded.device)
+    between = (mix * encoded + (1 - mix) * embedded).requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return (gradient.norm(dim=1) - 1).square().mean()

@@ -1,0 +1,48 @@
+"""The four networks of SP-AEN at the level of features; sizes from the authors' experiments.
+
+E embedder       x -> embedding     classifies; the only one used to predict
+F encoder        x -> embedding     keeps the semantics, with
+G generator      embedding -> x     which reconstructs x from F(x)
+D discriminator  embedding -> 1     Wasserstein critic that tells F(x) from E(x)
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+SLOPE = 0.2  # of the leaky ReLU; the customary value for adversarial networks (Radford et al., ICLR 2016)
+
+
+def perceptron(n_in: int, n_hidden: int, n_out: int, output: Literal["linear", "leaky"], dropout: float) -> nn.Module:
+    """Dropout, two layers with a leaky ReLU between them: E, F and G."""
+    layers = [
+        nn.Dropout(dropout),
+        nn.Linear(n_in, n_hidden),
+        nn.LeakyReLU(SLOPE),
+        nn.Dropout(dropout),
+        nn.Linear(n_hidden, n_out),
+    ]
+    return he_initialised(nn.Sequential(*layers, *([nn.LeakyReLU(SLOPE)] if output == "leaky" else [])))
+
+
+def discriminator(n_embedding: int) -> nn.Module:
+    """D: two layers with a leaky ReLU between them and no sigmoid, as a Wasserstein critic has none."""
+    layers = [nn.Linear(n_embedding, n_embedding), nn.LeakyReLU(SLOPE), nn.Linear(n_embedding, 1)]
+    return he_initialised(nn.Sequential(*layers))
+
+
+def he_initialised(network: nn.Module) -> nn.Module:
+    """MSRA initialisation (He et al., ICCV 2015) of all linear layers."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+            nn.init.zeros_(layer.bias)
+    return network
+
+
+def flat_parameters(network: nn.Module) -> Tensor:
+    """All parameters in one vector (for tests of equality)."""
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])

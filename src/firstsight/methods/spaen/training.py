@@ -1,0 +1,273 @@
+"""The training loop of SP-AEN on features: two phases or one, resumable at any step.
+
+The whole training set lives on the device and a batch is a row of random indices, so there is no data loader. What
+is random in a step depends on the seed and the step's number alone. So a training that was killed and continued ends
+in the same weights, bit for bit, on the CPU; and E meets the same batches and dropout with and without F, G and D,
+which makes the comparison of the full objective with `Cls. only` a paired one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from firstsight import checkpoint
+from firstsight.errors import InputError
+from firstsight.methods.base import Run
+from firstsight.methods.spaen import losses
+
+if TYPE_CHECKING:
+    from firstsight.methods.spaen import SPAEN
+
+PERIOD = 100  # steps over which losses are averaged, for the progress display and the plateau rule
+ADAM_BETAS = (0.5, 0.999)  # authors' code
+
+
+class Training:
+    """Networks, optimisers and position of one training.
+
+    Args:
+        method: the settings.
+        networks: E `embedder`; with alpha or beta also F `encoder` and G `generator`, with beta D `discriminator`.
+        features: [n, v] scaled features for E.
+        targets: [n, w] scaled features for F and G.
+        labels: [n] rows of `vectors`.
+        vectors: [s, a] class embeddings of the seen classes.
+    """
+
+    def __init__(
+        self, method: SPAEN, networks: nn.ModuleDict, features: Tensor, targets: Tensor, labels: Tensor, vectors: Tensor
+    ) -> None:
+        self.method, self.networks = method, networks
+        self.features, self.targets, self.labels, self.vectors = features, targets, labels, vectors
+        autoencoder = tuple(part for part in ("encoder", "generator") if part in networks)
+        two_stage = method.schedule == "two-stage" and bool(autoencoder)
+        groups = {"embedder": ("embedder",) if two_stage else ("embedder", *autoencoder)}
+        if two_stage:
+            groups["autoencoder"] = autoencoder
+        if "discriminator" in networks:
+            groups["discriminator"] = ("discriminator",)
+        self.optimisers = {name: self._optimiser(parts) for name, parts in groups.items()}
+        self.autoencoder_steps = method.autoencoder_steps if two_stage else 0
+        self.steps = self.autoencoder_steps + method.steps
+        self.step = 0
+        self.sums: dict[str, Tensor] = {}  # of each loss since the period began
+        self.best, self.waited, self.rate_factor = math.inf, 0, 1.0  # of the plateau rule
+        self.encoded: Tensor | None = None  # [n, a] F(x) once F is frozen
+
+    def _optimiser(self, parts: tuple[str, ...]) -> torch.optim.Optimizer:
+        parameters = [parameter for part in parts for parameter in self.networks[part].parameters()]
+        return torch.optim.AdamW(
+            parameters, self.method.learning_rate, ADAM_BETAS, weight_decay=self.method.weight_decay, fused=True
+        )
+
+    def run(self, run: Run) -> None:
+        """Train to the end, from the checkpoint where there is one."""
+        if run.checkpoint is not None and run.checkpoint.exists():
+            self._restore(run.checkpoint)
+        self.networks.train()
+        with interrupts_deferred() as interrupted:
+            while self.step < self.steps:
+                self._advance(run)
+                due = self.step % run.checkpoint_every == 0 and self.step < self.steps
+                if run.checkpoint is not None and (due or interrupted()):
+                    self._save(run.checkpoint)
+                if interrupted():
+                    raise KeyboardInterrupt
+        self.networks.eval()
+
+    def _advance(self, run: Run) -> None:
+        """One step of the phase we are in, then the bookkeeping that is due."""
+        start, length, one_step = (
+            (0, self.autoencoder_steps, self._autoencoder_step)
+            if self.step < self.autoencoder_steps
+            else (self.autoencoder_steps, self.method.steps, self._embedder_step)
+        )
+        if self.step == start:
+            self.best, self.waited, self.rate_factor = math.inf, 0, 1.0
+        self._set_rate((self.step - start) / length)
+        stage = int(one_step == self._embedder_step)
+        torch.manual_seed(
+            int(np.random.SeedSequence([self.method.seed, stage, self.step - start]).generate_state(1)[0])
+        )
+        for name, value in one_step().items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach()
+        self.step += 1
+        if (self.step - start) % PERIOD == 0 or self.step == start + length:
+            n_summed = (self.step - start - 1) % PERIOD + 1
+            means = {name: float(value) / n_summed for name, value in self.sums.items()}
+            self.sums = {}
+            self._watch(means)
+            if run.progress is not None:
+                run.progress(self.step, self.steps, means)
+
+    def _watch(self, means: dict[str, float]) -> None:
+        """Stop a training that has blown up; note whether it still advances."""
+        if not all(map(math.isfinite, means.values())):
+            raise InputError(
+                f"training must stay finite; got {means} at step {self.step}; lower learning_rate, alpha or beta"
+            )
+        error = sum(means[name] for name in ("classification", "reconstruction") if name in means)
+        if error < self.best * 0.99:
+            self.best, self.waited = error, 0
+        else:
+            self.waited += 1
+        if self.method.decay == "plateau" and self.waited >= self.method.patience:
+            self.rate_factor, self.waited = self.rate_factor * 0.1, 0  # paper, section 4.2
+
+    def _set_rate(self, done: float) -> None:
+        factor = {"constant": 1.0, "plateau": self.rate_factor, "cosine": (1 + math.cos(math.pi * done)) / 2}
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = self.method.learning_rate * factor[self.method.decay]
+
+    def _autoencoder_step(self) -> dict[str, Tensor]:
+        """F and G learn to reconstruct: the first stage of `two-stage`."""
+        targets = self.targets[self._draw()]
+        parts = self._reconstruction_losses(targets, self.networks["encoder"](targets))
+        self._descend("autoencoder", total(parts))
+        return parts
+
+    def _embedder_step(self) -> dict[str, Tensor]:
+        """E learns to classify and to pass for F; in `joint`, F and G learn beside it (Eq. 5 and 6)."""
+        method, networks = self.method, self.networks
+        batch = self._draw()
+        embeddings = method.embed(networks, self.features[batch])
+        shown = {"classification": method.classification_loss(embeddings @ self.vectors.T, self.labels[batch])}
+        loss = shown["classification"]
+        if "discriminator" in networks:
+            shown["critic gap"] = self._critic_steps()
+            loss = loss - method.beta * networks["discriminator"](embeddings).mean()
+        if "encoder" in networks and not self.autoencoder_steps:
+            targets = self.targets[self._draw()]
+            encoded = networks["encoder"](targets)
+            parts = self._reconstruction_losses(targets, encoded)
+            shown |= parts
+            loss = loss + method.alpha * total(parts)
+            if "discriminator" in networks:
+                loss = loss + method.beta * networks["discriminator"](encoded).mean()
+        self._descend("embedder", loss)
+        return shown
+
+    def _critic_steps(self) -> Tensor:
+        """D ascends mean D(F(x)) - mean D(E(x')), kept Lipschitz by a gradient penalty or by clipping.
+
+        E and F stand still meanwhile, so one pass of each serves all steps.
+
+        Returns:
+            the gap it reached.
+        """
+        method, critic = self.method, self.networks["discriminator"]
+        rows, others = (torch.cat([self._draw() for _ in range(method.critic_steps)]) for _ in range(2))
+        with torch.no_grad():
+            embedded = method.embed(self.networks, self.features[rows]).split(method.batch)
+            encoded = self._encode(others).split(method.batch)
+        loss = torch.zeros(())
+        for fake, real in zip(embedded, encoded, strict=True):
+            loss = losses.critic_loss(critic, real, fake)
+            penalty = losses.gradient_penalty(critic, real, fake) if method.lipschitz == "penalty" else 0.0
+            self._descend("discriminator", loss + method.penalty * penalty)
+            if method.lipschitz == "clip":
+                with torch.no_grad():
+                    for parameter in critic.parameters():
+                        parameter.clamp_(-method.clip, method.clip)
+        return -loss
+
+    def _reconstruction_losses(self, targets: Tensor, encoded: Tensor) -> dict[str, Tensor]:
+        parts = {"norm": self.method.norm_weight * losses.norm_loss(encoded)}
+        if self.method.alpha:
+            parts["reconstruction"] = losses.reconstruction_loss(self.networks["generator"](encoded), targets)
+        return parts
+
+    def _encode(self, rows: Tensor) -> Tensor:
+        """[b, a] F(x); once F is frozen, looked up."""
+        if not self.autoencoder_steps:
+            return self.networks["encoder"](self.targets[rows])
+        if self.encoded is None:
+            with torch.no_grad():
+                self.encoded = self.networks["encoder"](self.targets)
+        return self.encoded[rows]
+
+    def _draw(self) -> Tensor:
+        """[b] random rows of the training set, drawn on the CPU so that every device draws the same."""
+        return torch.randint(len(self.labels), (self.method.batch,)).to(self.labels.device)
+
+    def _descend(self, group: str, loss: Tensor) -> None:
+        optimiser = self.optimisers[group]
+        optimiser.zero_grad()
+        loss.backward()
+        parameters = [parameter for entry in optimiser.param_groups for parameter in entry["params"]]
+        nn.utils.clip_grad_norm_(parameters, 10.0)  # authors' code
+        optimiser.step()
+
+    def _identity(self) -> str:
+        """What a checkpoint must agree on to be continued here."""
+        digest = hashlib.sha256(repr(sorted(self.method.settings().items())).encode())
+        for tensor in (self.features, self.targets, self.labels, self.vectors):
+            digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _save(self, path: Path) -> None:
+        tensors = {f"network.{name}": value for name, value in self.networks.state_dict().items()}
+        for group, optimiser in self.optimisers.items():
+            for index, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"adam.{group}.{index}.{name}": value for name, value in state.items()}
+        tensors |= {f"sum.{name}": value for name, value in self.sums.items()}
+        position = {"step": self.step, "best": self.best, "waited": self.waited, "rate_factor": self.rate_factor}
+        checkpoint.write(path, tensors, {"training": self._identity(), **position})
+
+    def _restore(self, path: Path) -> None:
+        tensors, metadata = checkpoint.read(path)
+        if metadata.get("training") != self._identity():
+            raise InputError(
+                f"checkpoint must come from this training; got {path}, made with other settings or data; "
+                "delete it to start anew"
+            )
+        self.networks.load_state_dict(under("network.", tensors))
+        for group, optimiser in self.optimisers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in under(f"adam.{group}.", tensors).items():
+                index, _, entry = name.partition(".")
+                state.setdefault(int(index), {})[entry] = value
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+        self.sums = under("sum.", tensors)
+        self.step, self.waited = metadata["step"], metadata["waited"]
+        self.best, self.rate_factor = metadata["best"], metadata["rate_factor"]
+
+
+def total(parts: dict[str, Tensor]) -> Tensor:
+    """The sum of the losses."""
+    return torch.stack(list(parts.values())).sum()
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with the prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C waits for the end of the step, so that what is saved then is whole.
+
+    Yields:
+        a function that says whether Ctrl-C was pressed. Outside the main thread signals cannot be caught: it says no.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    pressed = threading.Event()
+    previous = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,231 @@
+"""The charts of the report as inline SVG, drawn by hand: no plotting library, no script, colours from CSS variables.
+
+Every function takes plain numbers and returns `Markup`. A method's colour and dash pattern come from the CSS class
+`m0`, `m1`, ... it is given, so that light, dark and print differ in the style sheet alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from firstsight.report.tables import ClassRow, VarianceView
+
+Place = Callable[[float, float], tuple[float, float]]  # (u, s) -> (x, y)
+
+MOST_NAMED_CLASSES = 60  # beyond them, bars lose their names and become a profile
+
+
+class Series(NamedTuple):
+    """One method's seen-unseen curve: `points` of the seed that stands for all, and fainter those of the others."""
+
+    slot: int
+    name: str
+    points: Sequence[tuple[float, float]]
+    others: Sequence[Sequence[tuple[float, float]]]
+    plain: tuple[float, float] | None
+    calibrated: tuple[float, float] | None
+
+
+def curve_chart(series: Sequence[Series], label: str) -> Markup:
+    """Seen against unseen accuracy, u on x and s on y, over lines of equal H.
+
+    A cross marks gamma = 0, a dot the calibrated point.
+    """
+    width, height, left, right, top, bottom = 480, 420, 46, 38, 10, 46
+    lines = [line for one in series for line in (one.points, *one.others)]
+    reach = [
+        max(10, 10 * math.ceil(max((point[axis] for line in lines for point in line), default=100) / 10))
+        for axis in (0, 1)
+    ]
+
+    def place(u: float, s: float) -> tuple[float, float]:
+        x = left + (width - left - right) * u / reach[0]
+        return x, height - bottom - (height - top - bottom) * s / reach[1]
+
+    parts = [_equal_h(place, *reach), _axes(place, *reach)]
+    for one in series:
+        parts += [_line(place, line, f"m{one.slot} other") for line in one.others]
+    for one in series:
+        parts.append(_line(place, one.points, f"m{one.slot} line", one.name))
+    for one in series:
+        if one.plain is not None:
+            x, y = place(*one.plain)
+            title = f"{one.name} without calibration: u {one.plain[0]:.1f}, s {one.plain[1]:.1f}"
+            arms = f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
+            parts.append(
+                Markup('<g class="m{} mark"><title>{}</title><path class="halo" d="{}"/><path d="{}"/></g>').format(
+                    one.slot, title, arms, arms
+                )
+            )
+        if one.calibrated is not None:
+            x, y = place(*one.calibrated)
+            title = f"{one.name} calibrated: u {one.calibrated[0]:.1f}, s {one.calibrated[1]:.1f}"
+            parts.append(
+                Markup('<circle class="m{} dot" cx="{:.1f}" cy="{:.1f}" r="5.5"><title>{}</title></circle>').format(
+                    one.slot, x, y, title
+                )
+            )
+    return _svg("curve", width, height, label, parts)
+
+
+def _equal_h(place: Place, u_reach: float, s_reach: float) -> Markup:
+    """Faint lines along which H is 10, 20, ..."""
+    parts = []
+    for h in range(10, 100, 10):
+        # 1/u + 1/s = 2/h: with u = h / 2t and s = h / 2(1 - t), t runs from the right edge to the upper one.
+        start, end = h / (2 * u_reach), 1 - h / (2 * s_reach)
+        if start >= end:
+            continue
+        odds = [math.log(t / (1 - t)) for t in (start, end)]
+        ts = [1 / (1 + math.exp(-(odds[0] + (odds[1] - odds[0]) * step / 30))) for step in range(31)]
+        points = [place(h / (2 * t), h / (2 * (1 - t))) for t in ts]
+        parts.append(Markup('<path class="equal" d="M{}"/>').format("L".join(f"{x:.1f} {y:.1f}" for x, y in points)))
+        parts.append(_text("faint", points[0][0] + 5, points[0][1] + 4, f"H {h}"))
+    return Markup("").join(parts)
+
+
+def _axes(place: Place, u_reach: float, s_reach: float) -> Markup:
+    (x0, y0), (x1, y1) = place(0, 0), place(u_reach, s_reach)
+    parts = [Markup('<path class="axis" d="M{:.1f} {:.1f}V{:.1f}H{:.1f}"/>').format(x0, y1, y0, x1)]
+    across, up = (range(0, int(reach) + 1, 10 if reach <= 60 else 20) for reach in (u_reach, s_reach))
+    parts += [_text("tick middle", place(tick, 0)[0], y0 + 17, tick) for tick in across]
+    parts += [_text("tick end", x0 - 8, place(0, tick)[1] + 4, tick) for tick in up]
+    parts.append(_text("label middle", (x0 + x1) / 2, y0 + 38, "u: unseen accuracy, %"))
+    turned = Markup('<text class="label middle" transform="translate({:.0f} {:.1f}) rotate(-90)">{}</text>')
+    parts.append(turned.format(13, (y0 + y1) / 2, "s: seen accuracy, %"))
+    return Markup("").join(parts)
+
+
+def _line(place: Place, points: Sequence[tuple[float, float]], css: str, title: str = "") -> Markup:
+    """A path that leaves out steps too small to see: a curve has as many points as right test images."""
+    kept: list[tuple[float, float]] = []
+    placed = [place(*point) for point in points]
+    for number, point in enumerate(placed):
+        if not kept or number == len(placed) - 1 or math.dist(point, kept[-1]) >= 1.2:
+            kept.append(point)
+    d = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in kept) if kept else "M0 0"
+    inside = Markup("<title>{}</title>").format(title) if title else ""
+    return Markup('<path class="{}" d="{}">{}</path>').format(css, d, inside)
+
+
+def class_bars(classes: Sequence[ClassRow], label: str) -> Markup:
+    """Bars of unseen classes in reading order; with many classes a profile, and names for both ends of it."""
+    if len(classes) > MOST_NAMED_CLASSES:
+        ends = [("The best five", classes[:5]), ("The last five", classes[-5:])]
+        parts = [_profile(classes, label)]
+    else:
+        half = len(classes) if len(classes) < 6 else (len(classes) + 1) // 2
+        ends = [("", part) for part in (classes[:half], classes[half:]) if part]
+        parts = []
+    columns = [
+        Markup("<div>{}{}</div>").format(
+            Markup("<h4>{}</h4>").format(title) if title else "",
+            _named_bars(part, f"{label}, part {number} of {len(ends)}"),
+        )
+        for number, (title, part) in enumerate(ends, start=1)
+    ]
+    return Markup("").join([*parts, Markup('<div class="columns">{}</div>').format(Markup("").join(columns))])
+
+
+def _named_bars(classes: Sequence[ClassRow], label: str) -> Markup:
+    """One row a class: name, bar among all classes, thinner bar after calibration, numbers."""
+    width, name_width, number_width, row = 480, 222, 70, 24
+    scale = (width - name_width - number_width) / 100
+    parts = []
+    for number, one in enumerate(classes):
+        y = number * row
+        numbers = f"{one.accuracy:.0f}" + ("" if one.calibrated is None else f" → {one.calibrated:.0f}")
+        parts += [
+            Markup("<g><title>{}</title>").format(_class_title(one)),
+            _text("name end", name_width - 10, y + 16, _shortened(one.name, 29)),
+            _rect("track", name_width, y + 5, 100 * scale, 14),
+            _rect("calibrated", name_width, y + 5, (one.calibrated or 0.0) * scale, 14),
+            _rect("plain", name_width, y + 8.5, one.accuracy * scale, 7),
+            _text("number", width - number_width + 8, y + 16, numbers),
+            Markup("</g>"),
+        ]
+    return _svg("bars", width, max(row, row * len(classes)), label, parts)
+
+
+def _profile(classes: Sequence[ClassRow], label: str) -> Markup:
+    """All classes as thin bars side by side, sorted."""
+    width, height, left, bottom, top = 960, 210, 40, 26, 8
+    step = (width - left) / len(classes)
+    scale = (height - bottom - top) / 100
+    floor = height - bottom
+    parts = []
+    for tick in (0, 25, 50, 75, 100):
+        y = floor - tick * scale
+        parts.append(Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(left, y, width))
+        parts.append(_text("tick end", left - 8, y + 4, tick))
+    for number, one in enumerate(classes):
+        x, wide = left + number * step, max(0.6, step - min(2.0, step / 4))
+        tall = (one.calibrated or 0.0) * scale
+        parts += [
+            Markup("<g><title>{}</title>").format(_class_title(one)),
+            _rect("calibrated", x, floor - tall, wide, tall),
+            _rect("plain", x + wide * 0.2, floor - one.accuracy * scale, wide * 0.6, one.accuracy * scale),
+            Markup("</g>"),
+        ]
+    parts.append(
+        _text("label", left, height - 6, f"{len(classes)} unseen classes, the best first; accuracy in percent")
+    )
+    return Markup('<div class="scroll" tabindex="0" role="region" aria-label="{}">{}</div>').format(
+        label, _svg("profile", width, height, label, parts)
+    )
+
+
+def _class_title(one: ClassRow) -> str:
+    after = "" if one.calibrated is None else f", {one.calibrated:.1f} % calibrated"
+    return f"{one.name}: {one.accuracy:.1f} % of {one.images} images{after}"
+
+
+def variance_strips(view: VarianceView, label: str) -> Markup:
+    """Two strips of one cell per attribute, ordered by variance in training; lighter is lower.
+
+    The shade follows the standard deviation, on one scale for both strips: variances are so skewed that most cells
+    would look alike.
+    """
+    width, left, top, tall, gap = 960, 96, 20, 46, 10
+    step = (width - left) / len(view.names)
+    most = max(*view.trainval, *view.test_unseen) or 1.0
+    parts = []
+    for number, (name, values) in enumerate((("trainval", view.trainval), ("test unseen", view.test_unseen))):
+        y = top + number * (tall + gap)
+        parts.append(_text("label end", left - 10, y + tall / 2 + 4, name))
+        parts.append(_rect("low", left, y, width - left, tall))
+        for place, (attribute, value) in enumerate(zip(view.names, values, strict=True)):
+            shade = math.sqrt(max(value, 0.0) / most)
+            cell = '<rect class="high" x="{:.2f}" y="{}" width="{:.2f}" height="{}" fill-opacity="{:.3f}">{}</rect>'
+            title = Markup("<title>{}</title>").format(f"{attribute}: variance {value:.2g} in {name}")
+            parts.append(Markup(cell).format(left + place * step, y, step + 0.15, tall, shade, title))
+    x = left + (len(view.names) // 2) * step
+    end = top + 2 * tall + gap
+    parts.append(Markup('<path class="cut" d="M{:.1f} {}V{}"/>').format(x, top - 14, end + 4))
+    parts.append(_text("tick end", x - 6, top - 6, "lower variance in training"))
+    parts.append(_text("tick", x + 6, top - 6, "higher"))
+    return _svg("heat", width, end + 8, label, parts)
+
+
+def _shortened(name: str, most: int) -> str:
+    return name if len(name) <= most else name[: most - 1].rstrip() + "…"
+
+
+def _text(css: str, x: float, y: float, text: object) -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(css, x, y, text)
+
+
+def _rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
+    shape = '<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>'
+    return Markup(shape).format(css, x, y, max(0.0, width), max(0.0, height))
+
+
+def _svg(css: str, width: float, height: float, label: str, parts: Iterable[Markup]) -> Markup:
+    head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>').format(
+        css, width, height, label, label
+    )
+    return head + Markup("").join(parts) + Markup("</svg>")

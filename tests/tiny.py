@@ -1,0 +1,83 @@
+"""Data sets of a few dozen images for tests, made in a millisecond."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.io import savemat
+
+from firstsight.data import ClassEmbeddings, Dataset, TrainingSet
+
+torch.set_num_threads(1)  # tiny tensors gain nothing from threads, and tests run side by side
+
+
+def tiny_dataset(
+    seed: int = 0,
+    n_seen: int = 6,
+    n_unseen: int = 3,
+    per_class: int = 10,
+    v: int = 7,
+    a: int = 4,
+    noise: float = 0.3,
+    w: int | None = None,
+    **changes,
+) -> Dataset:
+    """Images that are noisy linear maps of their class embeddings; seen and unseen classes are interleaved.
+
+    A fifth of each seen class's images are `test_seen`; images come in random order.
+
+    Args:
+        seed: of everything.
+        n_seen: classes with training images.
+        n_unseen: classes without.
+        per_class: images of each.
+        v: columns of the features.
+        a: columns of the class embeddings.
+        noise: standard deviation of what is added to every feature.
+        w: columns of `reconstruction_features`, or None for none.
+        changes: of the arguments of `Dataset`.
+    """
+    rng = np.random.default_rng(seed)
+    c = n_seen + n_unseen
+    vectors = rng.normal(size=(c, a))
+    names = tuple(f"class {chr(97 + row)}" for row in range(c))
+    is_unseen = np.zeros(c, dtype=bool)
+    is_unseen[rng.choice(c, n_unseen, replace=False)] = True
+    labels = rng.permutation(np.repeat(np.arange(c), per_class))
+    is_test = np.zeros(len(labels), dtype=bool)
+    for row in np.flatnonzero(~is_unseen):
+        is_test[np.flatnonzero(labels == row)[: per_class // 5]] = True
+
+    def images(columns):
+        clean = vectors[labels] @ rng.normal(size=(a, columns))
+        return (clean + noise * rng.normal(size=clean.shape)).astype(np.float32)
+
+    given = {
+        "name": "tiny",
+        "classes": ClassEmbeddings(names, vectors, tuple(f"attribute {column}" for column in range(a))),
+        "labels": labels,
+        "trainval": np.flatnonzero(~is_unseen[labels] & ~is_test),
+        "test_seen": np.flatnonzero(is_test),
+        "test_unseen": np.flatnonzero(is_unseen[labels]),
+        "features": images(v),
+        "reconstruction_features": None if w is None else images(w),
+    }
+    return Dataset(**(given | changes))
+
+
+def tiny_training(**options) -> TrainingSet:
+    """The training set of `tiny_dataset`."""
+    return tiny_dataset(**options).training_set()
+
+
+def write_gbu(folder: Path, data: Dataset) -> Path:
+    """The data set as a folder in the GBU layout; reconstruction features go to `other.mat`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = np.empty((len(data.classes), 1), dtype=object)
+    names[:, 0] = data.classes.names
+    splits = {f"{name}_loc": getattr(data, name)[:, None] + 1 for name in ("trainval", "test_seen", "test_unseen")}
+    savemat(folder / "att_splits.mat", {"att": data.classes.vectors.T, "allclasses_names": names, **splits})
+    for file, features in (("res101.mat", data.features), ("other.mat", data.reconstruction_features)):
+        if features is not None:
+            savemat(folder / file, {"features": features.T, "labels": data.labels[:, None] + 1})
+    return folder
