@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_dataset
+from tiny import tiny_dataset, tiny_training
 
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
@@ -103,3 +104,19 @@ def test_cub_on_resnet_logits(gbu_root):
     found = {name: getattr(result, name) for name in ("t1", "u", "s", "h")}
     assert found == pytest.approx({"t1": 56.6, "u": 15.0, "s": 67.2, "h": 24.6}, abs=0.2)
     assert [len(split) for split in (data.trainval, data.test_seen, data.test_unseen)] == [7057, 1764, 2967]
+
+
+def test_fit_each_is_fit_for_every_setting():
+    training = tiny_training()
+    variants = [
+        ESZSL(gamma=gamma, lam=lam, scaling=scaling)
+        for gamma in (0.5, 10.0)
+        for lam in (0.1, 3.0)
+        for scaling in ("none", "l2")
+    ]
+    fitted = list(ESZSL.fit_each(variants, training))
+    assert sorted(map(id, fitted)) == sorted(map(id, variants))
+    for variant in fitted:
+        alone = variant.unfitted().fit(training)
+        torch.testing.assert_close(variant.weight_, alone.weight_, rtol=1e-9, atol=1e-12)
+        assert variant.trained_on_ == alone.trained_on_

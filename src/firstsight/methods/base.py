@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
@@ -23,6 +23,7 @@ from firstsight.data import ClassEmbeddings, Floats, Indices, TrainingSet, as_ma
 from firstsight.errors import InputError
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_classes, scale_features, unit_rows
 
+PREPARED = ("feature_widths_", "feature_deviation_", "feature_mean_", "class_mean_")  # learned by scaling
 ROWS = 8192  # images scored at once, so that memory does not grow with their number
 
 
@@ -74,6 +75,8 @@ class Method(ABC):
     name: ClassVar[str]
     source: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    grid: ClassVar[Mapping[str, Sequence[Any]]] = {}  # values that tuning tries, by setting
+    generalized_only: ClassVar[bool] = False  # it needs seen classes among the candidates, so it has no t1
     dtype: ClassVar[torch.dtype] = torch.float32
 
     scaling: FeatureScaling = "none"
@@ -102,7 +105,41 @@ class Method(ABC):
         Returns:
             self, fitted.
         """
-        vars(self).pop("trained_on_", None)  # a fit that fails leaves nothing fitted
+        (fitted,) = self.fit_each([self], training, run)
+        return fitted
+
+    @classmethod
+    def fit_each(cls, variants: Sequence[Self], training: TrainingSet, run: Run | None = None) -> Iterator[Self]:
+        """Learn with several settings from the same images, sharing what can be shared.
+
+        Args:
+            variants: this method with different settings.
+            training: what `Dataset.training_set()` returns.
+            run: progress and checkpoints of each.
+
+        Yields:
+            each variant as soon as it is fitted, in any order.
+        """
+        groups: dict[tuple[str, ...], list[Self]] = {}
+        for variant in variants:
+            vars(variant).pop("trained_on_", None)  # a fit that fails leaves nothing fitted
+            groups.setdefault((variant.scaling, variant.class_scaling, variant.device), []).append(variant)
+        for group in groups.values():
+            tensors = group[0]._prepared(training)
+            for variant in group[1:]:
+                vars(variant).update({name: value for name, value in vars(group[0]).items() if name in PREPARED})
+            for variant in cls._fit_group(group, tensors, run or Run()):
+                yield variant._fitted(training)
+
+    @classmethod
+    def _fit_group(cls, variants: Sequence[Self], training: TrainingTensors, run: Run) -> Iterator[Self]:
+        """Learn with settings that scale the data alike; closed forms override it to share one factorisation."""
+        for variant in variants:
+            variant._fit(training, run)
+            yield variant
+
+    def _prepared(self, training: TrainingSet) -> TrainingTensors:
+        """The training set scaled, on the device; what scaling learns stays with the method."""
         features = self._tensor(training.features)
         vectors = self._tensor(training.classes.vectors)
         self.feature_widths_ = torch.tensor(training.feature_widths)
@@ -110,14 +147,15 @@ class Method(ABC):
         self.class_mean_ = unit_rows(vectors).mean(dim=0)
         own = training.reconstruction_features is training.features
         features = self._scaled(features)
-        tensors = TrainingTensors(
+        return TrainingTensors(
             features=features,
             labels=torch.tensor(training.labels, device=features.device),
             vectors=self._scaled_classes(vectors),
             targets=features if own else self._tensor(training.reconstruction_features),
             target_widths=training.feature_widths if own else (training.reconstruction_features.shape[1],),
         )
-        self._fit(tensors, run or Run())
+
+    def _fitted(self, training: TrainingSet) -> Self:
         self.trained_on_ = training.classes.names
         return self
 
