@@ -6,9 +6,7 @@ else is found is refused with a sentence.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,24 +16,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from firstsight.errors import InputError
+from firstsight.files import replacing
 
 KEY = "firstsight"  # our one entry of the file's metadata, a JSON document
 
 
 def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
-    """Write the file beside its place, then move it there, so that a kill leaves the old file or the new one."""
+    """Write tensors and metadata to the file, replacing it in one step."""
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     header = {KEY: json.dumps({"format": 1, **metadata})}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, unfinished, header)
-        os.replace(unfinished, path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} must be a place to write to; got {error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # where the folder is a file there is nothing to remove
-            unfinished.unlink()
+    with replacing(path) as unfinished:
+        try:
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            save_file(tensors, unfinished, header)
+        except SafetensorError as error:  # what it makes of a full disk
+            raise OSError(str(error)) from error
     return path
 
 

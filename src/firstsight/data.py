@@ -189,6 +189,23 @@ class Dataset:
             feature_widths=self.feature_widths,
         )
 
+    def without_test(self) -> Dataset:
+        """The training images and the seen classes alone: what settings may be chosen on."""
+        keep, seen = self.trainval, self.seen
+        other = self.reconstruction_features
+        nothing = np.zeros(0, dtype=np.int64)
+        return replace(
+            self,
+            classes=self.classes[seen],
+            labels=np.searchsorted(seen, self.labels[keep]),
+            trainval=np.arange(len(keep)),
+            test_seen=nothing,
+            test_unseen=nothing,
+            features=None if self.features is None else self.features[keep],
+            reconstruction_features=None if other is None else other[keep],
+            pictures=[self.pictures[image] for image in keep] if len(self.pictures) else (),
+        )
+
     def validation_set(self, partition: int = 0, seed: int = 0, n_held_out: int | None = None) -> Dataset:
         """A data set of the training images alone, in which some seen classes play the unseen ones.
 
@@ -202,39 +219,29 @@ class Dataset:
             n_held_out: size of a random partition; a third of the seen classes where None (as CUB's 50 of 150).
         """
         rng = np.random.default_rng([seed, partition])
-        seen = self.seen
-        if len(seen) < 3:
-            raise InputError(f"validation must have 3 seen classes or more to hold some out; got {len(seen)}")
+        training = self.without_test()
+        names, labels = training.classes.names, training.labels
+        if len(names) < 3:
+            raise InputError(f"validation must have 3 seen classes or more to hold some out; got {len(names)}")
         if partition < len(self.validation_classes):
             wanted = set(self.validation_classes[partition])
-            held_out = np.array([row for row in seen if self.classes.names[row] in wanted], dtype=np.int64)
+            held_out = np.array([row for row, name in enumerate(names) if name in wanted], dtype=np.int64)
         else:
-            size = round(len(seen) / 3) if n_held_out is None else n_held_out
-            if not 0 < size < len(seen):
-                raise InputError(f"n_held_out must be 1 or more and leave one of {len(seen)} seen classes; got {size}")
-            held_out = rng.choice(seen, size, replace=False)
-        labels = self.labels[self.trainval]
+            size = round(len(names) / 3) if n_held_out is None else n_held_out
+            if not 0 < size < len(names):
+                raise InputError(f"n_held_out must be 1 or more and leave one of {len(names)} seen classes; got {size}")
+            held_out = rng.choice(len(names), size, replace=False)
         is_unseen = np.isin(labels, held_out)
         is_test = np.zeros(len(labels), dtype=bool)
-        for row in np.setdiff1d(seen, held_out):
+        for row in np.setdiff1d(np.arange(len(names)), held_out):
             images = np.flatnonzero(labels == row)
             is_test[rng.permutation(images)[: max(len(images) // 5, len(images) > 1)]] = True
-        keep = self.trainval
-        renumber = np.full(len(self.classes), -1)
-        renumber[seen] = np.arange(len(seen))
         return replace(
-            self,
+            training,
             name=f"{self.name} validation",
-            classes=self.classes[seen],
-            labels=renumber[labels],
             trainval=np.flatnonzero(~is_unseen & ~is_test),
             test_seen=np.flatnonzero(is_test),
             test_unseen=np.flatnonzero(is_unseen),
-            features=self.inputs(keep),
-            reconstruction_features=None
-            if self.reconstruction_features is None
-            else self.reconstruction_features[keep],
-            pictures=[self.pictures[image] for image in keep] if len(self.pictures) else (),
             validation_classes=(),
         )
 

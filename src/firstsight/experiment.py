@@ -9,7 +9,6 @@ A run's file is written whole, at its end. A second call keeps the files whose s
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ from firstsight.analysis import attribute_variance
 from firstsight.data import Dataset
 from firstsight.errors import InputError
 from firstsight.evaluation import Result, SeenUnseenCurve, evaluate
+from firstsight.files import write_text
 from firstsight.methods import Method, Run, named, torch_device
 from firstsight.pictures import guesses, samples
 from firstsight.progress import Display
@@ -81,17 +81,17 @@ def bench(
             run = _record(result, label, seed, seconds, identity[data.name], method)
             if len(data.pictures):
                 run["guesses"] = guesses(method, data, result.gamma)
-            write_json(path, run)
+            write_text(path, json.dumps(run))
             display.say(f"{stage}: " + _summary(run))
         else:
             display.say(f"{stage}: kept from an earlier call")
         runs.append(run)
     display("runs", len(jobs), len(jobs))
     for data in datasets:
-        write_json(out / "data" / f"{file_name(data.name)}.json", describe(data, identity[data.name]))
+        write_text(out / "data" / f"{file_name(data.name)}.json", json.dumps(describe(data, identity[data.name])))
         if len(data.pictures):
             first = {run["method"]: run["guesses"] for run in reversed(runs) if run["data"] == data.name}
-            write_json(out / "pictures" / f"{file_name(data.name)}.json", samples(data, first))
+            write_text(out / "pictures" / f"{file_name(data.name)}.json", json.dumps(samples(data, first)))
     return runs
 
 
@@ -188,17 +188,3 @@ def _summary(run: Mapping[str, Any]) -> str:
 def file_name(*parts: str) -> str:
     """The parts as one name that every file system takes."""
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", part) for part in parts)
-
-
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write the file beside its place, then move it there."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(document), encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"{path} must be a place to write to; got {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # where the folder is a file there is nothing to remove
-            unfinished.unlink()

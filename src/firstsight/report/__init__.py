@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import jinja2
 
 from firstsight.errors import InputError
+from firstsight.files import write_text
 from firstsight.report import charts, tables
 from firstsight.report.tables import MethodRow, Record
 
@@ -76,7 +75,7 @@ def write_report(results: Path, out: Path) -> Path:
         raise InputError(f"results must hold finished runs; got {found} in {str(results)!r}; run an experiment first")
     data = [_read(path, DATA) for path in sorted((results / "data").glob("*.json"))]
     pictures = [_read(path, PICTURES) for path in sorted((results / "pictures").glob("*.json"))]
-    _write(out, _page(finished, failed, data, pictures))
+    write_text(out, _page(finished, failed, data, pictures))
     return out
 
 
@@ -227,20 +226,3 @@ def _versions(runs: Iterable[Record]) -> dict[str, list[str]]:
         for program, version in (run.get("versions") or {}).items():
             found.setdefault(program, set()).add(str(version))
     return {program: sorted(versions) for program, versions in sorted(found.items())}
-
-
-def _write(out: Path, page: str) -> None:
-    """In one step: whoever looks at the file sees the old page or the new one."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    except OSError as error:
-        raise InputError(f"out must be a file that can be written; got {str(out)!r}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        os.chmod(name, 0o644)
-        os.replace(name, out)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise InputError(f"out must be a file that can be written; got {str(out)!r}: {error.strerror}") from error

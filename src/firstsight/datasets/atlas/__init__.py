@@ -10,7 +10,6 @@ draw it), `firstsight.features` the features.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file, save_file
 
 from firstsight.data import Dataset
 from firstsight.datasets.atlas.drawing import draw_bird
 from firstsight.datasets.atlas.species import MOST_VALUES, Species, embed, make_species
 from firstsight.errors import InputError
 from firstsight.features import compact_features
+from firstsight.files import replacing
 
 __all__ = ["atlas"]
 
@@ -81,7 +81,8 @@ def atlas(
         pictures = _render(species, pictures_per_class, size, seed, progress)
         train = np.flatnonzero(~is_unseen & ~is_test & ~is_held_out)
         arrays = {"pictures": pictures, "features": compact_features(pictures, train, labels, seed, progress)}
-        _write(path, arrays)
+        with replacing(path) as unfinished:
+            save_file(arrays, unfinished)
     return Dataset(
         name="atlas" if semantic_loss == 0 else f"atlas {semantic_loss:g}",
         description=(
@@ -164,15 +165,3 @@ def _cached(path: Path) -> dict[str, np.ndarray] | None:
         return arrays if {"pictures", "features"} <= set(arrays) else None
     except (OSError, SafetensorError):
         return None
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes under another name first, so that no reader ever meets half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(save(arrays))
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

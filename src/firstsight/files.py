@@ -1,0 +1,38 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from firstsight.errors import InputError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Hand out a path beside the file to write to, then move it there: a kill leaves the old file or the new one.
+
+    Raises:
+        InputError: the folder cannot be made or written to, or the disk is full.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise InputError(f"{path} must be a place to write to; got {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):  # where the folder is a file there is nothing to remove
+            unfinished.unlink()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file whole."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
