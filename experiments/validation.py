@@ -43,8 +43,8 @@ CHANGES = {
     ],
     "paper, Cls. only": [
         {},
-        {"negatives": "violating"},
         {"learning_rate": 1e-4},
+        {"negatives": "violating"},
     ],
 }
 BASES = {"Cls. only": CLS_ONLY, "full": {}, "paper, Cls. only": PAPER | CLS_ONLY}

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from scipy.io import loadmat, savemat
 from tiny import tiny_dataset, write_gbu
 
-from firstsight import __version__, cli
+from firstsight import __version__, cli, experiment
 from firstsight.data import ClassEmbeddings
 from firstsight.datasets import load
 from firstsight.evaluation import evaluate
@@ -348,6 +348,40 @@ def test_presets_on_the_command_line(run, folder, tmp_path):
     assert run("fit", "spaen", "--data", folder, "--out", tmp_path / "model", *words)[0] == 0
     changes = {"beta": 0.5, "hidden": 4, "batch": 8, "steps": 4, "autoencoder_steps": 3, "critic_steps": 1}
     assert load_method(tmp_path / "model") == SPAEN.paper(**changes)
+
+
+def test_tune_writes_what_fit_and_bench_take(run, folder, tmp_path):
+    tuned = tmp_path / "tuned.toml"
+    code, out, err = run("tune", "eszsl", "--data", folder, "--partitions", "2", "--out", tuned, "--json")
+    assert (code, err) == (0, "")
+    trials = json.loads(out)["trials"]
+    assert len(trials) == 49
+    assert trials[0]["ausuc"] == max(trial["ausuc"] for trial in trials)
+    best = ESZSL(**trials[0]["settings"])
+    assert run("fit", "eszsl", "--data", folder, "--settings", tuned, "--out", tmp_path / "model")[0] == 0
+    assert load_method(tmp_path / "model") == best
+    rows = bench(run, folder, tmp_path / "out", "--settings", tuned)
+    assert rows[0]["settings"] == best.settings()
+    changed = ["--settings", tuned, "--lam", "7", "--out", tmp_path / "other"]
+    assert run("fit", "eszsl", "--data", folder, *changed)[0] == 0
+    assert load_method(tmp_path / "other") == dataclasses.replace(best, lam=7.0)
+
+
+def test_tune_for_people(run, folder, tmp_path):
+    code, out, err = run("tune", "eszsl", "--data", folder, "--objective", "t1", "--out", tmp_path / "tuned.toml")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert len(lines) == 6
+    assert re.fullmatch(r"t1 +[\d.]+  gamma \S+  lam \S+", lines[0])
+    assert lines[5].startswith("The best of 49 is in ")
+    text = (tmp_path / "tuned.toml").read_text()
+    assert text.startswith("# t1 ")
+    assert "on validation classes of TINY" in text
+
+
+def test_bench_of_all_methods(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "bench", lambda data, methods, *_: [] if list(methods) == list(METHODS) else None)
+    assert run("bench", "--data", folder, "--methods", "all", "--out", tmp_path, "--json")[:2] == (0, '{"rows": []}\n')
 
 
 def test_separate_reconstruction_features(run, folder, tmp_path):

@@ -10,9 +10,9 @@ import difflib
 import json as jsonlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from firstsight.errors import InputError
 
@@ -97,6 +97,7 @@ def fit(argv: Sequence[str]) -> None:
 
     from firstsight.methods import METHODS, Run, named
     from firstsight.progress import Display
+    from firstsight.tune import read_settings
 
     if not argv or argv[0].startswith("-"):
         print(
@@ -108,14 +109,16 @@ def fit(argv: Sequence[str]) -> None:
         return
     kind = named(argv[0])
     default = kind.preset(preset) if (preset := option(argv, "--preset")) else kind()
+    if file := option(argv, "--settings"):
+        default = replace(default, **read_settings(Path(file)).get(argv[0], {}))
     # tyro would put the sentence about a bad setting in a box of its own, so it is given settings that check nothing
     unchecked = type(kind.__name__, (kind,), {"__post_init__": lambda _: None, "__doc__": kind.__doc__})
     start = unchecked(**default.settings())
     flat: Any = tyro.conf.OmitArgPrefixes
-    settings = ("settings", flat[unchecked], field(default_factory=lambda: start, kw_only=True))
-    form = make_dataclass("Fit", [settings], bases=(FitOptions,), kw_only=True)
+    fields = ("of_method", flat[unchecked], field(default_factory=lambda: start, kw_only=True))
+    form = make_dataclass("Fit", [fields], bases=(FitOptions,), kw_only=True)
     options = parsed(form, argv[1:], f"fit {argv[0]}", f"{(kind.__doc__ or '').splitlines()[0]} {kind.source}.")
-    method = kind(**options.settings.settings())
+    method = kind(**options.of_method.settings())
     unfinished = options.out.with_name(options.out.name + ".partial")
     with Display() as display:
         training = options.load(display).training_set()
@@ -163,12 +166,66 @@ class FitOptions(DataOptions):
     Attributes:
         out: the model's file.
         preset: settings to start from, such as `paper`; `firstsight methods` lists them.
+        settings: TOML file that `tune` wrote; its table for the method goes on top of the preset.
         checkpoint_every: steps between two saves of an unfinished training, in OUT.partial.
     """
 
     out: Path
     preset: str | None = None
+    settings: Path | None = None
     checkpoint_every: int = 500
+
+
+def tune(
+    method: str,
+    /,
+    data: str,
+    features: tuple[str, ...] = (),
+    semantics: str | None = None,
+    objective: Literal["ausuc", "h", "t1"] = "ausuc",
+    partitions: int = 3,
+    preset: str | None = None,
+    out: Path = Path("tuned.toml"),
+    json: bool = False,
+) -> None:
+    """Choose a method's settings on validation classes; test images are never looked at.
+
+    Tries every combination of the method's grid. Each is fitted without some seen classes, which then play the
+    unseen ones, and without some images of the others. The winner goes to a file that `fit` and `bench` take with
+    `--settings`.
+
+    Args:
+        method: its name; `firstsight methods` lists them.
+        data: a folder in the GBU layout, or `atlas`.
+        features: feature files, by name or path; several are joined.
+        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
+        objective: what to maximise, as a mean over partitions.
+        partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
+        preset: settings to start from.
+        out: TOML file with a table for each method; other methods' tables stay.
+        json: print one JSON document with every trial.
+    """
+    from firstsight.methods import named
+    from firstsight.progress import Display
+    from firstsight.tune import tune as tune_method
+    from firstsight.tune import write_settings
+
+    kind = named(method)
+    start = kind.preset(preset) if preset else kind()
+    with Display() as display:
+        full = DataOptions(data=data, features=features, semantics=semantics).load(display)
+        dataset = full.without_test()
+        trials = tune_method(start, dataset, None, objective, partitions, display.stage(f"tune {method}"))
+    best = trials[0]
+    origin = f"{objective} {best.mean:.4g} on validation classes of {full.name}; {full.description}"
+    write_settings(out, start, best.settings, origin)
+    if json:
+        rows = [{"settings": trial.settings, objective: trial.mean, "partitions": trial.values} for trial in trials]
+        print(as_json({"data": full.name, "method": method, "objective": objective, "trials": rows}))
+        return
+    for trial in trials[:5]:
+        print(f"{objective} {trial.mean:8.4g}  " + "  ".join(f"{name} {trial.settings[name]}" for name in kind.grid))
+    print(f"The best of {len(trials)} is in {out}; `--settings {out}` uses it")
 
 
 def evaluate(
@@ -234,6 +291,7 @@ def bench(
     features: tuple[str, ...] = (),
     semantics: str | None = None,
     reconstruction_features: str | None = None,
+    settings: Path | None = None,
     calibrate: bool = True,
     json: bool = False,
 ) -> None:
@@ -241,22 +299,27 @@ def bench(
 
     Args:
         data: folders in the GBU layout, or `atlas`.
-        methods: names, each with a preset after a colon where wanted, as in `eszsl spaen spaen:cls-only`.
+        methods: names, each with a preset after a colon where wanted, as in `eszsl spaen spaen:cls-only`; or `all`.
         out: folder of the results.
         seeds: how many, from 0.
         features: feature files, for every folder.
         semantics: class embeddings, for every folder.
         reconstruction_features: feature file for F and G, for every folder.
+        settings: TOML file that `tune` wrote, for the methods named without a preset.
         calibrate: choose gamma on validation classes, which trains the same settings once more.
         json: print one JSON document with a row per run.
     """
     from firstsight.experiment import bench as run_bench
     from firstsight.experiment import make_method, row
+    from firstsight.methods import METHODS
     from firstsight.progress import Display
+    from firstsight.tune import read_settings
 
     if seeds < 1:
         raise InputError(f"seeds must be 1 or more; got {seeds}")
-    made = {spec: make_method(spec) for spec in methods}
+    tuned = read_settings(settings) if settings else {}
+    specs = tuple(METHODS) if methods == ("all",) else methods
+    made = {spec: make_method(spec, **tuned.get(spec, {})) for spec in specs}
     with Display() as display:
         datasets = [
             DataOptions(
@@ -300,6 +363,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "data check": data_check,
     "analyse variance": analyse_variance,
+    "tune": tune,
     "fit": fit,
     "evaluate": evaluate,
     "bench": bench,

@@ -74,7 +74,7 @@ class Result:
     """What one fitted method reached on one data set.
 
     Attributes:
-        t1: U->U, unseen images among unseen classes.
+        t1: U->U, unseen images among unseen classes; None for a method that needs seen classes to choose from.
         u: U->T, unseen images among all classes.
         s: S->T, seen test images among all classes.
         h: harmonic mean of u and s.
@@ -90,7 +90,7 @@ class Result:
     data: str
     method: str
     settings: dict[str, Any]
-    t1: float
+    t1: float | None
     u: float
     s: float
     h: float
@@ -143,9 +143,7 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
     curve = seen_unseen_curve(scores, labels, is_seen)
     per_sample = seen_unseen_curve(scores, labels, is_seen, per_class=False)
 
-    unseen_labels = np.searchsorted(data.unseen, data.labels[data.test_unseen])
-    chosen = method.predict(data.inputs(data.test_unseen), data.classes[data.unseen])
-    t1 = class_accuracies(chosen, unseen_labels, len(data.unseen))
+    t1 = None if method.generalized_only else _unseen_alone(method, data)
     plain = class_accuracies(scores.argmax(axis=1), labels, len(data.classes))
     u, s = float(np.nanmean(plain[~is_seen])), float(np.nanmean(plain[is_seen]))
     gamma = u_cal = s_cal = h_cal = calibrated = None
@@ -156,7 +154,7 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
         u_cal, s_cal = float(np.nanmean(calibrated[~is_seen])), float(np.nanmean(calibrated[is_seen]))
         h_cal = float(harmonic_mean(u_cal, s_cal))
     counts = np.bincount(labels, minlength=len(data.classes))
-    t1_of = dict(zip(data.unseen, t1, strict=True))
+    t1_of = {} if t1 is None else dict(zip(data.unseen, t1, strict=True))
     classes = tuple(
         ClassResult(
             name=data.classes.names[row],
@@ -164,7 +162,7 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
             images=int(counts[row]),
             accuracy=float(plain[row]),
             accuracy_calibrated=None if calibrated is None else float(calibrated[row]),
-            t1=None if is_seen[row] else float(t1_of[row]),
+            t1=float(t1_of[row]) if row in t1_of else None,
         )
         for row in np.flatnonzero(counts)
     )
@@ -172,7 +170,7 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
         data=data.name,
         method=method.name,
         settings=method.settings(),
-        t1=float(np.nanmean(t1)),
+        t1=None if t1 is None else float(np.nanmean(t1)),
         u=u,
         s=s,
         h=float(harmonic_mean(u, s)),
@@ -186,6 +184,13 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
         curve=curve,
         seconds_score=seconds,
     )
+
+
+def _unseen_alone(method: Method, data: Dataset) -> Floats:
+    """[u] accuracy of each unseen class among the unseen classes."""
+    labels = np.searchsorted(data.unseen, data.labels[data.test_unseen])
+    chosen = method.predict(data.inputs(data.test_unseen), data.classes[data.unseen])
+    return class_accuracies(chosen, labels, len(data.unseen))
 
 
 def class_accuracies(predictions: Indices, labels: Indices, n_classes: int) -> Floats:

@@ -178,11 +178,8 @@ def row(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _summary(run: Mapping[str, Any]) -> str:
-    calibrated = "" if run["h_cal"] is None else f"  h_cal {run['h_cal']:.1f}"
-    return (
-        f"t1 {run['t1']:.1f}  u {run['u']:.1f}  s {run['s']:.1f}  h {run['h']:.1f}{calibrated}"
-        f"  AUSUC {run['ausuc']:.3f}  in {run['seconds_fit']:.1f} s"
-    )
+    known = (f"{name} {run[name]:.1f}" for name in ("t1", "u", "s", "h", "h_cal") if run[name] is not None)
+    return "  ".join([*known, f"AUSUC {run['ausuc']:.3f}", f"in {run['seconds_fit']:.1f} s"])
 
 
 def file_name(*parts: str) -> str:

@@ -31,20 +31,21 @@ PAPER = {
     "alpha": 10.0,  # Table 2
     "beta": 5.0,  # Table 2
     "classification": "ranking",
-    "negatives": "random",  # section 3.2; the authors' code draws among those that violate the margin
+    "negatives": "random",
     "compatibility": "dot",
     "scaling": "l2",
     "class_scaling": "l2",
     "reconstruction_scaling": "l2",
-    "output": "leaky",  # authors' code
+    "output": "leaky",  # authors' code, like all that follows where the paper is silent
     "schedule": "joint",
     "learning_rate": 1e-3,  # 1e-4 in the paper, over far more steps
     "decay": "plateau",
-    "weight_decay": 5e-6,  # authors' code
+    "weight_decay": 5e-6,
     "lipschitz": "clip",
     "critic_steps": 5,
     "steps": 2000,  # authors: 200,000 for each of two stages
 }
+AUTHORS = PAPER | {"negatives": "violating", "schedule": "two-stage", "lipschitz": "penalty", "beta": 0.05}
 
 
 @dataclass(kw_only=True)
@@ -82,7 +83,13 @@ class SPAEN(Method):
 
     name = "spaen"
     source = "Chen et al., CVPR 2018"
-    presets = {"cls-only": CLS_ONLY, "paper": PAPER, "paper-cls-only": PAPER | CLS_ONLY}
+    presets = {
+        "cls-only": CLS_ONLY,
+        "paper": PAPER,
+        "paper-cls-only": PAPER | CLS_ONLY,
+        "authors": AUTHORS,
+        "authors-cls-only": AUTHORS | CLS_ONLY,
+    }
 
     alpha: float = 10.0
     beta: float = 0.1
