@@ -1,6 +1,6 @@
 """The plate of the atlas in the README: some species with their names, unseen ones in the last row.
 
-    python experiments/plate.py
+python experiments/plate.py
 """
 
 from pathlib import Path

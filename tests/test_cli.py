@@ -376,7 +376,17 @@ def test_tune_for_people(run, folder, tmp_path):
     assert lines[5].startswith("The best of 49 is in ")
     text = (tmp_path / "tuned.toml").read_text()
     assert text.startswith("# t1 ")
-    assert "on validation classes of TINY" in text
+    assert "on 3 sets of validation classes" in text
+    assert '["TINY".eszsl]' in text
+
+
+def test_bench_with_several_semantics_and_their_settings(run, folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "TINY")
+    shutil.copy(copy / "att_splits.mat", copy / "sent_splits.mat")
+    (tmp_path / "tuned.toml").write_text('["TINY sent".eszsl]\ngamma = 5.0\n')
+    rows = bench(run, copy, tmp_path / "out", "--semantics", "att", "sent", "--settings", tmp_path / "tuned.toml")
+    assert [row["data"] for row in rows] == ["TINY", "TINY", "TINY sent", "TINY sent"]
+    assert [row["settings"]["gamma"] for row in rows] == [1000.0, 1000.0, 5.0, 5.0]
 
 
 def test_bench_of_all_methods(run, folder, tmp_path, monkeypatch):

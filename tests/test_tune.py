@@ -94,23 +94,33 @@ def test_grids_are_made_of_valid_settings(name):
 
 def test_settings_file_keeps_other_tables_and_comments(tmp_path):
     path = tmp_path / "tuned.toml"
-    write_settings(path, METHODS["spaen"](), METHODS["spaen"](margin=0.5, output="leaky").settings(), "from here")
-    write_settings(path, ESZSL(), ESZSL(gamma=3.0).settings(), "from there")
-    write_settings(path, ESZSL(), ESZSL(gamma=1e-5).settings(), "from elsewhere")
-    assert read_settings(path) == {"eszsl": {"gamma": 1e-5}, "spaen": {"margin": 0.5, "output": "leaky"}}
+    spaen = METHODS["spaen"](margin=0.5, output="leaky")
+    write_settings(path, "CUB", spaen, spaen.settings(), "from here")
+    write_settings(path, "CUB sent", ESZSL(), ESZSL(gamma=3.0).settings(), "from there")
+    write_settings(path, "CUB", ESZSL(), ESZSL(gamma=3.0).settings(), "from nowhere")
+    write_settings(path, "CUB", ESZSL(), ESZSL(gamma=1e-5).settings(), "from elsewhere")
+    assert read_settings(path) == {
+        "CUB": {"eszsl": {"gamma": 1e-5}, "spaen": {"margin": 0.5, "output": "leaky"}},
+        "CUB sent": {"eszsl": {"gamma": 3.0}},
+    }
     text = path.read_text()
-    assert "# from here\n[spaen]" in text
-    assert "# from elsewhere\n[eszsl]" in text
-    assert "from there" not in text
+    assert '# from here\n["CUB".spaen]\n' in text
+    assert '# from there\n["CUB sent".eszsl]\n' in text
+    assert '# from elsewhere\n["CUB".eszsl]\n' in text
+    assert "from nowhere" not in text
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[eszzl]\n", "unknown method 'eszzl'; did you mean 'eszsl'?"),
-        ("[eszsl]\ngama = 1\n", "settings of eszsl must be its own; got 'gama' in {path}"),
-        ("[eszsl]\ngamma = -1\n", "gamma must be a number of 0 or more; got -1"),
-        ("eszsl = 3\n", "settings must be tables named for methods; got 'eszsl' = 3 in {path}"),
+        ("[CUB.eszzl]\n", "unknown method 'eszzl'; did you mean 'eszsl'?"),
+        ("[CUB.eszsl]\ngama = 1\n", "settings of eszsl must be its own; got 'gama' in {path}"),
+        ("[CUB.eszsl]\ngamma = -1\n", "gamma must be a number of 0 or more; got -1"),
+        ("gamma = 3\n", """settings must be in tables like ["CUB".eszsl]; got 'gamma' = 3 in {path}"""),
+        (
+            "[CUB]\ngamma = 3\n",
+            """settings must be in tables like ["CUB".eszsl]; got 'CUB' = {{'gamma': 3}} in {path}""",
+        ),
     ],
 )
 def test_a_wrong_settings_file(text, sentence, tmp_path):

@@ -95,6 +95,7 @@ def fit(argv: Sequence[str]) -> None:
     """Train a method and save it: `firstsight fit METHOD --data PATH --out model.safetensors`."""
     import tyro
 
+    from firstsight.datasets import data_name
     from firstsight.methods import METHODS, Run, named
     from firstsight.progress import Display
     from firstsight.tune import read_settings
@@ -109,8 +110,9 @@ def fit(argv: Sequence[str]) -> None:
         return
     kind = named(argv[0])
     default = kind.preset(preset) if (preset := option(argv, "--preset")) else kind()
-    if file := option(argv, "--settings"):
-        default = replace(default, **read_settings(Path(file)).get(argv[0], {}))
+    if (file := option(argv, "--settings")) and (data := option(argv, "--data")):
+        tuned = read_settings(Path(file)).get(data_name(data, option(argv, "--semantics")), {})
+        default = replace(default, **tuned.get(argv[0], {}))
     # tyro would put the sentence about a bad setting in a box of its own, so it is given settings that check nothing
     unchecked = type(kind.__name__, (kind,), {"__post_init__": lambda _: None, "__doc__": kind.__doc__})
     start = unchecked(**default.settings())
@@ -166,7 +168,7 @@ class FitOptions(DataOptions):
     Attributes:
         out: the model's file.
         preset: settings to start from, such as `paper`; `firstsight methods` lists them.
-        settings: TOML file that `tune` wrote; its table for the method goes on top of the preset.
+        settings: TOML file that `tune` wrote; its table for this data and method goes on top of the preset.
         checkpoint_every: steps between two saves of an unfinished training, in OUT.partial.
     """
 
@@ -202,7 +204,7 @@ def tune(
         objective: what to maximise, as a mean over partitions.
         partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
         preset: settings to start from.
-        out: TOML file with a table for each method; other methods' tables stay.
+        out: TOML file with a table for each data set and method; other tables stay.
         json: print one JSON document with every trial.
     """
     from firstsight.methods import named
@@ -217,8 +219,8 @@ def tune(
         dataset = full.without_test()
         trials = tune_method(start, dataset, None, objective, partitions, display.stage(f"tune {method}"))
     best = trials[0]
-    origin = f"{objective} {best.mean:.4g} on validation classes of {full.name}; {full.description}"
-    write_settings(out, start, best.settings, origin)
+    origin = f"{objective} {best.mean:.4g} on {partitions} sets of validation classes; {full.description}"
+    write_settings(out, full.name, start, best.settings, origin)
     if json:
         rows = [{"settings": trial.settings, objective: trial.mean, "partitions": trial.values} for trial in trials]
         print(as_json({"data": full.name, "method": method, "objective": objective, "trials": rows}))
@@ -289,7 +291,7 @@ def bench(
     out: Path,
     seeds: int = 3,
     features: tuple[str, ...] = (),
-    semantics: str | None = None,
+    semantics: tuple[str, ...] = (),
     reconstruction_features: str | None = None,
     settings: Path | None = None,
     calibrate: bool = True,
@@ -303,7 +305,7 @@ def bench(
         out: folder of the results.
         seeds: how many, from 0.
         features: feature files, for every folder.
-        semantics: class embeddings, for every folder.
+        semantics: class embeddings, for every folder; with several, each folder is run with each.
         reconstruction_features: feature file for F and G, for every folder.
         settings: TOML file that `tune` wrote, for the methods named without a preset.
         calibrate: choose gamma on validation classes, which trains the same settings once more.
@@ -319,18 +321,19 @@ def bench(
         raise InputError(f"seeds must be 1 or more; got {seeds}")
     tuned = read_settings(settings) if settings else {}
     specs = tuple(METHODS) if methods == ("all",) else methods
-    made = {spec: make_method(spec, **tuned.get(spec, {})) for spec in specs}
+    made = {spec: make_method(spec) for spec in specs}
     with Display() as display:
         datasets = [
             DataOptions(
                 data=folder,
                 features=features,
-                semantics=semantics,
+                semantics=words,
                 reconstruction_features=reconstruction_features,
             ).load(display)
             for folder in data
+            for words in semantics or (None,)
         ]
-        runs = run_bench(datasets, made, range(seeds), out, display, calibrate)
+        runs = run_bench(datasets, made, range(seeds), out, display, calibrate, tuned)
     if json:
         print(as_json({"rows": [row(run) for run in runs]}))
     else:

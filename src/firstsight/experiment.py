@@ -16,6 +16,7 @@ import platform
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def bench(
     out: Path,
     display: Display,
     calibrate: bool = True,
+    tuned: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
 ) -> list[dict[str, Any]]:
     """Fit and evaluate every method on every data set with every seed.
 
@@ -58,6 +60,7 @@ def bench(
         out: folder of the results.
         display: shows progress.
         calibrate: choose gamma on validation classes, which costs a second fit.
+        tuned: settings by data set and method that replace those of `methods`.
 
     Returns:
         the runs, in the order of data, method, seed, as their files hold them.
@@ -71,7 +74,8 @@ def bench(
         display("runs", done, len(jobs))
         stage = f"{label} on {data.name}, seed {seed}"
         path = out / "runs" / f"{file_name(data.name, label, str(seed))}.json"
-        method = type(method)(**(method.settings() | {"seed": seed}))
+        changes = (tuned or {}).get(data.name, {}).get(label, {})
+        method = replace(method, **changes, seed=seed)
         run = _finished(path, method, identity[data.name], calibrate)
         if run is None:
             start = time.perf_counter()

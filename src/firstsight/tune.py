@@ -101,47 +101,63 @@ def key(method: Method) -> str:
     return json.dumps(method.settings(), sort_keys=True)
 
 
-def write_settings(path: Path, method: Method, settings: Settings, origin: str) -> None:
-    """Put what differs from the method's defaults into a TOML file, in a table with its name; other tables stay.
+def write_settings(path: Path, data: str, method: Method, settings: Settings, origin: str) -> None:
+    """Put what differs from the method's defaults into a TOML file, as `["data".method]`; other tables stay.
 
     Args:
         path: the file, made where it is not there.
+        data: name of the data set.
         method: whose settings.
         settings: all of them.
         origin: where they come from, as a comment.
     """
-    tables = read_settings(path) if path.exists() else {}
     default = type(method)().settings()
-    tables[method.name] = {name: value for name, value in settings.items() if value != default[name]}
-    comments = _comments(path) | {method.name: f"# {origin}"}
+    tables = {header(*at): (comment, table) for at, comment, table in _tables(path)}
+    changes = {name: value for name, value in settings.items() if value != default[name]}
+    tables[header(data, method.name)] = (f"# {origin}", changes)
     lines = []
-    for name, table in sorted(tables.items()):
-        lines += [comments[name]] if name in comments else []
-        lines += [f"[{name}]", *(f"{field} = {json.dumps(value)}" for field, value in table.items()), ""]
+    for head, (comment, table) in sorted(tables.items()):
+        lines += [
+            *filter(None, [comment]),
+            head,
+            *(f"{name} = {json.dumps(value)}" for name, value in table.items()),
+            "",
+        ]
     write_text(path, "\n".join(lines))
 
 
-def _comments(path: Path) -> dict[str, str]:
-    """The comment line above each table."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    above = itertools.pairwise(lines)
-    return {line.strip("[]"): before for before, line in above if before.startswith("#") and line.startswith("[")}
+def header(data: str, method: str) -> str:
+    """The line above a method's settings."""
+    return f"[{json.dumps(data)}.{method}]"
 
 
-def read_settings(path: Path) -> dict[str, dict[str, Any]]:
-    """Settings by method from a TOML file with a table for each, checked against the methods."""
+def _tables(path: Path) -> Iterator[tuple[tuple[str, str], str, Settings]]:
+    """(data, method), the comment line above, and the settings, for each table of a file that may be missing."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    above = {line: before for before, line in itertools.pairwise(lines)}
+    for data, methods in read_settings(path).items():
+        for method, table in methods.items():
+            comment = above.get(header(data, method), "")
+            yield (data, method), comment if comment.startswith("#") else "", table
+
+
+def read_settings(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Settings by data set and method from a TOML file, checked against the methods."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        by_data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"settings must be a TOML file; got {path}, where nothing is") from error
     except (OSError, ValueError) as error:
         raise InputError(f"settings must be a TOML file; got {path}: {error}") from error
-    for name, table in tables.items():
-        kind = named(name)
-        if not isinstance(table, dict):
-            raise InputError(f"settings must be tables named for methods; got {name!r} = {table!r} in {path}")
-        unknown = set(table) - set(kind().settings())
-        if unknown:
-            raise InputError(f"settings of {name} must be its own; got {sorted(unknown)[0]!r} in {path}")
-        kind(**table)
-    return tables
+    for data, methods in by_data.items():
+        if not isinstance(methods, dict) or not all(isinstance(table, dict) for table in methods.values()):
+            raise InputError(f'settings must be in tables like ["CUB".eszsl]; got {data!r} = {methods!r} in {path}')
+        for name, table in methods.items():
+            kind = named(name)
+            unknown = set(table) - set(kind().settings())
+            if unknown:
+                raise InputError(f"settings of {name} must be its own; got {sorted(unknown)[0]!r} in {path}")
+            kind(**table)
+    return by_data

@@ -9,7 +9,7 @@ from typing import Any
 from firstsight.data import Dataset
 from firstsight.errors import InputError
 
-__all__ = ["atlas_settings", "load"]
+__all__ = ["atlas_settings", "data_name", "load"]
 
 
 def load(
@@ -41,6 +41,17 @@ def load(
     from firstsight.datasets.atlas import atlas
 
     return atlas(**settings, progress=progress)
+
+
+def data_name(path: str | Path, semantics: str | None = None) -> str:
+    """The name that `load` gives the data set, without loading it."""
+    settings = atlas_settings(path)
+    if settings is None:
+        from firstsight.datasets.gbu import gbu_name
+
+        return gbu_name(Path(path), semantics or "att")
+    loss = settings.get("semantic_loss", 0.0)
+    return f"atlas {loss:g}" if loss else "atlas"
 
 
 def atlas_settings(path: str | Path) -> dict[str, Any] | None:

@@ -40,10 +40,9 @@ def as_dataset(files: GBUFiles) -> Dataset:
     labels = files.labels.astype(np.int64) - 1
     seen = {files.class_names[row] for row in np.unique(labels[numbers["trainval_loc"]])}
     features = [file.features for file in files.features if file.features is not None]
-    semantics = Path(files.semantics).name.removesuffix(".mat").removesuffix("_splits")
     names = " and ".join(Path(file.name).name for file in files.features) or "no feature file"
     return Dataset(
-        name=files.folder.resolve().name + ("" if semantics == "att" else f" {semantics}"),
+        name=gbu_name(files.folder, files.semantics),
         description=f"GBU benchmark; features from {names}, class embeddings from {Path(files.semantics).name}",
         classes=ClassEmbeddings(
             tuple(files.class_names), files.vectors, _attributes(files.folder, files.vectors.shape[1])
@@ -57,6 +56,12 @@ def as_dataset(files: GBUFiles) -> Dataset:
         feature_widths=tuple(values.shape[1] for values in features),
         validation_classes=_validation_classes(files.folder, seen),
     )
+
+
+def gbu_name(folder: Path, semantics: str) -> str:
+    """The folder's name, with that of the class embeddings where they are not the attributes."""
+    kind = Path(semantics).name.removesuffix(".mat").removesuffix("_splits")
+    return folder.resolve().name + ("" if kind == "att" else f" {kind}")
 
 
 def _attributes(folder: Path, a: int) -> tuple[str, ...]:
