@@ -134,6 +134,19 @@ def test_global_random_numbers_are_left_alone(name, tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_settings_fitted_together_are_those_fitted_alone(name):
+    """Also where scaling differs, and where F and G of SP-AEN work on features of their own."""
+    variants = [make(name, scaling=scaling, seed=seed) for scaling in ("standard-l2", "none") for seed in (0, 1)]
+    for fitted in METHODS[name].fit_each(variants, OTHER.training_set()):
+        alone = fitted.unfitted().fit(OTHER.training_set())
+        np.testing.assert_allclose(
+            fitted.scores(OTHER.features, OTHER.classes),
+            alone.scores(OTHER.features, OTHER.classes),
+            rtol=1e-5,
+            atol=1e-6,
+        )
+
+
 def test_refit_is_a_fresh_fit(name):
     other = tiny_dataset(seed=1, v=6, a=5, n_seen=4)
     again = make(name).fit(other.training_set()).fit(DATA.training_set())

@@ -160,7 +160,7 @@ def test_scaling_of_features():
     deviation, mean = torch.std_mean(features, dim=0, correction=0)
 
     def scaled(kind):
-        return scale_features(kind, features, (2, 3), mean, deviation)
+        return scale_features(kind, features.clone(), (2, 3), mean, deviation)
 
     assert torch.equal(scaled("none"), features)
     standard = scaled("standard")

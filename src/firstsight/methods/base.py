@@ -140,7 +140,7 @@ class Method(ABC):
 
     def _prepared(self, training: TrainingSet) -> TrainingTensors:
         """The training set scaled, on the device; what scaling learns stays with the method."""
-        features = self._tensor(training.features)
+        features = self._features(training.features)
         vectors = self._tensor(training.classes.vectors)
         self.feature_widths_ = torch.tensor(training.feature_widths)
         self.feature_deviation_, self.feature_mean_ = torch.std_mean(features, dim=0, correction=0)
@@ -151,7 +151,7 @@ class Method(ABC):
             features=features,
             labels=torch.tensor(training.labels, device=features.device),
             vectors=self._scaled_classes(vectors),
-            targets=features if own else self._tensor(training.reconstruction_features),
+            targets=features if own else self._features(training.reconstruction_features),
             target_widths=training.feature_widths if own else (training.reconstruction_features.shape[1],),
         )
 
@@ -236,8 +236,13 @@ class Method(ABC):
         vars(self).update({name: value.to(torch_device(self.device)) for name, value in state.items()})
 
     def _tensor(self, array: Floats) -> Tensor:
-        """A copy on this method's device, in the precision it computes in."""
+        """A copy on this method's device, in the precision it computes in; scaling may write to it."""
         return torch.tensor(np.asarray(array), dtype=self.dtype, device=torch_device(self.device))
+
+    def _features(self, array: Floats) -> Tensor:
+        """A copy for training; float32 stays, since what needs float64 widens it block by block."""
+        dtype = torch.float32 if array.dtype == np.float32 else self.dtype
+        return torch.tensor(array, dtype=dtype, device=torch_device(self.device))
 
     def _scaled(self, features: Tensor) -> Tensor:
         widths = tuple(self.feature_widths_.tolist())

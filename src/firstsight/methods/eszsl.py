@@ -2,8 +2,7 @@
 
     W = (X'X + gamma I)^-1 X' Y S (S'S + lam I)^-1        score = x' W y
 
-X [n, v] features, Y [n, s] one-hot labels, S [s, a] unit-length class embeddings. In float64, since the Gram
-matrices are worse conditioned than float32 resolves.
+X [n, v] features, Y [n, s] one-hot labels, S [s, a] unit-length class embeddings. In float64, block by block (`gram`).
 
 Differences from the paper: targets are {0, 1}, as in the GBU benchmark, not {-1, 1}.
 """
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from firstsight.errors import InputError
 from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.gram import class_sums, gram
 
 POWERS = tuple(10.0**power for power in range(-3, 4))
 
@@ -42,9 +42,9 @@ class ESZSL(Method):
 
     def _fit(self, training: TrainingTensors, run: Run) -> None:
         features, vectors = training.features, training.vectors  # [n, v], [s, a]
-        left = cholesky(features.T @ features, self.gamma, "gamma")
+        left = cholesky(gram(features), self.gamma, "gamma")
         right = cholesky(vectors.T @ vectors, self.lam, "lam")
-        half = torch.cholesky_solve(class_sums(training).T @ vectors, left)  # [v, a]
+        half = torch.cholesky_solve(class_sums(features, training.labels, len(vectors)).T @ vectors, left)  # [v, a]
         self.weight_ = torch.cholesky_solve(half.T, right).T.contiguous()  # [v, a]
 
     @classmethod
@@ -54,9 +54,9 @@ class ESZSL(Method):
             yield from super()._fit_group(variants, training, run)
             return
         features, vectors = training.features, training.vectors  # [n, v], [s, a]
-        left = inverses(features.T @ features, {variant.gamma for variant in variants}, "gamma")
+        left = inverses(gram(features), {variant.gamma for variant in variants}, "gamma")
         right = inverses(vectors.T @ vectors, {variant.lam for variant in variants}, "lam")
-        product = class_sums(training).T @ vectors  # [v, a]
+        product = class_sums(features, training.labels, len(vectors)).T @ vectors  # [v, a]
         lefts = {gamma: inverse(product) for gamma, inverse in left.items()}  # [v, a]
         for variant in variants:
             variant.weight_ = right[variant.lam](lefts[variant.gamma].T).T.contiguous()
@@ -64,12 +64,6 @@ class ESZSL(Method):
 
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
         return features @ (self.weight_ @ vectors.T)  # [n, k]
-
-
-def class_sums(training: TrainingTensors) -> Tensor:
-    """[s, v] Y'X, the sum of each class's features, without making Y."""
-    sums = training.features.new_zeros(len(training.vectors), training.features.shape[1])
-    return sums.index_add_(0, training.labels, training.features)
 
 
 def inverses(gram: Tensor, penalties: set[float], setting: str) -> dict[float, Callable[[Tensor], Tensor]]:

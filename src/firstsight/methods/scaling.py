@@ -9,12 +9,13 @@ from torch import Tensor
 
 FeatureScaling = Literal["none", "l2", "standard", "standard-l2"]
 ClassScaling = Literal["none", "l2", "centred"]
+SMALLEST = 1e-12  # length that is divided by; a row of zeros stays one
 
 
 def scale_features(
     kind: FeatureScaling, features: Tensor, widths: tuple[int, ...], mean: Tensor, deviation: Tensor
 ) -> Tensor:
-    """[n, v] features scaled.
+    """[n, v] the features scaled, in place: a second copy of a large table may not fit.
 
     `l2` makes every row of each joined feature set unit length, so that a wide set does not drown a narrow one;
     `standard` gives every column zero mean and unit variance; `standard-l2` does the second, then the first.
@@ -27,9 +28,10 @@ def scale_features(
         deviation: [v] of the training images.
     """
     if kind.startswith("standard"):
-        features = (features - mean) / torch.where(deviation > 0, deviation, 1.0)
+        features.sub_(mean).div_(torch.where(deviation > 0, deviation, 1.0))
     if kind.endswith("l2"):
-        features = torch.cat([unit_rows(part) for part in features.split(widths, dim=1)], dim=1)
+        for part in features.split(widths, dim=1):
+            part.div_(part.norm(dim=1, keepdim=True).clamp(min=SMALLEST))
     return features
 
 
@@ -52,4 +54,4 @@ def scale_classes(kind: ClassScaling, vectors: Tensor, mean: Tensor) -> Tensor:
 
 def unit_rows(matrix: Tensor) -> Tensor:
     """Every row divided by its length; a row of zeros stays."""
-    return torch.nn.functional.normalize(matrix, dim=-1)
+    return torch.nn.functional.normalize(matrix, dim=-1, eps=SMALLEST)

@@ -135,7 +135,8 @@ class SPAEN(Method):
         features, targets = training.features, training.targets
         if targets is not features:  # `features` come scaled
             deviation, mean = torch.std_mean(targets, dim=0, correction=0)
-            targets = scale_features(self.reconstruction_scaling, targets, training.target_widths, mean, deviation)
+            kind, widths = self.reconstruction_scaling, training.target_widths
+            targets = scale_features(kind, targets.clone(), widths, mean, deviation)
         devices = [features.device] if features.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed)
