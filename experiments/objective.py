@@ -43,7 +43,14 @@ def main() -> None:
         print("| " + " | ".join((label, *cells)) + " |")
 
 
-SPECS = ("spaen:cls-only", "spaen", "spaen:paper-cls-only", "spaen:paper", "spaen:authors-cls-only", "spaen:authors")
+SPECS = (
+    "spaen:cls-only",
+    "spaen",
+    "spaen:authors-cls-only",
+    "spaen:authors",
+    "spaen:paper-cls-only",
+    "spaen:paper",
+)
 CONTROLS = {
     "spaen:authors-cls-only, margin .05": {"margin": 0.05},
     "spaen:authors-cls-only, linear output": {"output": "linear"},

@@ -38,7 +38,6 @@ CHANGES = {
         {},
         {"beta": 1.0},
         {"beta": 10.0},
-        {"lipschitz": "clip", "beta": 10.0},
         {"schedule": "two-stage"},
     ],
     "paper, Cls. only": [
