@@ -3,7 +3,7 @@
     python experiments/objective.py path/to/CUB --features resnet_logits.mat --out runs/objective
 
 The controls are what a gain of the full objective must beat to be its own: the same classification loss with a
-smaller margin, with a linear output, with both, with weight decay. Finished runs are kept.
+smaller margin and a linear output, and with weight decay. Finished runs are kept.
 """
 
 import argparse
@@ -52,8 +52,6 @@ SPECS = (
     "spaen:paper",
 )
 CONTROLS = {
-    "spaen:authors-cls-only, margin .05": {"margin": 0.05},
-    "spaen:authors-cls-only, linear output": {"output": "linear"},
     "spaen:authors-cls-only, linear output, margin .05": {"output": "linear", "margin": 0.05},
     "spaen:authors-cls-only, weight decay .1": {"weight_decay": 0.1},
 }

@@ -108,7 +108,7 @@ def test_pictures_alone_have_no_features_to_score():
     data = small(features=None, pictures=list("abcdefgh"))
     with pytest.raises(InputError) as caught:
         data.training_set()
-    assert str(caught.value) == "features must be given for data set 'small'; got pictures only"
+    assert str(caught.value) == "features must be given for data set 'small'; got pictures only; name a feature file"
 
 
 def test_validation_needs_three_seen_classes():

@@ -376,7 +376,7 @@ def test_evaluate_needs_features(data, method):
     pictures = dataclasses.replace(data, features=None, pictures=["x"] * len(data.labels))
     with pytest.raises(InputError) as caught:
         evaluate(method, pictures)
-    assert str(caught.value) == "features must be given for data set 'tiny'; got pictures only"
+    assert str(caught.value) == "features must be given for data set 'tiny'; got pictures only; name a feature file"
 
 
 def test_evaluate_refuses_features_of_another_width(data, method):

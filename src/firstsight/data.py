@@ -173,7 +173,10 @@ class Dataset:
     def inputs(self, images: Indices) -> Floats:
         """[len(images), v] what a method scores for these images."""
         if self.features is None:
-            raise InputError(f"features must be given for data set {self.name!r}; got pictures only")
+            there = "pictures" if len(self.pictures) else "labels"
+            raise InputError(
+                f"features must be given for data set {self.name!r}; got {there} only; name a feature file"
+            )
         return self.features[images]
 
     def training_set(self) -> TrainingSet:
