@@ -24,12 +24,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
+        unfinished.chmod(0o666 & ~_umask())  # some libraries write files that only their owner may read
         os.replace(unfinished, path)
     except OSError as error:
         raise InputError(f"{path} must be a place to write to; got {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):  # where the folder is a file there is nothing to remove
             unfinished.unlink()
+
+
+def _umask() -> int:
+    """What the user takes away from the permissions of new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write_text(path: str | Path, text: str) -> None:
