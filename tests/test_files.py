@@ -30,9 +30,14 @@ def test_permissions_are_those_of_any_new_file(mask, expected, tmp_path):
 
 def test_a_failure_leaves_the_old_file(tmp_path):
     write_text(tmp_path / "file", "old")
-    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "file") as unfinished:
-        unfinished.write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with replacing(tmp_path / "file") as unfinished:
+            unfinished.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert (tmp_path / "file").read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
