@@ -8,6 +8,20 @@ from scipy.io import savemat
 
 from firstsight.data import ClassEmbeddings, Dataset, TrainingSet
 
+FAST = {  # settings with which a method is fitted in milliseconds
+    "cmt": {"hidden": 5, "epochs": 2, "batch": 16},
+    "cmt_star": {"hidden": 5, "epochs": 2, "batch": 16, "neighbours": 4},
+    "spaen": {
+        "alpha": 1.0,
+        "beta": 0.1,
+        "hidden": 5,
+        "steps": 4,
+        "autoencoder_steps": 3,
+        "critic_steps": 2,
+        "batch": 8,
+    },
+}
+
 torch.set_num_threads(1)  # tiny tensors gain nothing from threads, and tests run side by side
 
 

@@ -184,7 +184,7 @@ def tune(
     data: str,
     features: tuple[str, ...] = (),
     semantics: str | None = None,
-    objective: Literal["ausuc", "h", "t1"] = "ausuc",
+    objective: Literal["ausuc", "h", "t1"] | None = None,
     partitions: int = 3,
     preset: str | None = None,
     out: Path = Path("tuned.toml"),
@@ -201,7 +201,7 @@ def tune(
         data: a folder in the GBU layout, or `atlas`.
         features: feature files, by name or path; several are joined.
         semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
-        objective: what to maximise, as a mean over partitions.
+        objective: what to maximise, as a mean over partitions; AUSUC for most methods where none is named.
         partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
         preset: settings to start from.
         out: TOML file with a table for each data set and method; other tables stay.
@@ -214,19 +214,20 @@ def tune(
 
     kind = named(method)
     start = kind.preset(preset) if preset else kind()
+    aim = objective or kind.objective
     with Display() as display:
         full = DataOptions(data=data, features=features, semantics=semantics).load(display)
         dataset = full.without_test()
-        trials = tune_method(start, dataset, None, objective, partitions, display.stage(f"tune {method}"))
+        trials = tune_method(start, dataset, None, aim, partitions, display.stage(f"tune {method}"))
     best = trials[0]
-    origin = f"{objective} {best.mean:.4g} on {partitions} sets of validation classes; {full.description}"
+    origin = f"{aim} {best.mean:.4g} on {partitions} sets of validation classes; {full.description}"
     write_settings(out, full.name, start, best.settings, origin)
     if json:
-        rows = [{"settings": trial.settings, objective: trial.mean, "partitions": trial.values} for trial in trials]
-        print(as_json({"data": full.name, "method": method, "objective": objective, "trials": rows}))
+        rows = [{"settings": trial.settings, aim: trial.mean, "partitions": trial.values} for trial in trials]
+        print(as_json({"data": full.name, "method": method, "objective": aim, "trials": rows}))
         return
     for trial in trials[:5]:
-        print(f"{objective} {trial.mean:8.4g}  " + "  ".join(f"{name} {trial.settings[name]}" for name in kind.grid))
+        print(f"{aim} {trial.mean:8.4g}  " + "  ".join(f"{name} {trial.settings[name]}" for name in kind.grid))
     print(f"The best of {len(trials)} is in {out}; `--settings {out}` uses it")
 
 

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from firstsight.data import Dataset
 from firstsight.errors import InputError
@@ -21,7 +21,7 @@ from firstsight.evaluation import evaluate
 from firstsight.files import write_text
 from firstsight.methods import Method, named
 
-Objective = Literal["ausuc", "h", "t1"]
+OBJECTIVES = ("ausuc", "h", "t1")
 Settings = Mapping[str, Any]
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
@@ -43,7 +43,7 @@ def tune(
     method: Method,
     data: Dataset,
     grid: Mapping[str, Sequence[Any]] | None = None,
-    objective: Objective = "ausuc",
+    objective: str | None = None,
     partitions: int = 3,
     progress: Progress | None = None,
 ) -> list[Trial]:
@@ -53,7 +53,7 @@ def tune(
         method: the settings that the grid does not name.
         data: `Dataset.without_test()` of a data set; one with test images is refused.
         grid: values to try, by setting; the method's own `grid` where None.
-        objective: number of `Result` to maximise.
+        objective: number of `Result` to maximise, one of ausuc, h, t1; the method's own where None.
         partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
         progress: called with (fits done, fits in all, the best mean so far by the objective's name).
 
@@ -65,8 +65,9 @@ def tune(
             f"data must be without test images for tuning; got {len(data.test_seen) + len(data.test_unseen)}; "
             "call without_test()"
         )
-    if objective not in get_args(Objective):
-        raise InputError(f"objective must be one of {', '.join(get_args(Objective))}; got {objective!r}")
+    objective = objective or method.objective
+    if objective not in OBJECTIVES:
+        raise InputError(f"objective must be one of {', '.join(OBJECTIVES)}; got {objective!r}")
     if objective == "t1" and method.generalized_only:
         raise InputError(f"objective must be ausuc or h for {method.name}, which has no t1; got 't1'")
     if partitions < 1:

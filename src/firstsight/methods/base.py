@@ -76,6 +76,7 @@ class Method(ABC):
     source: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {}  # values that tuning tries, by setting
+    objective: ClassVar[str] = "ausuc"  # number of a result that tuning maximises
     generalized_only: ClassVar[bool] = False  # it needs seen classes among the candidates, so it has no t1
     dtype: ClassVar[torch.dtype] = torch.float32
 

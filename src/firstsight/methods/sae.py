@@ -1,0 +1,104 @@
+"""SAE (Kodirov, Xiang and Gong, CVPR 2017): a linear semantic autoencoder, closed form.
+
+    minimise ||X - W'S||^2 + lam ||W X - S||^2        over W [a, v]
+
+X [v, n] features, S [a, n] the class embedding of each image. W encodes an image and W' decodes a class, and either
+serves to compare the two. The gradient is zero where W solves the Sylvester equation
+
+    S S' W + lam W X X' = (1 + lam) S X'
+
+Both Gram matrices are symmetric: with S S' = U diag(alpha) U' and X X' = V diag(beta) V' the equation falls apart,
+
+    (U' W V)_ij = (1 + lam) (U' S X' V)_ij / (alpha_i + lam beta_j)
+
+so one eigendecomposition of each serves every lam. In float64, block by block (`gram`).
+
+Differences from the paper: where features or class embeddings lack full rank the equation has many solutions, and
+ours is the one of smallest norm, which maps directions that no image or no seen class has to zero. Features are
+standardised and class embeddings centred, as validation prefers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.gram import class_sums, gram
+from firstsight.methods.scaling import ClassScaling, FeatureScaling, unit_rows
+
+POWERS = tuple(10.0 ** (power / 2) for power in range(-8, 7))
+
+
+@dataclass(kw_only=True)
+class SAE(Method):
+    """Semantic autoencoder.
+
+    Attributes:
+        lam: weight of encoding an image into its class embedding, against decoding it back.
+        direction: compare W x with the class embedding (v2s), or x with the decoded class W'y (s2v).
+    """
+
+    name = "sae"
+    source = "Kodirov et al., CVPR 2017"
+    grid = {"lam": POWERS, "direction": ("v2s", "s2v")}
+    dtype = torch.float64
+
+    lam: float = 1e-2
+    direction: Literal["v2s", "s2v"] = "s2v"
+    scaling: FeatureScaling = "standard"
+    class_scaling: ClassScaling = "centred"
+
+    def _fit(self, training: TrainingTensors, run: Run) -> None:
+        self.weight_ = Sylvester(training).solution(self.lam)
+
+    @classmethod
+    def _fit_group(cls, variants: Sequence[SAE], training: TrainingTensors, run: Run) -> Iterator[SAE]:
+        """One eigendecomposition of each Gram matrix serves every lam, and one W both directions."""
+        if len(variants) == 1:
+            yield from super()._fit_group(variants, training, run)
+            return
+        equation = Sylvester(training)
+        for lam, same in groupby(sorted(variants, key=lambda variant: variant.lam), lambda variant: variant.lam):
+            weight = equation.solution(lam)
+            for variant in same:
+                variant.weight_ = weight
+                yield variant
+
+    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
+        if self.direction == "v2s":
+            features = features @ self.weight_.T  # [n, a]
+        else:
+            vectors = vectors @ self.weight_  # [k, v]
+        # in float32, as scores are: a value beyond it shows as infinite, where its unit vector would silently be 0
+        return unit_rows(features.float()) @ unit_rows(vectors.float()).T  # [n, k]
+
+
+class Sylvester:
+    """The equation of one training set in the eigenvectors of its Gram matrices, of those in their range only."""
+
+    def __init__(self, training: TrainingTensors) -> None:
+        features, vectors = training.features, training.vectors  # [n, v], [s, a]
+        counts = torch.bincount(training.labels, minlength=len(vectors))  # [s]
+        self.alpha, self.left = spectrum(vectors.T @ (counts[:, None] * vectors))  # [p], [a, p]
+        self.beta, self.right = spectrum(gram(features))  # [q], [v, q]
+        self.product = (
+            (vectors @ self.left).T @ class_sums(features, training.labels, len(vectors)) @ self.right
+        )  # [p, q] U' S X' V
+
+    def solution(self, lam: float) -> Tensor:
+        """[a, v] W."""
+        quotient = (1 + lam) * self.product / (self.alpha[:, None] + lam * self.beta)  # [p, q]
+        return self.left @ (quotient @ self.right.T)
+
+
+def spectrum(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """[r] eigenvalues of a Gram matrix that are not zero up to rounding, and [m, r] their eigenvectors."""
+    values, basis = torch.linalg.eigh(matrix)
+    kept = values > len(matrix) * torch.finfo(matrix.dtype).eps * values[-1]
+    return values[kept], basis[:, kept]
