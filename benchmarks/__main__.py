@@ -1,4 +1,4 @@
-"""Run every benchmark, or those named: `python -m benchmarks [curve] [eszsl] [spaen]`.
+"""Run every benchmark, or those named: `python -m benchmarks [curve] [eszsl] ...`.
 
 Each measures our way and another beside it, in one run, and prints medians and their ratio.
 """
@@ -35,9 +35,11 @@ def main() -> None:
     for name in chosen:
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"\n{module.__doc__.splitlines()[0]}")
-        for case, ours, other, repeats in module.cases():
-            a, b = median_seconds(ours, repeats), median_seconds(other, repeats)
-            print(f"  {case:<64} {a * 1e3:9.1f} ms   other {b * 1e3:9.1f} ms   {b / a:7.1f}x", flush=True)
+        for case in module.cases():
+            ours = median_seconds(case.ours, case.repeats)
+            other = case.times * median_seconds(case.other, case.repeats)
+            part = "" if case.times == 1 else f"   (1/{case.times:g} of it measured)"
+            print(f"  {case.name:<52} {ours:9.3f} s   other {other:9.3f} s   {other / ours:7.1f}x{part}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,23 @@
 """The exact seen-unseen curve, against a sweep over 100 gammas (which is not even exact)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
+from benchmarks import Case
 from firstsight.evaluation import seen_unseen_curve
 
 
-def cases() -> Iterator[tuple[str, Callable, Callable, int]]:
+def cases() -> Iterator[Case]:
     rng = np.random.default_rng(0)
     for name, n, c, n_seen in (("SUN size, 4,020 x 717", 4020, 717, 645), ("8,000 x 717", 8000, 717, 645)):
         labels = np.concatenate([rng.integers(0, n_seen, n // 2), rng.integers(n_seen, c, n - n // 2)])
         scores = rng.standard_normal((n, c)).astype(np.float32)
         scores[np.arange(n), labels] += 3
         is_seen = np.arange(c) < n_seen
-        yield (
-            name,
-            lambda a=(scores, labels, is_seen): seen_unseen_curve(*a),
-            lambda a=(scores, labels, is_seen): sweep(*a),
-            3,
-        )
+        given = (scores, labels, is_seen)
+        yield Case(name, partial(seen_unseen_curve, *given), partial(sweep, *given))
 
 
 def sweep(scores: np.ndarray, labels: np.ndarray, is_seen: np.ndarray) -> list[tuple[float, float]]:

@@ -1,14 +1,19 @@
-"""One ESZSL fit, against the common way: two pseudo-inverses and a one-hot matrix of targets."""
+"""ESZSL, one fit and a grid of 49, against the common way: pseudo-inverses and a one-hot matrix for each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
 
 import numpy as np
 
+from benchmarks import Case
 from firstsight.data import ClassEmbeddings, TrainingSet
 from firstsight.methods import ESZSL
 
+GRID = list(product([10.0**power for power in range(-3, 4)], repeat=2))
 
-def cases() -> Iterator[tuple[str, Callable, Callable, int]]:
+
+def cases() -> Iterator[Case]:
     rng = np.random.default_rng(0)
     for name, n, s, a in (
         ("CUB size, 7,057 x 2,048, 150 classes", 7057, 150, 312),
@@ -19,7 +24,14 @@ def cases() -> Iterator[tuple[str, Callable, Callable, int]]:
         vectors = rng.standard_normal((s, a))
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         training = TrainingSet(features, labels, ClassEmbeddings(tuple(map(str, range(s))), vectors), features, (2048,))
-        yield name, lambda t=training: ESZSL(gamma=1e3, lam=0.1).fit(t), lambda t=training: with_pinv(t), 3
+        other = partial(with_pinv, training)
+        yield Case(f"{name}, one fit", partial(fit, training, GRID[:1]), other)
+        yield Case(f"{name}, 49 settings", partial(fit, training, GRID), other, 1, len(GRID))
+
+
+def fit(training: TrainingSet, settings: list[tuple[float, float]]) -> None:
+    for _ in ESZSL.fit_each([ESZSL(gamma=gamma, lam=lam) for gamma, lam in settings], training):
+        pass
 
 
 def with_pinv(training: TrainingSet) -> np.ndarray:

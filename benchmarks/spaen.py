@@ -1,10 +1,12 @@
 """SP-AEN on features, 100 steps of E: our loop, against bare forward and backward passes of E on one fixed batch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
 
+from benchmarks import Case
 from firstsight.data import ClassEmbeddings, TrainingSet
 from firstsight.methods import SPAEN
 from firstsight.methods.spaen.networks import perceptron
@@ -12,19 +14,14 @@ from firstsight.methods.spaen.networks import perceptron
 STEPS = 100
 
 
-def cases() -> Iterator[tuple[str, Callable, Callable, int]]:
+def cases() -> Iterator[Case]:
     rng = np.random.default_rng(0)
     for v in (1000, 2048):
         features = rng.standard_normal((7057, v), dtype=np.float32)
         classes = ClassEmbeddings(tuple(map(str, range(150))), rng.standard_normal((150, 312)))
         training = TrainingSet(features, rng.integers(0, 150, 7057), classes, features, (v,))
         method = SPAEN(alpha=0, beta=0, steps=STEPS)
-        yield (
-            f"CUB size, {v} features, Cls. only (1x = no overhead)",
-            lambda t=training, m=method: m.fit(t),
-            lambda v=v: bare(v),
-            3,
-        )
+        yield Case(f"CUB size, {v} features (1x = no overhead)", partial(method.fit, training), partial(bare, v))
 
 
 def bare(v: int) -> None:
