@@ -39,7 +39,7 @@ def demo(out: Path = Path("demo"), quick: bool = False) -> None:
 
     Args:
         out: folder for results and report.
-        quick: a smaller field guide; a look, not a result.
+        quick: a smaller field guide and one seed; a look, not a result.
     """
     from firstsight.demo import run_demo
     from firstsight.progress import Display
