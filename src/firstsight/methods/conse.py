@@ -1,0 +1,70 @@
+"""CONSE (Norouzi et al., ICLR 2014): convex combination of semantic embeddings.
+
+A softmax classifier of the seen classes places an image among their embeddings, and the nearest candidate wins:
+
+    f(x) = sum_t p(y_t | x) s(y_t) / sum_t p(y_t | x)        score = cos(f(x), s(y))
+
+y_1, y_2, .. the seen classes in order of their probability, t up to T.
+
+Differences from the paper: the classifier is softmax regression on given features instead of a network's last layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from firstsight.errors import InputError
+from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.logistic import PENALTIES, softmax_regression
+from firstsight.methods.scaling import FeatureScaling, unit_rows
+
+
+@dataclass(kw_only=True)
+class CONSE(Method):
+    """Convex combination of semantic embeddings.
+
+    Attributes:
+        penalty: weight of the squared weights of the classifier of seen classes, 1 / C.
+        n_top: most probable seen classes that are combined, T; all where there are fewer.
+    """
+
+    name = "conse"
+    source = "Norouzi et al., ICLR 2014"
+    grid = {"penalty": PENALTIES, "n_top": (5, 10, 20)}
+
+    scaling: FeatureScaling = "l2"
+    penalty: float = 0.1
+    n_top: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_top < 1:
+            raise InputError(f"n_top must be 1 or more; got {self.n_top}")
+
+    def _fit(self, training: TrainingTensors, run: Run) -> None:
+        self.vectors_ = training.vectors  # [s, a]
+        self.weight_, self.bias_ = softmax_regression(
+            training.features, training.labels, len(training.vectors), self.penalty, run
+        )
+
+    @classmethod
+    def _fit_group(cls, variants: Sequence[CONSE], training: TrainingTensors, run: Run) -> Iterator[CONSE]:
+        """Settings that differ in n_top alone share the classifier."""
+        first: dict[float, CONSE] = {}
+        for variant in variants:
+            fitted = first.setdefault(variant.penalty, variant)
+            if fitted is variant:
+                variant._fit(training, run)
+            else:
+                variant.vectors_, variant.weight_, variant.bias_ = fitted.vectors_, fitted.weight_, fitted.bias_
+            yield variant
+
+    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
+        posterior = torch.addmm(self.bias_, features, self.weight_).softmax(dim=1)  # [n, s]
+        best, classes = posterior.topk(min(self.n_top, posterior.shape[1]))  # [n, t]
+        weights = torch.zeros_like(posterior).scatter_(1, classes, best)  # [n, s]
+        return unit_rows(weights @ self.vectors_) @ unit_rows(vectors).T  # [n, k]

@@ -1,0 +1,79 @@
+"""DAP (Lampert et al., CVPR 2009): direct attribute prediction.
+
+A classifier per binary attribute says how probable the attribute is in an image; a class is as probable as the
+conjunction of its attributes, each against its prior:
+
+    p(y | x)  proportional to  prod_m p(a_m = y_m | x) / p(a_m = y_m)
+
+In logs, a_m in {0, 1} and up to a term that all classes of an image share, this is bilinear:
+
+    score = sum_m y_m (logit p(a_m = 1 | x) - logit p(a_m = 1))
+
+with p(a_m = 1 | x) = sigmoid(w_m'x + b_m), and priors that are the share of seen classes with the attribute.
+
+Differences from the paper: logistic regression, whose outputs are probabilities, instead of a kernel SVM with Platt
+scaling. Continuous attributes count as present where they exceed their mean over the seen classes. An attribute that
+all seen classes have, or none, gets the prior 1/2 as in the paper, and the probability 1/2 too, as there is nothing
+to learn it from; so it says nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.logistic import PENALTIES, logistic_regressions
+from firstsight.methods.scaling import ClassScaling, FeatureScaling
+
+
+@dataclass(kw_only=True)
+class DAP(Method):
+    """Direct attribute prediction.
+
+    Attributes:
+        class_scaling: none, so that attributes which are binary already stay as they are.
+        penalty: weight of the squared weights of each attribute's classifier, 1 / C.
+    """
+
+    name = "dap"
+    source = "Lampert et al., CVPR 2009"
+    grid = {"penalty": PENALTIES}
+
+    scaling: FeatureScaling = "l2"
+    class_scaling: ClassScaling = "none"
+    penalty: float = 0.1
+
+    def _fit(self, training: TrainingTensors, run: Run) -> None:
+        self.threshold_ = training.vectors.mean(dim=0)  # [a]
+        present = training.vectors > self.threshold_  # [s, a]
+        self.prior_logit_ = prior_logits(present)
+        self.weight_ = training.features.new_zeros(training.features.shape[1], present.shape[1])  # [v, a]
+        self.bias_ = torch.zeros_like(self.threshold_)  # [a]
+        varies = present.any(dim=0) & ~present.all(dim=0)
+        self.weight_[:, varies], self.bias_[varies] = logistic_regressions(
+            training.features, training.labels, present[:, varies], self.penalty, run
+        )
+
+    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
+        logits = torch.addmm(self.bias_, features, self.weight_)  # [n, a]
+        return conjunction(logits, self.prior_logit_, vectors > self.threshold_)
+
+
+def prior_logits(present: Tensor) -> Tensor:
+    """[a] logits of the share of the classes [s, a] that have each attribute; of 1/2 where all have it, or none."""
+    share = present.double().mean(dim=0)
+    return torch.where((share > 0) & (share < 1), share, 0.5).logit().float()
+
+
+def conjunction(logits: Tensor, priors: Tensor, present: Tensor) -> Tensor:
+    """[n, k] log prod_m p(a_m = y_m | x) / p(a_m = y_m), but for a term that all classes of an image share.
+
+    Args:
+        logits: [n, a] of the probabilities that an image has the attributes.
+        priors: [a] logits of the prior probabilities.
+        present: [k, a] which attributes the candidates have.
+    """
+    return (logits - priors) @ present.to(logits.dtype).T

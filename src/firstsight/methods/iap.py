@@ -1,0 +1,58 @@
+"""IAP (Lampert et al., CVPR 2009): indirect attribute prediction.
+
+A multi-class posterior over the seen classes k says how probable each attribute is in an image, and DAP's rule takes
+it from there:
+
+    p(a_m = 1 | x) = sum_k p(k | x) M_km        p(k | x) = softmax(W'x + b)_k
+
+M [s, a] binary attributes of the seen classes.
+
+Differences from the paper: the posterior is that of linear softmax regression on the given features. Continuous
+attributes, and those that all seen classes have or none, are treated as in DAP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.dap import conjunction, prior_logits
+from firstsight.methods.logistic import PENALTIES, softmax_regression
+from firstsight.methods.scaling import ClassScaling, FeatureScaling
+
+
+@dataclass(kw_only=True)
+class IAP(Method):
+    """Indirect attribute prediction.
+
+    Attributes:
+        class_scaling: none, so that attributes which are binary already stay as they are.
+        penalty: weight of the squared weights of the classifier of seen classes, 1 / C.
+    """
+
+    name = "iap"
+    source = "Lampert et al., CVPR 2009"
+    grid = {"penalty": PENALTIES}
+
+    scaling: FeatureScaling = "l2"
+    class_scaling: ClassScaling = "none"
+    penalty: float = 0.1
+
+    def _fit(self, training: TrainingTensors, run: Run) -> None:
+        self.threshold_ = training.vectors.mean(dim=0)  # [a]
+        self.present_ = training.vectors > self.threshold_  # [s, a]
+        self.weight_, self.bias_ = softmax_regression(
+            training.features, training.labels, len(training.vectors), self.penalty, run
+        )
+
+    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
+        posterior = torch.addmm(self.bias_, features, self.weight_).softmax(dim=1)  # [n, s]
+        present = self.present_.to(posterior.dtype)
+        smallest = torch.finfo(posterior.dtype).tiny  # instead of a logarithm of zero
+        yes, no = ((posterior @ which).clamp(min=smallest).log() for which in (present, 1 - present))  # [n, a]
+        informative = self.present_.any(dim=0) & ~self.present_.all(dim=0)  # [a]
+        logits = torch.where(informative, yes - no, 0.0)
+        return conjunction(logits, prior_logits(self.present_), vectors > self.threshold_)
