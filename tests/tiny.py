@@ -9,8 +9,12 @@ from scipy.io import savemat
 from firstsight.data import ClassEmbeddings, Dataset, TrainingSet
 
 FAST = {  # settings with which a method is fitted in milliseconds
+    "ale": {"epochs": 3, "batch": 16},
     "cmt": {"hidden": 5, "epochs": 2, "batch": 16},
     "cmt_star": {"hidden": 5, "epochs": 2, "batch": 16, "neighbours": 4},
+    "devise": {"epochs": 3, "batch": 16},
+    "latem": {"epochs": 3, "batch": 16, "n_maps": 2},
+    "sje": {"epochs": 3, "batch": 16},
     "spaen": {
         "alpha": 1.0,
         "beta": 0.1,
@@ -20,6 +24,7 @@ FAST = {  # settings with which a method is fitted in milliseconds
         "critic_steps": 2,
         "batch": 8,
     },
+    "sync": {"lam": 0.1},
 }
 
 torch.set_num_threads(1)  # tiny tensors gain nothing from threads, and tests run side by side

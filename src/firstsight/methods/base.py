@@ -79,6 +79,7 @@ class Method(ABC):
     objective: ClassVar[str] = "ausuc"  # number of a result that tuning maximises
     generalized_only: ClassVar[bool] = False  # it needs seen classes among the candidates, so it has no t1
     dtype: ClassVar[torch.dtype] = torch.float32
+    widens: ClassVar[bool] = False  # its sums widen float32 features block by block, so they need not come wide
 
     scaling: FeatureScaling = "none"
     class_scaling: ClassScaling = "l2"
@@ -241,9 +242,10 @@ class Method(ABC):
         return torch.tensor(np.asarray(array), dtype=self.dtype, device=torch_device(self.device))
 
     def _features(self, array: Floats) -> Tensor:
-        """A copy for training; float32 stays, since what needs float64 widens it block by block."""
-        dtype = torch.float32 if array.dtype == np.float32 else self.dtype
-        return torch.tensor(array, dtype=dtype, device=torch_device(self.device))
+        """A copy for training."""
+        if self.widens and array.dtype == np.float32:
+            return torch.tensor(array, device=torch_device(self.device))
+        return self._tensor(array)
 
     def _scaled(self, features: Tensor) -> Tensor:
         widths = tuple(self.feature_widths_.tolist())

@@ -36,6 +36,7 @@ class ESZSL(Method):
     source = "Romera-Paredes and Torr, ICML 2015"
     grid = {"gamma": POWERS, "lam": POWERS}
     dtype = torch.float64
+    widens = True
 
     gamma: float = 1e3
     lam: float = 1.0

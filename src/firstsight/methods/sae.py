@@ -48,6 +48,7 @@ class SAE(Method):
     source = "Kodirov et al., CVPR 2017"
     grid = {"lam": POWERS, "direction": ("v2s", "s2v")}
     dtype = torch.float64
+    widens = True
 
     lam: float = 1e-2
     direction: Literal["v2s", "s2v"] = "s2v"

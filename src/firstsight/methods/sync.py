@@ -1,0 +1,181 @@
+"""SYNC (Changpinyo et al., CVPR 2016): classifiers of all classes synthesised from those of phantom classes.
+
+    w_c = sum_r s_cr v_r        s_c = softmax_r(-scale ||a_c - b_r||^2)        score = x' w_c
+
+X [n, v] features, W [s, v] classifiers of the seen classes, V [r, v] those of the phantoms, a_c class embeddings in
+units of their median distance. As in the authors' main experiments the phantoms sit at the seen classes: r = s, b = a.
+Then W = S V with an invertible S [s, s], so that training
+
+    min_V  loss(X W') + lam / 2 ||W||^2
+
+is training W freely, whatever the scale, and V = S^-1 W is solved for afterwards, as in the authors' code. One
+training therefore serves every scale. The losses, with y_i the class of image i and m_ic = x_i' w_c:
+
+    one-vs-other    mean over i of sum_c max(0, 1 - t_ic m_ic)^2, t_ic = 1 for c = y_i and -1 otherwise
+    crammer-singer  mean over i of max_c([c != y_i] + m_ic - m_iy_i)
+    structured      mean over i of max_c(||a_c - a_y_i|| + m_ic - m_iy_i)
+
+Differences from the paper: the max of the last two losses becomes a log-sum-exp at a temperature of 0.01, which adds
+at most 0.01 log s and lets L-BFGS converge. The median distance is that of the seen classes, since training sees no
+others. The authors' code divides the first loss by s too; here one range of lam suits all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from firstsight.errors import InputError
+from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.scaling import FeatureScaling
+
+TEMPERATURE = 0.01
+
+
+@dataclass(kw_only=True)
+class SYNC(Method):
+    """Synthesised classifiers.
+
+    Attributes:
+        scaling: rows to unit length, as the authors do.
+        loss: squared hinge of each class against all others, hinge of the best wrong class, or that hinge with the
+            distance of class embeddings as its margin.
+        lam: weight of the penalty on the classifiers.
+        scale: how fast similarity falls with the squared distance of class embeddings.
+        steps: evaluations of the objective at most.
+    """
+
+    name = "sync"
+    source = "Changpinyo et al., CVPR 2016"
+    grid = {
+        "loss": ("one-vs-other", "structured"),
+        "lam": tuple(2.0**power for power in (-15, -13, -11, -9)),
+        "scale": tuple(2.0**power for power in range(-3, 3)),
+    }
+
+    scaling: FeatureScaling = "l2"
+    loss: Literal["one-vs-other", "crammer-singer", "structured"] = "structured"
+    lam: float = 2.0**-13
+    scale: float = 0.5
+    steps: int = 150
+
+    def _fit(self, training: TrainingTensors, run: Run) -> None:
+        if not self.lam:
+            raise InputError("lam must be more than 0; got 0")
+        self._place_phantoms(training.vectors)
+        self._solve_phantoms(self._train(training, run), training.vectors)
+
+    @classmethod
+    def _fit_group(cls, variants: Sequence[SYNC], training: TrainingTensors, run: Run) -> Iterator[SYNC]:
+        """One training serves every scale."""
+        twins: dict[tuple[str, float, int], SYNC] = {}
+        for variant in variants:
+            twin = twins.setdefault((variant.loss, variant.lam, variant.steps), variant)
+            if twin is variant:
+                variant._fit(training, run)
+            else:
+                variant._place_phantoms(training.vectors)
+                variant._solve_phantoms(twin._synthesised(training.vectors), training.vectors)
+            yield variant
+
+    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
+        return features @ self._synthesised(vectors).T.to(features)  # [n, k]
+
+    def _place_phantoms(self, vectors: Tensor) -> None:
+        """At the seen classes."""
+        distances = torch.pdist(vectors.double())
+        self.bandwidth_ = distances[distances > 0].median() if distances.any() else distances.new_ones(())
+        self.phantoms_ = vectors.double() / self.bandwidth_  # [s, a]
+
+    def _solve_phantoms(self, classifiers: Tensor, vectors: Tensor) -> None:
+        """The phantoms' classifiers that synthesise those of the seen classes."""
+        # A small scale makes the similarities nearly equal, which float64 resolves and float32 does not.
+        self.phantom_classifiers_ = torch.linalg.pinv(self._similarities(vectors)) @ classifiers.double()  # [s, v]
+
+    def _synthesised(self, vectors: Tensor) -> Tensor:
+        """[k, v] classifiers of any classes."""
+        return self._similarities(vectors) @ self.phantom_classifiers_
+
+    def _similarities(self, vectors: Tensor) -> Tensor:
+        """[k, s] of classes to phantoms; rows sum to one."""
+        return torch.softmax(-self.scale * self._distances(vectors).square(), dim=1)
+
+    def _distances(self, vectors: Tensor) -> Tensor:
+        """[k, s] between classes and phantoms."""
+        return torch.cdist(vectors.double() / self.bandwidth_, self.phantoms_)
+
+    def _train(self, training: TrainingTensors, run: Run) -> Tensor:
+        """[s, v] classifiers of the seen classes."""
+        features, labels, n_seen = training.features, training.labels, len(training.vectors)
+        distances = self._distances(training.vectors).to(features)
+        margins = distances if self.loss == "structured" else 1 - torch.eye(n_seen).to(features)  # [s, s]
+        basis = white_basis(features, 2 / n_seen, self.lam)  # [v, v]
+
+        def objective(weights: Tensor) -> Tensor:
+            classifiers = weights @ basis.T
+            scores = features @ classifiers.T  # [n, s]
+            if self.loss == "one-vs-other":
+                loss = one_vs_other_loss(scores, labels)
+            else:
+                loss = best_wrong_loss(scores, labels, margins)
+            return loss + self.lam / 2 * classifiers.square().sum()
+
+        return minimise(objective, features.new_zeros(n_seen, features.shape[1]), self.steps, run) @ basis.T
+
+
+def one_vs_other_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """Squared hinges of every class against the others, the mean over images.
+
+    Args:
+        scores: [n, s].
+        labels: [n].
+    """
+    is_own = labels[:, None] == torch.arange(scores.shape[1], device=scores.device)  # [n, s]
+    return torch.where(is_own, 1 - scores, 1 + scores).clamp(min=0).square().sum(dim=1).mean()
+
+
+def best_wrong_loss(scores: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
+    """Hinge of the class that comes closest to beating the right one, smoothed, the mean over images.
+
+    Args:
+        scores: [n, s].
+        labels: [n].
+        margins: [s, s] by which each class (row) has to win over each other; 0 on the diagonal.
+    """
+    leads = margins[labels] + scores - scores.gather(1, labels[:, None])  # [n, s]
+    return TEMPERATURE * torch.logsumexp(leads / TEMPERATURE, dim=1).mean()
+
+
+def white_basis(features: Tensor, curvature: float, penalty: float) -> Tensor:
+    """[v, v] T such that curvature X'X / n + penalty I becomes the identity: T' (..) T = I.
+
+    In these coordinates the losses curve about alike in every direction, and L-BFGS needs far fewer steps.
+    """
+    gram = (features.T @ features).double()
+    values, vectors = torch.linalg.eigh(gram)
+    return (vectors * (curvature / len(features) * values.clamp(min=0) + penalty).rsqrt()).to(features)
+
+
+def minimise(objective: Callable[[Tensor], Tensor], start: Tensor, steps: int, run: Run) -> Tensor:
+    """Where a smooth function is least, by L-BFGS."""
+    point = start.requires_grad_()
+    optimizer = torch.optim.LBFGS([point], max_iter=steps, max_eval=steps, line_search_fn="strong_wolfe")
+    losses: list[float] = []
+
+    def evaluate() -> float:
+        optimizer.zero_grad()
+        loss = objective(point)
+        loss.backward()
+        losses.append(loss.item())
+        if run.progress and len(losses) < steps:
+            run.progress(len(losses), steps, {"loss": losses[-1]})
+        return losses[-1]
+
+    optimizer.step(evaluate)
+    if run.progress:
+        run.progress(steps, steps, {"loss": losses[-1]})
+    return point.detach()
