@@ -235,7 +235,8 @@ class Method(ABC):
         sound = mean.ndim == state["class_mean_"].ndim == widths.ndim == 1 and mean.shape == deviation.shape
         if not sound or sum(widths.tolist()) != len(mean) or not len(state["class_mean_"]):
             raise ValueError("sizes of features and class embeddings that do not agree")
-        vars(self).update({name: value.to(torch_device(self.device)) for name, value in state.items()})
+        device = torch_device(self.device)  # a copy is aligned, as sums that must not depend on where they are
+        vars(self).update({name: value.to(device, copy=True) for name, value in state.items()})
 
     def _tensor(self, array: Floats) -> Tensor:
         """A copy on this method's device, in the precision it computes in; scaling may write to it."""

@@ -43,6 +43,6 @@ class LATEM(Bilinear):
 
     def _weights(self, hinges: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         s = hinges.shape[1]
-        steps = torch.randint(1, max(s, 2), labels.shape, generator=generator).to(labels.device)
-        wrong = ((labels + steps) % s)[:, None]  # [b, 1]
+        offsets = torch.randint(1, max(s, 2), labels.shape, generator=generator).to(labels.device)
+        wrong = ((labels + offsets) % s)[:, None]  # [b, 1]
         return torch.zeros_like(hinges).scatter(1, wrong, (hinges.gather(1, wrong) > 0).to(hinges))
