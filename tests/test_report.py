@@ -115,6 +115,8 @@ def test_published_numbers_stand_beside_known_data_sets_only(page):
         ("CUB", "spaen:paper", 46.6),
         ("CUB", "spaen:cls-only", 32.9),
         ("CUB", "spaen:paper-cls-only", 32.9),
+        ("CUB", "spaen:authors", 46.6),
+        ("CUB", "spaen:authors-cls-only", 32.9),
         ("aPY", "eszsl", 4.6),
         ("SUN", "sync", 13.4),
         ("AWA2", "cmt_star", 15.9),
@@ -139,6 +141,8 @@ def test_published_h_is_the_harmonic_mean_of_u_and_s():
         ("spaen", "SP-AEN"),
         ("spaen:cls-only", "SP-AEN Cls. only"),
         ("spaen:paper", "SP-AEN (paper settings)"),
+        ("spaen:authors-cls-only", "SP-AEN Cls. only (authors' settings)"),
+        ("devise", "DeViSE"),
         ("eszsl:tuned", "ESZSL (tuned)"),
     ],
 )

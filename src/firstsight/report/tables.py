@@ -21,6 +21,9 @@ NAMES = {
     "spaen:cls-only": "SP-AEN Cls. only",
     "spaen:paper": "SP-AEN (paper settings)",
     "spaen:paper-cls-only": "SP-AEN Cls. only (paper settings)",
+    "spaen:authors": "SP-AEN (authors' settings)",
+    "spaen:authors-cls-only": "SP-AEN Cls. only (authors' settings)",
+    "devise": "DeViSE",
     "cmt_star": "CMT*",
 }
 
@@ -166,7 +169,7 @@ def method_rows(runs: Sequence[Record]) -> list[MethodRow]:
                 )
                 for column in COLUMNS
             },
-            published=published.get(method.replace(":paper-", ":").removesuffix(":paper")),
+            published=published.get(_in_print(method)),
         )
         for method, own in grouped.items()
     ]
@@ -174,6 +177,11 @@ def method_rows(runs: Sequence[Record]) -> list[MethodRow]:
         _mark(rows, column)
     ranked = [row for row, _ in _ranked(rows, headline_key(rows))]
     return ranked + [row for row in rows if row not in ranked]
+
+
+def _in_print(method: str) -> str:
+    """The name under which the paper prints a method, whichever settings reproduce it."""
+    return method.replace(":paper", ":").replace(":authors", ":").replace(":-", ":").removesuffix(":")
 
 
 def _mark(rows: Sequence[MethodRow], column: Column) -> None:
