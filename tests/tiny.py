@@ -24,6 +24,7 @@ FAST = {  # settings with which a method is fitted in milliseconds
         "critic_steps": 2,
         "batch": 8,
     },
+    "sse": {"epochs": 2, "batch": 16},
     "sync": {"lam": 0.1},
 }
 
