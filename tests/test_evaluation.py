@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
-from tiny import tiny_dataset
+from tiny import FAST, tiny_dataset
 
 from firstsight.data import ClassEmbeddings, Dataset
 from firstsight.errors import InputError
 from firstsight.evaluation import class_accuracies, evaluate, harmonic_mean, seen_unseen_curve, transferred_gamma
-from firstsight.methods import ESZSL
+from firstsight.methods import ESZSL, METHODS
 
 
 def make_case(seed: int, n: int = 60, c: int = 7, n_seen: int = 4, kind: str = "random"):
@@ -277,6 +277,14 @@ def test_evaluate_leaves_the_method_as_it_was(data, method):
     before = method.scores(data.features, data.classes)
     evaluate(method, data)
     np.testing.assert_array_equal(method.scores(data.features, data.classes), before)
+
+
+def test_a_method_that_needs_seen_classes_to_choose_from_has_no_t1(data):
+    result = evaluate(METHODS["cmt_star"](**FAST["cmt_star"]).fit(data.training_set()), data)
+    assert result.t1 is None
+    assert {row.t1 for row in result.classes} == {None}
+    assert np.isfinite([result.u, result.s, result.h, result.h_cal]).all()
+    assert "t1" not in repr(result)
 
 
 def test_a_class_without_test_images_has_no_row(data, method):

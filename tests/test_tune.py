@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny import tiny_dataset
+from tiny import FAST, tiny_dataset
 
 from firstsight.errors import InputError
 from firstsight.evaluation import evaluate
@@ -80,6 +80,16 @@ def test_bad_arguments(changes, sentence, data):
     with pytest.raises(InputError) as caught:
         tune(ESZSL(), data, **({"grid": GRID} | changes))
     assert str(caught.value) == sentence
+
+
+def test_each_method_has_an_objective_of_its_own(data):
+    cmt_star = METHODS["cmt_star"](**FAST["cmt_star"])
+    (trial,) = tune(cmt_star, data, {"outliers": [0.2]}, partitions=1)
+    part = data.validation_set(0)
+    assert trial.values == (evaluate(cmt_star.fit(part.training_set()), part, calibrate=False).h,)
+    with pytest.raises(InputError) as caught:
+        tune(cmt_star, data, objective="t1")
+    assert str(caught.value) == "objective must be ausuc or h for cmt_star, which has no t1; got 't1'"
 
 
 @pytest.mark.parametrize("name", METHODS)
