@@ -83,7 +83,7 @@ def test_bad_arguments(changes, sentence, data):
 
 
 def test_each_method_has_an_objective_of_its_own(data):
-    cmt_star = METHODS["cmt_star"](**FAST["cmt_star"])
+    cmt_star = METHODS["cmt_star"](**FAST["cmt_star"], outliers=0.2)
     (trial,) = tune(cmt_star, data, {"outliers": [0.2]}, partitions=1)
     part = data.validation_set(0)
     assert trial.values == (evaluate(cmt_star.fit(part.training_set()), part, calibrate=False).h,)
