@@ -35,10 +35,6 @@ def evidence(transform, features, references, weights):
     return found
 
 
-def on_the_simplex(k, s, seed):
-    return np.random.default_rng(seed).dirichlet(np.ones(s), size=k)
-
-
 @settings(max_examples=60, deadline=None)
 @given(shapes, st.floats(0.01, 100))
 def test_projection_is_nearer_than_any_other_point(shape, size):

@@ -18,7 +18,8 @@ but for a number per image. So the paper's two variants, SSE-INT and SSE-ReLU, a
 Differences from the paper: one slack per image, that of the wrong class which comes closest, not one per wrong class;
 no margins between averages of classes, whose hinge the images' own hinges bound; weights and references are learned
 together by Adam from the class means, not in turn by a support vector machine and a convex-concave procedure; and
-references may be negative, since features may be, as logits are.
+references may be negative, since features may be, as logits are. What the paper does is told from memory, without its
+text at hand.
 """
 
 from __future__ import annotations
@@ -53,15 +54,15 @@ class SSE(Method):
 
     name = "sse"
     source = "Zhang and Saligrama, ICCV 2015"
-    grid = {"gamma": (1.0, 3.0, 10.0, 30.0), "lam": (0.0, 1e-3, 1e-2)}
+    grid = {"gamma": (0.2, 1.0, 5.0, 25.0), "lam": (0.0, 3e-4, 3e-3)}
 
     scaling: FeatureScaling = "l2"
     transform: Literal["intersection", "relu"] = "intersection"
-    gamma: float = 10.0
-    lam: float = 1e-3
+    gamma: float = 5.0
+    lam: float = 3e-4
     learning_rate: float = 0.03
     epochs: int = 10
-    batch: int = 128
+    batch: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()

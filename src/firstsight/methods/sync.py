@@ -163,7 +163,9 @@ def white_basis(features: Tensor, curvature: float, penalty: float) -> Tensor:
 def minimise(objective: Callable[[Tensor], Tensor], start: Tensor, steps: int, run: Run) -> Tensor:
     """Where a smooth function is least, by L-BFGS."""
     point = start.requires_grad_()
-    optimizer = torch.optim.LBFGS([point], max_iter=steps, max_eval=steps, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [point], max_iter=steps, max_eval=steps, history_size=10, line_search_fn="strong_wolfe"
+    )
     losses: list[float] = []
 
     def evaluate() -> float:
