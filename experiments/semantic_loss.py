@@ -3,7 +3,7 @@
     python experiments/semantic_loss.py --out runs/semantic_loss
 
 Several field guides of different seeds are drawn for each setting; the spread shown is over them. Prints the table,
-draws docs/semantic-loss.png. Settings are those of the demo; `longer` is the length that suits Cls. only best on
+draws docs/semantic-loss.png. Settings are those of the demo; `longer` is a length that suits Cls. only better on
 validation classes, the control that a gain of SP-AEN must beat. Finished runs are kept.
 """
 

@@ -9,7 +9,7 @@ from firstsight.experiment import bench, make_method
 from firstsight.progress import Display
 from firstsight.report import write_report
 
-# Chosen on validation classes of two field guides without semantic loss (docs/atlas.md); quick to overfit, being small.
+# The default fails on so few pictures; how these came about, with all that was seen, is in docs/atlas.md.
 SPAEN_SETTINGS = {"steps": 150, "alpha": 1.0}
 
 
