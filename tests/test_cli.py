@@ -15,6 +15,8 @@ from scipy.io import loadmat, savemat
 from tiny import tiny_dataset, write_gbu
 
 from firstsight import __version__, cli, experiment
+from firstsight.cli.options import as_json
+from firstsight.cli.train import METRICS
 from firstsight.data import ClassEmbeddings
 from firstsight.datasets import load
 from firstsight.evaluation import evaluate
@@ -420,7 +422,7 @@ def test_evaluate_for_people(run, folder, model):
     assert lines[0] == "eszsl on TINY, percent, mean per class"
     assert lines[1] == f"  t1      {result.t1:8.1f}  unseen images, unseen classes to choose from"
     assert lines[5].split()[:2] == ["ausuc", f"{result.ausuc:.4f}"]
-    assert [line.split()[0] for line in lines[1:]] == list(cli.METRICS)
+    assert [line.split()[0] for line in lines[1:]] == list(METRICS)
     code, out, _ = run("evaluate", model, "--data", folder, "--no-calibrate")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[1:]] == ["t1", "u", "s", "h", "ausuc"]
@@ -429,7 +431,7 @@ def test_evaluate_for_people(run, folder, model):
 
 
 def test_json_has_no_nan():
-    assert json.loads(cli.as_json({"a": float("nan"), "b": np.float32(1.5), "c": np.arange(2), 3: (None, True)})) == {
+    assert json.loads(as_json({"a": float("nan"), "b": np.float32(1.5), "c": np.arange(2), 3: (None, True)})) == {
         "a": None,
         "b": 1.5,
         "c": [0, 1],

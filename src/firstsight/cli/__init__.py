@@ -1,0 +1,100 @@
+"""The command line: thin commands; the only place that prints, exits or catches.
+
+Each command is a function whose arguments, with their help, are its options. torch is imported inside the commands
+that need it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+
+from firstsight.cli.analyse import analyse_variance
+from firstsight.cli.data import data_check
+from firstsight.cli.options import parsed
+from firstsight.cli.results import bench, demo, report
+from firstsight.cli.train import evaluate, fit, tune
+from firstsight.errors import InputError
+
+USAGE = """\
+usage: firstsight COMMAND [OPTIONS]
+
+Recognise classes nobody has given you a picture of, from a description of them.
+
+{commands}
+
+`firstsight COMMAND --help` shows a command's options. Start with `firstsight demo`.
+"""
+
+
+def methods() -> None:
+    """List the methods with their sources and presets."""
+    from firstsight.methods import METHODS
+
+    for name, kind in METHODS.items():
+        print(f"{name:<10}{(kind.__doc__ or '').splitlines()[0]} {kind.source}.")
+        if kind.presets:
+            print(f"{'':<10}presets: {', '.join(kind.presets)}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "data check": data_check,
+    "analyse variance": analyse_variance,
+    "tune": tune,
+    "fit": fit,
+    "evaluate": evaluate,
+    "bench": bench,
+    "report": report,
+    "methods": methods,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command; bad input is one line on stderr and exit code 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        dispatch(argv)
+    except InputError as error:
+        fail(str(error), 2)
+    except KeyboardInterrupt:
+        fail("stopped", 130)
+    except BrokenPipeError:  # the reader of our output has gone
+        sys.stderr.close()
+        sys.exit(141)
+    except OSError as error:
+        fail(f"{error.filename or 'file'} must be usable; got {error.strerror or error}", 2)
+
+
+def dispatch(argv: list[str]) -> None:
+    """Find the command and hand it its arguments."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        lines = (f"  {name:<18}{(run.__doc__ or '').splitlines()[0]}" for name, run in COMMANDS.items())
+        print(USAGE.format(commands="\n".join(lines)), end="")
+        return
+    if argv[0] == "--version":
+        from firstsight import __version__
+
+        print(f"firstsight {__version__}")
+        return
+    for words in (2, 1):
+        if (name := " ".join(argv[:words])) in COMMANDS:
+            run, rest = COMMANDS[name], argv[words:]
+            if run is fit:
+                fit(rest)
+                return
+            parsed(run, rest, name)
+            return
+    group = [name for name in COMMANDS if name.startswith(argv[0] + " ")]
+    wrong = " ".join(argv[: 2 if group else 1])
+    close = group or difflib.get_close_matches(wrong, COMMANDS, n=1)
+    raise InputError(
+        f"unknown command {wrong!r}; " + (f"did you mean {close[0]!r}?" if close else "see `firstsight --help`")
+    )
+
+
+def fail(sentence: str, code: int) -> None:
+    """Say it in one line on stderr and exit."""
+    print(f"firstsight: {sentence}", file=sys.stderr)
+    sys.exit(code)

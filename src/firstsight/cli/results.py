@@ -1,0 +1,93 @@
+"""Commands that run many methods and show what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from firstsight.cli.options import DataOptions, as_json
+from firstsight.errors import InputError
+
+
+def demo(out: Path = Path("demo"), quick: bool = False) -> None:
+    """Learn some of the birds of an imaginary field guide, recognise the others, write a report.
+
+    Renders the pictures, trains ESZSL, SP-AEN with its classification loss only, and SP-AEN, and evaluates them on
+    species they never saw. Finished runs are kept, so a second call is quick.
+
+    Args:
+        out: folder for results and report.
+        quick: a smaller field guide and one seed; a look, not a result.
+    """
+    from firstsight.demo import run_demo
+    from firstsight.progress import Display
+
+    with Display() as display:
+        report = run_demo(out, quick, display)
+    print(f"The report is at {report}")
+
+
+def bench(
+    data: tuple[str, ...],
+    methods: tuple[str, ...],
+    out: Path,
+    seeds: int = 3,
+    features: tuple[str, ...] = (),
+    semantics: tuple[str, ...] = (),
+    reconstruction_features: str | None = None,
+    settings: Path | None = None,
+    calibrate: bool = True,
+    json: bool = False,
+) -> None:
+    """Run methods on data sets with several seeds; finished runs are kept.
+
+    Args:
+        data: folders in the GBU layout, or `atlas`.
+        methods: names, each with a preset after a colon where wanted, as in `eszsl spaen spaen:cls-only`; or `all`.
+        out: folder of the results.
+        seeds: how many, from 0.
+        features: feature files, for every folder.
+        semantics: class embeddings, for every folder; with several, each folder is run with each.
+        reconstruction_features: feature file for F and G, for every folder.
+        settings: TOML file that `tune` wrote, for the methods named without a preset.
+        calibrate: choose gamma on validation classes, which trains the same settings once more.
+        json: print one JSON document with a row per run.
+    """
+    from firstsight.experiment import bench as run_bench
+    from firstsight.experiment import make_method, row
+    from firstsight.methods import METHODS
+    from firstsight.progress import Display
+    from firstsight.tune import read_settings
+
+    if seeds < 1:
+        raise InputError(f"seeds must be 1 or more; got {seeds}")
+    tuned = read_settings(settings) if settings else {}
+    specs = tuple(METHODS) if methods == ("all",) else methods
+    made = {spec: make_method(spec) for spec in specs}
+    with Display() as display:
+        datasets = [
+            DataOptions(
+                data=folder,
+                features=features,
+                semantics=words,
+                reconstruction_features=reconstruction_features,
+            ).load(display)
+            for folder in data
+            for words in semantics or (None,)
+        ]
+        runs = run_bench(datasets, made, range(seeds), out, display, calibrate, tuned)
+    if json:
+        print(as_json({"rows": [row(run) for run in runs]}))
+    else:
+        print(f"{len(runs)} runs are in {out}; `firstsight report {out} --out report.html` shows them")
+
+
+def report(results: Path, /, out: Path = Path("report.html")) -> None:
+    """Write the results of `bench` as one self-contained HTML page.
+
+    Args:
+        results: folder that `bench` wrote.
+        out: the page.
+    """
+    from firstsight.report import write_report
+
+    print(f"The report is at {write_report(results, out)}")

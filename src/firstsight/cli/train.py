@@ -1,0 +1,183 @@
+"""Commands that train one method or test it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from firstsight.cli.options import DataOptions, as_json, option, parsed
+from firstsight.errors import InputError
+
+
+def fit(argv: Sequence[str]) -> None:
+    """Train a method and save it: `firstsight fit METHOD --data PATH --out model.safetensors`."""
+    import tyro
+
+    from firstsight.datasets import data_name
+    from firstsight.methods import METHODS, Run, named
+    from firstsight.progress import Display
+    from firstsight.tune import read_settings
+
+    if not argv or argv[0].startswith("-"):
+        print(
+            f"usage: firstsight fit METHOD [OPTIONS]\n\nMETHOD is one of {', '.join(METHODS)}; "
+            "`firstsight fit METHOD --help` shows its settings."
+        )
+        if not argv:
+            raise InputError("METHOD must be named; got none")
+        return
+    kind = named(argv[0])
+    default = kind.preset(preset) if (preset := option(argv, "--preset")) else kind()
+    if (file := option(argv, "--settings")) and (data := option(argv, "--data")):
+        tuned = read_settings(Path(file)).get(data_name(data, option(argv, "--semantics")), {})
+        default = replace(default, **tuned.get(argv[0], {}))
+    # tyro would put the sentence about a bad setting in a box of its own, so it is given settings that check nothing
+    unchecked = type(kind.__name__, (kind,), {"__post_init__": lambda _: None, "__doc__": kind.__doc__})
+    start = unchecked(**default.settings())
+    flat: Any = tyro.conf.OmitArgPrefixes
+    fields = ("of_method", flat[unchecked], field(default_factory=lambda: start, kw_only=True))
+    form = make_dataclass("Fit", [fields], bases=(FitOptions,), kw_only=True)
+    options = parsed(form, argv[1:], f"fit {argv[0]}", f"{(kind.__doc__ or '').splitlines()[0]} {kind.source}.")
+    method = kind(**options.of_method.settings())
+    unfinished = options.out.with_name(options.out.name + ".partial")
+    with Display() as display:
+        training = options.load(display).training_set()
+        if unfinished.exists():
+            display.say(f"continuing from {unfinished}")
+        run = Run(display.stage(f"fit {argv[0]}"), unfinished, options.checkpoint_every)
+        try:
+            method.fit(training, run)
+        except KeyboardInterrupt:
+            if unfinished.exists():
+                display.say(f"stopped; kept in {unfinished}; the same command continues from there")
+            raise
+    method.save(options.out)
+    unfinished.unlink(missing_ok=True)
+    print(f"{argv[0]} trained on {len(training)} images of {len(training.classes)} classes is at {options.out}")
+
+
+@dataclass(kw_only=True)
+class FitOptions(DataOptions):
+    """What to train on and where to save.
+
+    Attributes:
+        out: the model's file.
+        preset: settings to start from, such as `paper`; `firstsight methods` lists them.
+        settings: TOML file that `tune` wrote; its table for this data and method goes on top of the preset.
+        checkpoint_every: steps between two saves of an unfinished training, in OUT.partial.
+    """
+
+    out: Path
+    preset: str | None = None
+    settings: Path | None = None
+    checkpoint_every: int = 500
+
+
+def tune(
+    method: str,
+    /,
+    data: str,
+    features: tuple[str, ...] = (),
+    semantics: str | None = None,
+    objective: Literal["ausuc", "h", "t1"] | None = None,
+    partitions: int = 3,
+    preset: str | None = None,
+    out: Path = Path("tuned.toml"),
+    json: bool = False,
+) -> None:
+    """Choose a method's settings on validation classes; test images are never looked at.
+
+    Tries every combination of the method's grid. Each is fitted without some seen classes, which then play the
+    unseen ones, and without some images of the others. The winner goes to a file that `fit` and `bench` take with
+    `--settings`.
+
+    Args:
+        method: its name; `firstsight methods` lists them.
+        data: a folder in the GBU layout, or `atlas`.
+        features: feature files, by name or path; several are joined.
+        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
+        objective: what to maximise, as a mean over partitions; AUSUC for most methods where none is named.
+        partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
+        preset: settings to start from.
+        out: TOML file with a table for each data set and method; other tables stay.
+        json: print one JSON document with every trial.
+    """
+    from firstsight.methods import named
+    from firstsight.progress import Display
+    from firstsight.tune import tune as tune_method
+    from firstsight.tune import write_settings
+
+    kind = named(method)
+    start = kind.preset(preset) if preset else kind()
+    aim = objective or kind.objective
+    with Display() as display:
+        full = DataOptions(data=data, features=features, semantics=semantics).load(display)
+        dataset = full.without_test()
+        trials = tune_method(start, dataset, None, aim, partitions, display.stage(f"tune {method}"))
+    best = trials[0]
+    origin = f"{aim} {best.mean:.4g} on {partitions} sets of validation classes; {full.description}"
+    write_settings(out, full.name, start, best.settings, origin)
+    if json:
+        rows = [{"settings": trial.settings, aim: trial.mean, "partitions": trial.values} for trial in trials]
+        print(as_json({"data": full.name, "method": method, "objective": aim, "trials": rows}))
+        return
+    for trial in trials[:5]:
+        print(f"{aim} {trial.mean:8.4g}  " + "  ".join(f"{name} {trial.settings[name]}" for name in kind.grid))
+    print(f"The best of {len(trials)} is in {out}; `--settings {out}` uses it")
+
+
+def evaluate(
+    model: Path,
+    /,
+    data: str,
+    features: tuple[str, ...] = (),
+    semantics: str | None = None,
+    reconstruction_features: str | None = None,
+    calibrate: bool = True,
+    json: bool = False,
+) -> None:
+    """Test a saved model: unseen classes alone, generalized, calibrated.
+
+    Args:
+        model: file that `fit` wrote.
+        data: a folder in the GBU layout, or `atlas`.
+        features: feature files, as in training.
+        semantics: class embeddings, as in training.
+        reconstruction_features: feature file for F and G, as in training; calibration trains on it.
+        calibrate: choose gamma on validation classes, which trains the same settings once more.
+        json: print one JSON document.
+    """
+    from firstsight.evaluation import evaluate as evaluate_method
+    from firstsight.methods import Run, load_method
+    from firstsight.progress import Display
+
+    method = load_method(model)
+    with Display() as display:
+        options = DataOptions(
+            data=data, features=features, semantics=semantics, reconstruction_features=reconstruction_features
+        )
+        dataset = options.load(display)
+        result = evaluate_method(method, dataset, calibrate, Run(display.stage("calibrate")))
+    if json:
+        classes = [vars(row) for row in result.classes]
+        print(as_json({"data": result.data, "method": result.method, **result.metrics(), "classes": classes}))
+        return
+    print(f"{method.name} on {dataset.name}, percent, mean per class")
+    for name, meaning in METRICS.items():
+        if (value := result.metrics()[name]) is not None:
+            print(f"  {name:<8}{value:>8.{4 if 'gamma' in name or 'ausuc' in name else 1}f}  {meaning}")
+
+
+METRICS = {
+    "t1": "unseen images, unseen classes to choose from",
+    "u": "unseen images, all classes to choose from",
+    "s": "seen images, all classes to choose from",
+    "h": "harmonic mean of u and s",
+    "ausuc": "area under the seen-unseen curve",
+    "gamma": "subtracted from seen scores, chosen on validation classes",
+    "u_cal": "u with gamma",
+    "s_cal": "s with gamma",
+    "h_cal": "h with gamma",
+}
