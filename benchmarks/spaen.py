@@ -20,7 +20,7 @@ def cases() -> Iterator[Case]:
         features = rng.standard_normal((7057, v), dtype=np.float32)
         classes = ClassEmbeddings(tuple(map(str, range(150))), rng.standard_normal((150, 312)))
         training = TrainingSet(features, rng.integers(0, 150, 7057), classes, features, (v,))
-        method = SPAEN(alpha=0, beta=0, steps=STEPS)
+        method = SPAEN(alpha=0, beta=0, epochs=STEPS * 128 / len(features), batch=128)
         yield Case(f"CUB size, {v} features (1x = no overhead)", partial(method.fit, training), partial(bare, v))
 
 

@@ -43,8 +43,8 @@ def main() -> None:
 
     methods = {
         "eszsl": make_method("eszsl", scaling="l2"),
-        "spaen:cls-only": make_method("spaen:cls-only", steps=SPAEN_SETTINGS["steps"]),
-        "spaen:cls-only, longer": make_method("spaen:cls-only", steps=400),
+        "spaen:cls-only": make_method("spaen:cls-only"),
+        "spaen:cls-only, longer": make_method("spaen:cls-only", epochs=72.0),
         "spaen": make_method("spaen", **SPAEN_SETTINGS),
     }
     reached: dict[tuple[float, str, str], list[float]] = {}  # one mean over seeds for each field guide

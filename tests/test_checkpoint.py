@@ -19,7 +19,7 @@ from firstsight.errors import InputError
 from firstsight.methods import ESZSL, METHODS, SPAEN, Method, load_method
 
 DATA = tiny_dataset()
-SMALL = {"steps": 1, "autoencoder_steps": 1, "batch": 4, "hidden": 3, "device": "cpu"}
+SMALL = {"epochs": 0.1, "autoencoder_epochs": 0.1, "batch": 4, "hidden": 3, "device": "cpu"}
 FITTED = {
     "eszsl": ESZSL(device="cpu"),
     "spaen": SPAEN(alpha=1.0, beta=0.1, critic_steps=1, **SMALL),

@@ -25,7 +25,7 @@ from firstsight.methods import ESZSL, METHODS, SPAEN, Method, load_method
 
 DATA = tiny_dataset(n_seen=6, n_unseen=3, w=5)
 TINY_SPAEN = (
-    *("--hidden", "4", "--batch", "8", "--steps", "4", "--autoencoder-steps", "3", "--critic-steps", "1"),
+    *("--hidden", "4", "--batch", "8", "--epochs", "0.8", "--autoencoder-epochs", "0.6", "--critic-steps", "1"),
     *("--alpha", "1", "--beta", ".1", "--device", "cpu"),
 )
 ROW = {
@@ -348,7 +348,7 @@ def test_the_settings_on_the_command_line_are_the_saved_ones(run, folder, tmp_pa
 def test_presets_on_the_command_line(run, folder, tmp_path):
     words = ["--preset", "paper", "--beta", "0.5", *TINY_SPAEN[:10]]
     assert run("fit", "spaen", "--data", folder, "--out", tmp_path / "model", *words)[0] == 0
-    changes = {"beta": 0.5, "hidden": 4, "batch": 8, "steps": 4, "autoencoder_steps": 3, "critic_steps": 1}
+    changes = {"beta": 0.5, "hidden": 4, "batch": 8, "epochs": 0.8, "autoencoder_epochs": 0.6, "critic_steps": 1}
     assert load_method(tmp_path / "model") == SPAEN.paper(**changes)
 
 

@@ -50,7 +50,11 @@ class Stop(Exception):
 
 
 def make(**changes) -> SPAEN:
-    return SPAEN(**(TINY | changes))
+    """Tiny settings; `steps` and `autoencoder_steps` are turned into passes over the 48 images that tests train on."""
+    settings = TINY | changes
+    for name in ("steps", "autoencoder_steps"):
+        settings[name.replace("steps", "epochs")] = settings.pop(name) * settings["batch"] / 48
+    return SPAEN(**settings)
 
 
 def stop_at(step: int):
@@ -273,7 +277,7 @@ def test_a_killed_process_can_be_continued(tmp_path, monkeypatch):
 
 
 def fit_command(folder: Path, out: Path, steps: int) -> list[str]:
-    settings = {"alpha": 0, "beta": 0, "hidden": 6, "batch": 8, "steps": steps, "device": "cpu"}
+    settings = {"alpha": 0, "beta": 0, "hidden": 6, "batch": 8, "epochs": steps * 8 / 48, "device": "cpu"}
     words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     return ["fit", "spaen", "--data", str(folder), "--out", str(out), "--checkpoint-every", "20", *words]
 

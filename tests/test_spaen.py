@@ -36,15 +36,19 @@ TINY = {
 
 
 def make(**changes) -> SPAEN:
-    return SPAEN(**(TINY | changes))
+    """Tiny settings; `steps` and `autoencoder_steps` are turned into passes over the 48 images that tests train on."""
+    settings = TINY | changes
+    for name in ("steps", "autoencoder_steps"):
+        settings[name.replace("steps", "epochs")] = settings.pop(name) * settings["batch"] / 48
+    return SPAEN(**settings)
 
 
 def make_training(method: SPAEN, w: int = 9) -> Training:
-    """A training of tiny networks on random tensors: 40 images, 7 features, 5 classes of 4 attributes."""
+    """A training of tiny networks on random tensors: 48 images, 7 features, 5 classes of 4 attributes."""
     torch.manual_seed(3)
-    features, vectors = torch.randn(40, 7), nn.functional.normalize(torch.randn(5, 4))
+    features, vectors = torch.randn(48, 7), nn.functional.normalize(torch.randn(5, 4))
     networks = method._networks(7, w, 4)
-    return Training(method, networks, features, torch.randn(40, w), torch.arange(40) % 5, vectors)
+    return Training(method, networks, features, torch.randn(48, w), torch.arange(48) % 5, vectors)
 
 
 def copied(networks: nn.ModuleDict) -> dict[str, torch.Tensor]:
@@ -278,11 +282,17 @@ def test_presets():
     assert SPAEN.preset("paper-cls-only").settings() == paper.settings() | {"alpha": 0.0, "beta": 0.0, "seed": 0}
 
 
-@pytest.mark.parametrize("field", ["steps", "batch", "hidden", "critic_steps", "autoencoder_steps", "patience"])
+@pytest.mark.parametrize("field", ["batch", "hidden", "critic_steps", "patience"])
 def test_counts_are_at_least_one(field):
     with pytest.raises(InputError) as caught:
         SPAEN(**{field: 0})
     assert str(caught.value) == f"{field} must be 1 or more; got 0"
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 6), (2.5, 15), (0.01, 1), (0, 1)])
+def test_a_pass_takes_as_many_steps_as_there_are_batches(epochs, steps):
+    method = SPAEN(**({name: value for name, value in TINY.items() if "steps" not in name} | {"epochs": epochs}))
+    assert make_training(method).embedder_steps == steps
 
 
 @pytest.mark.parametrize("dropout", [1.0, 1.5])
@@ -361,7 +371,7 @@ def test_classification_only_is_the_classification_loss_alone(monkeypatch):
     method = make(alpha=0.0, beta=0.0, classification="softmax", compatibility="dot", temperature=2.0)
     made = make_training(method)
     assert set(made.optimisers) == {"embedder"}
-    assert made.steps == method.steps
+    assert made.steps == 4
     as_if_drawn(made, monkeypatch, [[1, 2, 3]])
     expected = losses.softmax_loss(
         2.0 * made.networks["embedder"](made.features[[1, 2, 3]]) @ made.vectors.T, made.labels[[1, 2, 3]]
@@ -450,7 +460,7 @@ def test_the_critic_sees_the_embeddings_of_its_draws(monkeypatch):
     made._critic_steps()
     drawn = []
     for given, table in zip(seen[0], (encoded, embedded), strict=True):
-        distances = torch.cdist(given, table).min(dim=1)
+        distances = torch.cdist(given, table, compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)
         assert distances.values.max() < 1e-5
         drawn.append(distances.indices.tolist())
     assert drawn[0] != drawn[1]  # x and x' are independent draws

@@ -43,7 +43,7 @@ PAPER = {
     "weight_decay": 5e-6,
     "lipschitz": "clip",
     "critic_steps": 5,
-    "steps": 2000,  # authors: 200,000 for each of two stages
+    "epochs": 36.0,  # 1,985 steps on CUB; authors: 200,000 for each of two stages
 }
 AUTHORS = PAPER | {"negatives": "violating", "schedule": "two-stage", "lipschitz": "penalty", "beta": 0.05}
 
@@ -68,8 +68,8 @@ class SPAEN(Method):
         dropout: on the inputs of both layers of E.
         norm_weight: of the pull of ||F(x)|| to 1, the length of class embeddings.
         schedule: F and G first, then E against the frozen F; or all at once (Eq. 6).
-        steps: of E.
-        autoencoder_steps: of F and G, in `two-stage`.
+        epochs: passes over the training images, of E; fractions too, one step at least.
+        autoencoder_epochs: of F and G, in `two-stage`.
         batch: images per step.
         learning_rate: of Adam.
         decay: of the learning rate: none, x0.1 where the loss no longer falls, or half a cosine to 0.
@@ -106,8 +106,8 @@ class SPAEN(Method):
     dropout: float = 0.5
     norm_weight: float = 2.0
     schedule: Literal["two-stage", "joint"] = "joint"
-    steps: int = 1500
-    autoencoder_steps: int = 1000
+    epochs: float = 27.0
+    autoencoder_epochs: float = 18.0
     batch: int = 128
     learning_rate: float = 2e-3
     decay: Literal["constant", "plateau", "cosine"] = "cosine"
@@ -125,7 +125,7 @@ class SPAEN(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("steps", "batch", "hidden", "critic_steps", "autoencoder_steps", "patience"):
+        for name in ("batch", "hidden", "critic_steps", "patience"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be 1 or more; got {getattr(self, name)}")
         if self.dropout >= 1:

@@ -58,8 +58,9 @@ class Training:
         if "discriminator" in networks:
             groups["discriminator"] = ("discriminator",)
         self.optimisers = {name: self._optimiser(parts) for name, parts in groups.items()}
-        self.autoencoder_steps = method.autoencoder_steps if two_stage else 0
-        self.steps = self.autoencoder_steps + method.steps
+        self.autoencoder_steps = self._steps(method.autoencoder_epochs) if two_stage else 0
+        self.embedder_steps = self._steps(method.epochs)
+        self.steps = self.autoencoder_steps + self.embedder_steps
         self.step = 0
         self.sums: dict[str, Tensor] = {}  # of each loss since the period began
         self.best, self.waited, self.rate_factor = math.inf, 0, 1.0  # of the plateau rule
@@ -70,6 +71,10 @@ class Training:
         return torch.optim.AdamW(
             parameters, self.method.learning_rate, ADAM_BETAS, weight_decay=self.method.weight_decay, fused=True
         )
+
+    def _steps(self, epochs: float) -> int:
+        """Batches in so many passes over the training images."""
+        return max(1, round(epochs * len(self.labels) / self.method.batch))
 
     def run(self, run: Run) -> None:
         """Train to the end, from the checkpoint where there is one."""
@@ -91,7 +96,7 @@ class Training:
         start, length, one_step = (
             (0, self.autoencoder_steps, self._autoencoder_step)
             if self.step < self.autoencoder_steps
-            else (self.autoencoder_steps, self.method.steps, self._embedder_step)
+            else (self.autoencoder_steps, self.embedder_steps, self._embedder_step)
         )
         if self.step == start:
             self.best, self.waited, self.rate_factor = math.inf, 0, 1.0
