@@ -20,7 +20,6 @@ from firstsight.cli.train import METRICS
 from firstsight.data import ClassEmbeddings
 from firstsight.datasets import load
 from firstsight.evaluation import evaluate
-from firstsight.experiment import fingerprint
 from firstsight.methods import ESZSL, METHODS, SPAEN, Method, load_method
 
 DATA = tiny_dataset(n_seen=6, n_unseen=3, w=5)
@@ -355,10 +354,12 @@ def test_presets_on_the_command_line(run, folder, tmp_path):
 def test_tune_writes_what_fit_and_bench_take(run, folder, tmp_path):
     tuned = tmp_path / "tuned.toml"
     code, out, err = run("tune", "eszsl", "--data", folder, "--partitions", "2", "--out", tuned, "--json")
-    assert (code, err) == (0, "")
-    trials = json.loads(out)["trials"]
-    assert len(trials) == 49
-    assert trials[0]["ausuc"] == max(trial["ausuc"] for trial in trials)
+    assert code == 0
+    assert err.startswith("eszsl     ausuc ")
+    (tuned_method,) = json.loads(out)["tuned"]
+    trials = tuned_method["trials"]
+    assert len(trials) == 196
+    assert sum(trials[0]["values"]) == max(sum(trial["values"]) for trial in trials)
     best = ESZSL(**trials[0]["settings"])
     assert run("fit", "eszsl", "--data", folder, "--settings", tuned, "--out", tmp_path / "model")[0] == 0
     assert load_method(tmp_path / "model") == best
@@ -370,18 +371,31 @@ def test_tune_writes_what_fit_and_bench_take(run, folder, tmp_path):
 
 
 def test_tune_for_people(run, folder, tmp_path):
-    code, out, err = run("tune", "eszsl", "--data", folder, "--objective", "t1", "--out", tmp_path / "tuned.toml")
-    assert (code, err) == (0, "")
-    lines = out.splitlines()
-    assert len(lines) == 6
-    assert re.fullmatch(r"t1 +[\d.]+  gamma \S+  lam \S+", lines[0])
-    assert lines[5].startswith("The best of 49 is in ")
-    text = (tmp_path / "tuned.toml").read_text()
-    assert text.startswith("# t1 ")
-    assert "on 3 sets of validation classes" in text
-    assert '["TINY".eszsl]' in text
+    tuned = tmp_path / "tuned.toml"
+    words = ("--data", folder, "--objective", "t1", "--trials", "2", "--out", tuned)
+    code, out, err = run("tune", "eszsl", "ale", *words)
+    assert (code, out) == (0, f"The settings are in {tuned}; `--settings {tuned}` uses them\n")
+    first, second = err.splitlines()
+    assert re.fullmatch(r"eszsl +t1 [\d.]+, best of 196: gamma \S+  lam \S+  scaling \S+  class_scaling \S+", first)
+    assert re.fullmatch(r"ale +t1 [\d.]+, best of 2: scaling \S+  class_scaling \S+  learning_rate \S+", second)
+    text = tuned.read_text()
+    assert re.search(r'# t1 [\d.]+, best of 196, on 3 sets of validation classes; .*\n\["TINY".eszsl\]\n', text)
+    assert '["TINY".ale]' in text
+    assert (tmp_path / "tuned.db").exists()
 
 
+def test_tune_of_several_where_one_fails(run, folder, tmp_path):
+    tuned = tmp_path / "tuned.toml"
+    words = ("--data", folder, "--objective", "t1", "--out", tuned)
+    code, _, err = run("tune", "cmt_star", "sae", *words)
+    assert code == 2
+    assert err.splitlines()[-1] == (
+        "firstsight: cmt_star: objective must be ausuc, h or h_cal for cmt_star, which has no t1; got 't1'"
+    )
+    assert '["TINY".sae]' in tuned.read_text()
+
+
+@pytest.mark.usefixtures("seeded")
 def test_bench_with_several_semantics_and_their_settings(run, folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "TINY")
     shutil.copy(copy / "att_splits.mat", copy / "sent_splits.mat")
@@ -449,11 +463,23 @@ def bench(run, folder, out, *more):
     return json.loads(printed)["rows"]
 
 
+@pytest.fixture
+def seeded(monkeypatch):
+    """ESZSL as if the seed changed it, so that bench runs it with every seed."""
+    monkeypatch.setattr(ESZSL, "is_random", True)
+
+
+def test_a_method_without_randomness_runs_once(run, folder, tmp_path):
+    rows = bench(run, folder, tmp_path)
+    assert [(row["method"], row["seed"]) for row in rows] == [("eszsl", 0)]
+
+
+@pytest.mark.usefixtures("seeded")
 def test_bench_rows(run, folder, tmp_path):
     rows = bench(run, folder, tmp_path)
     assert [(row["data"], row["method"], row["seed"]) for row in rows] == [("TINY", "eszsl", 0), ("TINY", "eszsl", 1)]
     for row in rows:
-        assert {key: type(value) for key, value in row.items()} == ROW
+        assert {key: type(value) for key, value in row.items()} == ROW | {"error": type(None)}
     assert rows[1]["settings"] == ESZSL(seed=1).settings()
     expected = evaluate(ESZSL().fit(load(folder).training_set()), load(folder)).metrics()
     assert {key: rows[0][key] for key in ("t1", "u", "s", "h", "ausuc", "gamma", "h_cal")} == pytest.approx(
@@ -465,7 +491,7 @@ def test_bench_rows(run, folder, tmp_path):
 def test_bench_hands_every_data_option_on(run, folder, tmp_path):
     bench(run, folder, tmp_path, "--features", "other.mat", "--reconstruction-features", "res101.mat")
     stored = json.loads((tmp_path / "runs" / "TINY-eszsl-0.json").read_text())
-    assert stored["fingerprint"] == fingerprint(load(folder, "other.mat", None, "res101.mat"))
+    assert stored["fingerprint"] == load(folder, "other.mat", None, "res101.mat").fingerprint
 
 
 def test_bench_keeps_finished_runs(run, folder, tmp_path, monkeypatch):
@@ -483,6 +509,7 @@ def count_fits(monkeypatch):
     return fits
 
 
+@pytest.mark.usefixtures("seeded")
 def test_an_interrupted_bench_goes_on(run, folder, tmp_path, monkeypatch):
     rows = bench(run, folder, tmp_path)
     (tmp_path / "runs" / "TINY-eszsl-1.json").unlink()
@@ -502,6 +529,7 @@ def test_a_run_that_cannot_be_read_is_run_again(content, run, folder, tmp_path, 
 
 
 @pytest.mark.parametrize("what", ["vectors", "features", "labels", "split", "validation classes"])
+@pytest.mark.usefixtures("seeded")
 def test_changed_data_is_run_again(what, run, tmp_path, monkeypatch):
     folder = write_gbu(tmp_path / "TINY", DATA)
     bench(run, folder, tmp_path / "out")
@@ -525,6 +553,7 @@ def test_changed_data_is_run_again(what, run, tmp_path, monkeypatch):
     assert fits == [0, 0, 1, 1]
 
 
+@pytest.mark.usefixtures("seeded")
 def test_changed_feature_sets_are_run_again(run, folder, tmp_path, monkeypatch):
     bench(run, folder, tmp_path)
     fits = count_fits(monkeypatch)
@@ -543,6 +572,7 @@ def test_changed_settings_are_run_again(run, folder, tmp_path, monkeypatch):
     assert fits == [0, 0]
 
 
+@pytest.mark.usefixtures("seeded")
 def test_calibration_is_made_up_for(run, folder, tmp_path):
     assert [row["gamma"] for row in bench(run, folder, tmp_path, "--no-calibrate")] == [None, None]
     assert all(row["gamma"] is not None for row in bench(run, folder, tmp_path))

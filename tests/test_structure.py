@@ -14,6 +14,7 @@ ALLOWED = {
     "errors": set(),
     "data": {"errors"},
     "progress": set(),
+    "jobs": {"errors"},
     "features": {"errors", "data"},
     "files": {"errors"},
     "checkpoint": {"errors", "files"},
@@ -22,8 +23,11 @@ ALLOWED = {
     "methods": {"errors", "data", "checkpoint"},
     "evaluation": {"errors", "data", "methods"},
     "pictures": {"errors", "data", "methods"},
-    "tune": {"errors", "data", "files", "methods", "evaluation"},
-    "experiment": {"errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress"},
+    "settings": {"errors", "files", "methods"},
+    "tune": {"errors", "data", "methods", "evaluation"},
+    "experiment": {
+        *("errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress", "settings", "jobs")
+    },
     "report": {"errors", "files"},
     "demo": {"errors", "data", "datasets", "methods", "experiment", "report", "progress"},
 }

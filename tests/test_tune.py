@@ -1,4 +1,4 @@
-import dataclasses
+import importlib
 
 import numpy as np
 import pytest
@@ -6,9 +6,10 @@ from tiny import FAST, tiny_dataset
 
 from firstsight.errors import InputError
 from firstsight.evaluation import evaluate
-from firstsight.methods import ESZSL, METHODS
-from firstsight.tune import combinations, read_settings, tune, write_settings
+from firstsight.methods import ESZSL, METHODS, Span
+from firstsight.tune import combinations, is_finite, tune
 
+tune_module = importlib.import_module("firstsight.tune")
 GRID = {"gamma": (0.1, 10.0), "lam": (0.01, 1.0, 100.0)}
 
 
@@ -71,14 +72,15 @@ def test_progress_counts_fits(data):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"objective": "H"}, "objective must be one of ausuc, h, t1; got 'H'"),
+        ({"objective": "H"}, "objective must be one of ausuc, h, h_cal, t1; got 'H'"),
         ({"partitions": 0}, "partitions must be 1 or more; got 0"),
-        ({"grid": {"gama": [1.0]}}, "grid must name settings of eszsl; got 'gama'"),
+        ({"space": {"gama": [1.0]}}, "space must name settings of eszsl; got 'gama'"),
+        ({"trials": 0}, "trials must be 1 or more; got 0"),
     ],
 )
 def test_bad_arguments(changes, sentence, data):
     with pytest.raises(InputError) as caught:
-        tune(ESZSL(), data, **({"grid": GRID} | changes))
+        tune(ESZSL(), data, **({"space": GRID} | changes))
     assert str(caught.value) == sentence
 
 
@@ -89,62 +91,137 @@ def test_each_method_has_an_objective_of_its_own(data):
     assert trial.values == (evaluate(cmt_star.fit(part.training_set()), part, calibrate=False).h,)
     with pytest.raises(InputError) as caught:
         tune(cmt_star, data, objective="t1")
-    assert str(caught.value) == "objective must be ausuc or h for cmt_star, which has no t1; got 't1'"
+    assert str(caught.value) == "objective must be ausuc, h or h_cal for cmt_star, which has no t1; got 't1'"
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_grids_are_made_of_valid_settings(name):
+def test_spaces_are_made_of_valid_settings(name):
     kind = METHODS[name]
-    variants = list(combinations(kind(), kind.grid))
-    assert len({str(variant.settings()) for variant in variants}) == len(variants) >= 1
-    if kind.grid:
-        defaults = dataclasses.asdict(kind())
-        assert all(defaults[field] in values for field, values in kind.grid.items()), "a default tuning cannot find"
-
-
-def test_settings_file_keeps_other_tables_and_comments(tmp_path):
-    path = tmp_path / "tuned.toml"
-    spaen = METHODS["spaen"](margin=0.5, output="leaky")
-    write_settings(path, "CUB", spaen, spaen.settings(), "from here")
-    write_settings(path, "CUB sent", ESZSL(), ESZSL(gamma=3.0).settings(), "from there")
-    write_settings(path, "CUB", ESZSL(), ESZSL(gamma=3.0).settings(), "from nowhere")
-    write_settings(path, "CUB", ESZSL(), ESZSL(gamma=1e-5).settings(), "from elsewhere")
-    assert read_settings(path) == {
-        "CUB": {"eszsl": {"gamma": 1e-5}, "spaen": {"margin": 0.5, "output": "leaky"}},
-        "CUB sent": {"eszsl": {"gamma": 3.0}},
+    ends = {
+        field: (values.low, values.high) if isinstance(values, Span) else tuple(values)
+        for field, values in kind.space.items()
     }
-    text = path.read_text()
-    assert '# from here\n["CUB".spaen]\n' in text
-    assert '# from there\n["CUB sent".eszsl]\n' in text
-    assert '# from elsewhere\n["CUB".eszsl]\n' in text
-    assert "from nowhere" not in text
+    variants = list(combinations(kind(), ends))
+    assert len({str(variant.settings()) for variant in variants}) == len(variants) > 1
+    for field, values in kind.space.items():
+        default = getattr(kind(), field)
+        reached = values.low <= default <= values.high if isinstance(values, Span) else default in values
+        assert reached, f"{field} = {default}, the default, cannot be found by tuning"
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("[CUB.eszzl]\n", "unknown method 'eszzl'; did you mean 'eszsl'?"),
-        ("[CUB.eszsl]\ngama = 1\n", "settings of eszsl must be its own; got 'gama' in {path}"),
-        ("[CUB.eszsl]\ngamma = -1\n", "gamma must be a number of 0 or more; got -1"),
-        ("gamma = 3\n", """settings must be in tables like ["CUB".eszsl]; got 'gamma' = 3 in {path}"""),
-        (
-            "[CUB]\ngamma = 3\n",
-            """settings must be in tables like ["CUB".eszsl]; got 'CUB' = {{'gamma': 3}} in {path}""",
-        ),
-    ],
-)
-def test_a_wrong_settings_file(text, sentence, tmp_path):
-    path = tmp_path / "tuned.toml"
-    path.write_text(text)
-    with pytest.raises(InputError) as caught:
-        read_settings(path)
-    assert str(caught.value) == sentence.format(path=path)
+def test_methods_that_share_their_work_try_their_whole_space(data):
+    assert {name for name, kind in METHODS.items() if kind.fits_share_work()} == {
+        *("eszsl", "sae", "conse", "sync", "cmt_star")
+    }
+    assert all(is_finite(kind.space) for kind in METHODS.values() if kind.fits_share_work())
+    assert len(tune(METHODS["sae"](), data, partitions=1, trials=2)) == 120
 
 
-@pytest.mark.parametrize("content", [None, b"[eszsl", b"\xff"])
-def test_no_settings_file(content, tmp_path):
-    path = tmp_path / "tuned.toml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=r"settings must be a TOML file; got .*tuned.toml"):
-        read_settings(path)
+SPACE = {"epochs": (1, 2, 3, 4), "learning_rate": Span(0.001, 1.0)}
+
+
+def make(**changes):
+    return METHODS["ale"](**(FAST["ale"] | changes))
+
+
+def test_a_study_starts_with_the_settings_it_is_given(data):
+    trials = tune(make(), data, SPACE, trials=6, partitions=2)
+    assert len(trials) == 6
+    assert sum(trial.settings == make().settings() for trial in trials) == 1
+    assert len({str(trial.settings) for trial in trials}) == 6
+    for trial in trials:
+        assert trial.settings["epochs"] in (1, 2, 3, 4)
+        assert 0.001 <= trial.settings["learning_rate"] <= 1.0
+        method = METHODS["ale"](**trial.settings)
+        expected = [
+            evaluate(method.unfitted().fit(part.training_set()), part, calibrate=False).ausuc
+            for part in map(data.validation_set, range(len(trial.values)))
+        ]
+        assert trial.values == pytest.approx(expected)
+    finished = [trial.mean for trial in trials if not trial.given_up]
+    assert finished == sorted(finished, reverse=True)
+    assert [trial.given_up for trial in trials] == sorted(trial.given_up for trial in trials)
+
+
+def test_the_start_counts_even_where_the_space_leaves_it_out(data):
+    trials = tune(make(learning_rate=3.0, epochs=7), data, SPACE, trials=1, partitions=1)
+    assert [trial.settings for trial in trials] == [make(learning_rate=3.0, epochs=7).settings()]
+
+
+def test_a_finite_space_is_tried_once_each(data):
+    space = {"epochs": (1, 2, 3), "learning_rate": (0.1, 0.3)}
+    trials = tune(make(), data, space, trials=50, partitions=1)
+    points = [(trial.settings["epochs"], trial.settings["learning_rate"]) for trial in trials]
+    assert sorted(points) == [(1, 0.1), (1, 0.3), (2, 0.1), (2, 0.3), (3, 0.1), (3, 0.3)]
+
+
+def test_the_same_seed_proposes_the_same(data):
+    one, other = (tune(make(), data, SPACE, trials=5, partitions=1) for _ in range(2))
+    assert one == other
+
+
+def test_a_trial_that_lags_behind_is_given_up(data, monkeypatch):
+    """Values by trial and partition; after two trials, only the best quarter goes on."""
+    values = iter([0.5, 0.5, 0.5, 0.6, 0.6, 0.6, 0.1, 0.9, 0.8, 0.7, 0.2])
+    monkeypatch.setattr(tune_module, "_value", lambda *_: next(values))
+    trials = tune(make(), data, SPACE, trials=5, partitions=3)
+    assert [(trial.values, trial.given_up) for trial in trials] == [
+        ((0.9, 0.8, 0.7), False),
+        ((0.6, 0.6, 0.6), False),
+        ((0.5, 0.5, 0.5), False),
+        ((0.2,), True),
+        ((0.1,), True),
+    ]
+
+
+def test_a_study_is_continued(data, tmp_path, monkeypatch):
+    storage = f"sqlite:///{tmp_path}/study.db"
+    whole = tune(make(), data, SPACE, trials=4, partitions=2)
+    real, fits = tune_module._value, []
+
+    def interrupted(*given):
+        fits.append(given)
+        if len(fits) == 4:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(tune_module, "_value", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tune(make(), data, SPACE, trials=4, partitions=2, storage=storage)
+    first = [str(call[0].settings()) for call in fits]
+    trials = tune(make(), data, SPACE, trials=4, partitions=2, storage=storage)
+    assert len(trials) == len(whole) == 4
+    assert first[0] == str(make().settings())
+    again = [str(call[0].settings()) for call in fits[4:]]
+    assert first[0] not in again  # finished before the interruption
+    n_fits = len(fits)
+    assert tune(make(), data, SPACE, trials=4, partitions=2, storage=storage) == trials
+    assert len(fits) == n_fits
+    tune(make(), data, SPACE, trials=1, partitions=1, storage=storage)  # another question, another study
+    assert len(fits) == n_fits + 1
+
+
+def test_a_killed_trial_of_a_finite_space_is_made_again(data, tmp_path):
+    storage = f"sqlite:///{tmp_path}/study.db"
+    space = {"epochs": (1, 2)}
+    study = tune_module._opened(make(epochs=1), data, space, "ausuc", 1, storage)
+    study.enqueue_trial({"epochs": 1})
+    study.ask({"epochs": tune_module._distribution((1, 2))})  # and nothing more: the process was killed
+    trials = tune(make(epochs=1), data, space, trials=2, partitions=1, storage=storage)
+    assert sorted(trial.settings["epochs"] for trial in trials) == [1, 2]
+
+
+def test_a_training_that_blows_up_is_given_up_and_the_others_go_on(data):
+    method = METHODS["spaen"](**FAST["spaen"])
+    trials = tune(method, data, {"learning_rate": (2e-3, 1e30)}, trials=2, partitions=1)
+    assert [trial.given_up for trial in trials] == [False, True]
+    assert trials[1].values == ()
+    assert trials[1].mean == -np.inf
+    with pytest.raises(InputError, match="training must stay finite"):
+        tune(METHODS["spaen"](**FAST["spaen"], learning_rate=1e30), data, {"learning_rate": (1e30,)}, partitions=1)
+
+
+@pytest.mark.parametrize("storage", ["nonsense", "sqlite:////nowhere/at/all.db", "nosuch://host/study"])
+def test_a_wrong_storage(storage, data):
+    with pytest.raises(InputError, match="storage must be the URL of a database; got '" + storage):
+        tune(make(), data, SPACE, storage=storage)

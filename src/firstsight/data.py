@@ -6,9 +6,11 @@ handed a `TrainingSet`, which holds no trace of the unseen classes, so no method
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -169,6 +171,16 @@ class Dataset:
     def unseen(self) -> Indices:
         """[u] rows of all other classes."""
         return np.setdiff1d(np.arange(len(self.classes)), self.seen)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits of everything a run depends on: classes, labels, splits, features."""
+        digest = hashlib.sha256(repr((self.classes.names, self.validation_classes, self.feature_widths)).encode())
+        arrays = (self.classes.vectors, self.labels, self.trainval, self.test_seen, self.test_unseen)
+        for array in (*arrays, self.features, self.reconstruction_features):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:12]
 
     def inputs(self, images: Indices) -> Floats:
         """[len(images), v] what a method scores for these images."""

@@ -84,6 +84,8 @@ class Result:
         u_cal: u at gamma; `s_cal`, `h_cal` likewise.
         classes: one row per class with test images.
         curve: per-class seen-unseen curve.
+        lead: [n] of each test image, those of seen classes first, best seen minus best unseen score.
+        right: [n] whether the best class on the image's own side is its own; with `lead` it gives all numbers above.
         seconds_score: for all test images against all classes.
     """
 
@@ -102,6 +104,8 @@ class Result:
     h_cal: float | None
     classes: tuple[ClassResult, ...]
     curve: SeenUnseenCurve
+    lead: Floats
+    right: NDArray[np.bool_]
     seconds_score: float
 
     def metrics(self) -> dict[str, float | None]:
@@ -140,8 +144,9 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
     scores = method.scores(data.inputs(tests), data.classes)  # [n, c]
     seconds = time.perf_counter() - start
     labels = data.labels[tests]
-    curve = seen_unseen_curve(scores, labels, is_seen)
-    per_sample = seen_unseen_curve(scores, labels, is_seen, per_class=False)
+    lead, right = leads(scores, labels, is_seen)
+    curve = curve_of(lead, right, labels, is_seen)
+    per_sample = curve_of(lead, right, labels, is_seen, per_class=False)
 
     t1 = None if method.generalized_only else _unseen_alone(method, data)
     plain = class_accuracies(scores.argmax(axis=1), labels, len(data.classes))
@@ -182,6 +187,8 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
         h_cal=h_cal,
         classes=classes,
         curve=curve,
+        lead=lead,
+        right=right,
         seconds_score=seconds,
     )
 
@@ -217,19 +224,38 @@ def seen_unseen_curve(
         is_seen: [c] whether gamma is subtracted from the class.
         per_class: average accuracies over classes; otherwise over images.
     """
+    return curve_of(*leads(scores, labels, is_seen), labels, is_seen, per_class)
+
+
+def leads(scores: Floats, labels: Indices, is_seen: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The two facts about each image from which all accuracies follow, at any gamma.
+
+    Returns:
+        [n] lead, best seen minus best unseen score: the image is taken for a seen class where it is above gamma;
+        [n] whether the best class on the image's own side, seen or unseen, is its own.
+    """
     best_seen, seen_class = _best(scores, is_seen)
     best_unseen, unseen_class = _best(scores, ~is_seen)
-    tie = best_seen - best_unseen  # [n] the gamma at which the image changes sides
+    return best_seen - best_unseen, np.where(is_seen[labels], seen_class, unseen_class) == labels
+
+
+def curve_of(
+    lead: Floats,
+    right: NDArray[np.bool_],
+    labels: Indices,
+    is_seen: NDArray[np.bool_],
+    per_class: bool = True,
+) -> SeenUnseenCurve:
+    """The curve from what `leads` returns; the rest as in `seen_unseen_curve`."""
     of_seen = is_seen[labels]  # [n]
-    hit = np.where(of_seen, seen_class, unseen_class) == labels  # right once on its own side
     counts = np.bincount(labels, minlength=len(is_seen))
     weight = np.zeros(len(labels))
     for side in (of_seen, ~of_seen):
         n_groups = len(np.unique(labels[side]))
         weight[side] = 1 / (counts[labels[side]] * n_groups) if per_class else 1 / max(1, side.sum())
-    order = np.argsort(tie, kind="stable")
-    order = order[hit[order]]  # an image that is wrong on its own side never moves the curve
-    gamma, first = np.unique(tie[order], return_index=True)
+    order = np.argsort(lead, kind="stable")
+    order = order[right[order]]  # an image that is wrong on its own side never moves the curve
+    gamma, first = np.unique(lead[order], return_index=True)
     steps = {}
     for name, side in (("s", of_seen), ("u", ~of_seen)):
         moved = np.where(side[order], weight[order], 0.0)

@@ -67,6 +67,11 @@ class Display:
         if done >= total:
             self._progress.remove_task(self._tasks.pop(stage))
 
+    def clear(self, stage: str) -> None:
+        """Take the stage's bar away, whatever it reached."""
+        if stage in self._tasks:
+            self._progress.remove_task(self._tasks.pop(stage))
+
     def stage(self, name: str) -> Callable[..., Any]:
         """A callback (done, total, losses) for one stage."""
         return functools.partial(self, name)

@@ -1,64 +1,82 @@
-"""Settings chosen on validation classes, and the file that keeps them. Test images are not there to look at.
+"""Settings chosen on validation classes. Test images are not there to look at.
 
 Each partition holds some seen classes out as if they were unseen, and some images of the other classes as seen test
-images (`Dataset.validation_set`). Every setting is fitted on what remains, and the one with the best mean over the
-partitions wins.
+images (`Dataset.validation_set`). The settings with the best mean over the partitions win. Methods whose fits share
+their work try every combination of their `space`. The others go through Optuna (Akiba et al., KDD 2019), which
+proposes settings and gives up early on those that lag behind after the first partition; a study is kept in a
+database, so it can be continued, or shared by several machines.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from firstsight.data import Dataset
 from firstsight.errors import InputError
-from firstsight.evaluation import evaluate
-from firstsight.files import write_text
-from firstsight.methods import Method, named
+from firstsight.evaluation import Result, evaluate
+from firstsight.methods import Method, Span
 
-OBJECTIVES = ("ausuc", "h", "t1")
-Settings = Mapping[str, Any]
+if TYPE_CHECKING:
+    import optuna
+
+OBJECTIVES: Mapping[str, Callable[[Result], float | None]] = {
+    "ausuc": lambda result: result.ausuc,
+    "h": lambda result: result.h,
+    "h_cal": lambda result: result.curve.best[1],
+    "t1": lambda result: result.t1,
+}
+Space = Mapping[str, Any]
 Progress = Callable[[int, int, Mapping[str, float]], None]
+N_UNPRUNED = 2  # trials that see every partition whatever they reach
+KEPT = 25.0  # percent of trials, the best after each partition, that go on to the next
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One choice of settings and what it reached on each validation partition."""
+    """One choice of settings and what it reached on validation partitions; given up where it has not seen them all."""
 
-    settings: Settings
+    settings: Mapping[str, Any]
     values: tuple[float, ...]
+    given_up: bool = False
 
     @property
     def mean(self) -> float:
-        """Over partitions."""
-        return sum(self.values) / len(self.values)
+        """Over the partitions it has seen."""
+        return sum(self.values) / len(self.values) if self.values else -math.inf
 
 
 def tune(
     method: Method,
     data: Dataset,
-    grid: Mapping[str, Sequence[Any]] | None = None,
+    space: Space | None = None,
     objective: str | None = None,
     partitions: int = 3,
+    trials: int | None = None,
+    storage: str | None = None,
     progress: Progress | None = None,
 ) -> list[Trial]:
-    """Try every combination of a grid on validation classes.
+    """Try settings on validation classes.
 
     Args:
-        method: the settings that the grid does not name.
+        method: the settings that the space does not name; the first trial where fits share nothing.
         data: `Dataset.without_test()` of a data set; one with test images is refused.
-        grid: values to try, by setting; the method's own `grid` where None.
-        objective: number of `Result` to maximise, one of ausuc, h, t1; the method's own where None.
+        space: choices, or a `Span` of numbers, by setting; the method's own `space` where None.
+        objective: what to maximise, one of ausuc, h, h_cal (h at the best gamma), t1; the method's own where None.
         partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
-        progress: called with (fits done, fits in all, the best mean so far by the objective's name).
+        trials: settings to try; the method's own `trials` where None. Methods whose fits share their work try all.
+        storage: URL of the database that keeps the study, such as sqlite:///study.db; in memory where None.
+        progress: called with (trials or fits done, in all, the best mean so far by the objective's name).
 
     Returns:
-        all trials, the best first; in the order of the grid where they tie.
+        all trials, the best first, those given up last.
     """
     if len(data.test_seen) or len(data.test_unseen):
         raise InputError(
@@ -69,32 +87,44 @@ def tune(
     if objective not in OBJECTIVES:
         raise InputError(f"objective must be one of {', '.join(OBJECTIVES)}; got {objective!r}")
     if objective == "t1" and method.generalized_only:
-        raise InputError(f"objective must be ausuc or h for {method.name}, which has no t1; got 't1'")
-    if partitions < 1:
-        raise InputError(f"partitions must be 1 or more; got {partitions}")
-    variants = list(combinations(method, method.grid if grid is None else grid))
-    values: dict[str, list[float]] = {key(variant): [] for variant in variants}
-    total, done = len(variants) * partitions, 0
-    for partition in range(partitions):
-        validation = data.validation_set(partition)
-        best = 0.0
-        for fitted in type(method).fit_each([variant.unfitted() for variant in variants], validation.training_set()):
-            value = getattr(evaluate(fitted, validation, calibrate=False), objective)
-            values[key(fitted)].append(value)
-            best, done = max(best, value), done + 1
-            if progress:
-                progress(done, total, {f"best {objective}": best})
-    trials = [Trial(variant.settings(), tuple(values[key(variant)])) for variant in variants]
-    return sorted(trials, key=lambda trial: -trial.mean)
+        raise InputError(f"objective must be ausuc, h or h_cal for {method.name}, which has no t1; got 't1'")
+    for what, count in (("partitions", partitions), ("trials", trials)):
+        if count is not None and count < 1:
+            raise InputError(f"{what} must be 1 or more; got {count}")
+    space = method.space if space is None else space
+    if unknown := next((name for name in space if name not in method.settings()), None):
+        raise InputError(f"space must name settings of {method.name}; got {unknown!r}")
+    report = progress or (lambda *_: None)
+    if method.fits_share_work() and is_finite(space):
+        found = _whole_grid(method, data, space, objective, partitions, report)
+    else:
+        found = _study(method, data, space, objective, partitions, trials or method.trials, storage, report)
+    return sorted(found, key=lambda trial: (trial.given_up, -trial.mean))
 
 
-def combinations(method: Method, grid: Mapping[str, Sequence[Any]]) -> Iterator[Method]:
-    """The method with every combination of the grid's values; as it is where the grid is empty."""
-    known = method.settings()
-    if unknown := next((name for name in grid if name not in known), None):
-        raise InputError(f"grid must name settings of {method.name}; got {unknown!r}")
-    for values in itertools.product(*grid.values()):
-        yield replace(method, **dict(zip(grid, values, strict=True)))
+def tune_job(
+    method: Method,
+    data: Dataset,
+    objective: str,
+    partitions: int,
+    trials: int | None,
+    storage: str,
+    reports: Callable[..., None],
+) -> list[Trial]:
+    """`tune` as work for `run_jobs`."""
+    progress = partial(reports, f"tune {method.name} on {data.name}")
+    return tune(method, data, None, objective, partitions, trials, storage, progress)
+
+
+def is_finite(space: Space) -> bool:
+    """Whether all settings have choices, none a span."""
+    return not any(isinstance(values, Span) for values in space.values())
+
+
+def combinations(method: Method, space: Space) -> Iterator[Method]:
+    """The method with every combination of the choices; as it is where the space is empty."""
+    for values in itertools.product(*space.values()):
+        yield replace(method, **dict(zip(space, values, strict=True)))
 
 
 def key(method: Method) -> str:
@@ -102,63 +132,148 @@ def key(method: Method) -> str:
     return json.dumps(method.settings(), sort_keys=True)
 
 
-def write_settings(path: Path, data: str, method: Method, settings: Settings, origin: str) -> None:
-    """Put what differs from the method's defaults into a TOML file, as `["data".method]`; other tables stay.
-
-    Args:
-        path: the file, made where it is not there.
-        data: name of the data set.
-        method: whose settings.
-        settings: all of them.
-        origin: where they come from, as a comment.
-    """
-    default = type(method)().settings()
-    tables = {header(*at): (comment, table) for at, comment, table in _tables(path)}
-    changes = {name: value for name, value in settings.items() if value != default[name]}
-    tables[header(data, method.name)] = (f"# {origin}", changes)
-    lines = []
-    for head, (comment, table) in sorted(tables.items()):
-        lines += [
-            *filter(None, [comment]),
-            head,
-            *(f"{name} = {json.dumps(value)}" for name, value in table.items()),
-            "",
-        ]
-    write_text(path, "\n".join(lines))
+def _whole_grid(
+    method: Method, data: Dataset, space: Space, objective: str, partitions: int, progress: Progress
+) -> list[Trial]:
+    """Every combination, fitted together."""
+    variants = list(combinations(method, space))
+    values: dict[str, list[float]] = {key(variant): [] for variant in variants}
+    total, done = len(variants) * partitions, 0
+    for partition in range(partitions):
+        validation = data.validation_set(partition)
+        best = 0.0
+        for fitted in type(method).fit_each([variant.unfitted() for variant in variants], validation.training_set()):
+            value = _value(fitted, validation, objective)
+            values[key(fitted)].append(value)
+            best, done = max(best, value), done + 1
+            progress(done, total, {f"best {objective}": best})
+    return [Trial(variant.settings(), tuple(values[key(variant)])) for variant in variants]
 
 
-def header(data: str, method: str) -> str:
-    """The line above a method's settings."""
-    return f"[{json.dumps(data)}.{method}]"
+def _value(fitted: Method, validation: Dataset, objective: str) -> float:
+    value = OBJECTIVES[objective](evaluate(fitted, validation, calibrate=False))
+    assert value is not None  # only t1 may be, and `tune` has seen to that
+    return value
 
 
-def _tables(path: Path) -> Iterator[tuple[tuple[str, str], str, Settings]]:
-    """(data, method), the comment line above, and the settings, for each table of a file that may be missing."""
-    if not path.exists():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines()
-    above = {line: before for before, line in itertools.pairwise(lines)}
-    for data, methods in read_settings(path).items():
-        for method, table in methods.items():
-            comment = above.get(header(data, method), "")
-            yield (data, method), comment if comment.startswith("#") else "", table
+def _study(
+    method: Method,
+    data: Dataset,
+    space: Space,
+    objective: str,
+    partitions: int,
+    trials: int,
+    storage: str | None,
+    progress: Progress,
+) -> list[Trial]:
+    """Settings that Optuna proposes, or where all have choices, a random order of the combinations."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    states = optuna.trial.TrialState
+    start = {name: method.settings()[name] for name in space}
+    space = {name: including(values, start[name]) for name, values in space.items()}
+    study = _opened(method, data, space, objective, partitions, storage)
+    points = [start]
+    if is_finite(space):
+        others = [{name: other.settings()[name] for name in space} for other in combinations(method, space)]
+        random.Random(method.seed).shuffle(others)
+        points += [point for point in others if point != start]
+        trials = min(trials, len(points))
+    alone = storage is None or storage.startswith("sqlite")  # so what is still running there was killed
+    known = [one.system_attrs.get("fixed_params", one.params) for one in study.get_trials() if one.state != states.FAIL]
+    if alone:
+        for one in study.get_trials(states=[states.RUNNING]):
+            study.tell(one.number, state=states.FAIL)
+            known.remove(one.system_attrs.get("fixed_params", one.params))
+    for point in points[:trials]:
+        if point not in known:
+            study.enqueue_trial(point)
+    distributions = {name: _distribution(values) for name, values in space.items()}
+    finished = (states.COMPLETE, states.PRUNED)
+    while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:
+        trial = study.ask(distributions)
+        try:
+            _attempt(study, trial, replace(method, **trial.params), data, objective, partitions)
+        except BaseException:
+            study.tell(trial, state=states.FAIL)
+            raise
+        reached = [one.value for one in study.get_trials(deepcopy=False, states=[states.COMPLETE])]
+        progress(done + 1, trials, {f"best {objective}": max(filter(None, reached), default=0.0)})
+    found = study.get_trials(states=finished)
+    if not any(one.state == states.COMPLETE for one in found):
+        raise InputError(str(found[0].user_attrs["error"]))
+    return [
+        Trial(
+            replace(method, **one.params).settings(),
+            tuple(one.user_attrs["values"]),
+            given_up=one.state == states.PRUNED,
+        )
+        for one in found
+    ]
 
 
-def read_settings(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Settings by data set and method from a TOML file, checked against the methods."""
+def including(values: Any, start: Any) -> Any:
+    """The choices or the span, with a value that must be possible too."""
+    if isinstance(values, Span):
+        return replace(values, low=min(values.low, start or values.low), high=max(values.high, start))
+    return tuple(values) if start in values else (*values, start)
+
+
+def _opened(
+    method: Method, data: Dataset, space: Space, objective: str, partitions: int, storage: str | None
+) -> optuna.Study:
+    """The study of exactly this question: another method, data set or space has another."""
+    import optuna
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    question = (key(method), {name: repr(values) for name, values in space.items()}, partitions, data.fingerprint)
+    digest = hashlib.sha256(repr(question).encode()).hexdigest()[:12]
     try:
-        by_data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"settings must be a TOML file; got {path}, where nothing is") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"settings must be a TOML file; got {path}: {error}") from error
-    for data, methods in by_data.items():
-        if not isinstance(methods, dict) or not all(isinstance(table, dict) for table in methods.values()):
-            raise InputError(f'settings must be in tables like ["CUB".eszsl]; got {data!r} = {methods!r} in {path}')
-        for name, table in methods.items():
-            kind = named(name)
-            unknown = set(table) - set(kind().settings())
-            if unknown:
-                raise InputError(f"settings of {name} must be its own; got {sorted(unknown)[0]!r} in {path}")
-            kind(**table)
-    return by_data
+        study = optuna.create_study(
+            storage=storage,
+            study_name=f"{data.name} {method.name} {objective} {digest}",
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.PercentilePruner(KEPT, n_startup_trials=N_UNPRUNED),
+        )
+        study.sampler = optuna.samplers.TPESampler(n_startup_trials=4, seed=method.seed + len(study.trials))
+    except (ImportError, ValueError, StorageInternalError, SQLAlchemyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"storage must be the URL of a database; got {storage!r}: {reason}") from error
+    return study
+
+
+def _distribution(values: Any) -> optuna.distributions.BaseDistribution:
+    import optuna
+
+    if not isinstance(values, Span):
+        return optuna.distributions.CategoricalDistribution(list(values))
+    if isinstance(values.low, int):
+        return optuna.distributions.IntDistribution(values.low, int(values.high), log=True)
+    return optuna.distributions.FloatDistribution(values.low, values.high, log=True)
+
+
+def _attempt(
+    study: optuna.Study, trial: optuna.Trial, method: Method, data: Dataset, objective: str, partitions: int
+) -> None:
+    """Fit on one partition after the other, until the trial lags behind or cannot go on."""
+    import optuna
+
+    values: list[float] = []
+    trial.set_user_attr("values", values)
+    for partition in range(partitions):
+        validation = data.validation_set(partition)
+        try:
+            values.append(_value(method.unfitted().fit(validation.training_set()), validation, objective))
+        except InputError as error:  # a training that blows up, say
+            trial.set_user_attr("error", str(error))
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            return
+        trial.set_user_attr("values", values)
+        trial.report(sum(values) / len(values), partition)
+        if partition < partitions - 1 and trial.should_prune():
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            return
+    study.tell(trial, sum(values) / len(values))

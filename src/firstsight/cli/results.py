@@ -36,6 +36,7 @@ def bench(
     reconstruction_features: str | None = None,
     settings: Path | None = None,
     calibrate: bool = True,
+    jobs: int = 1,
     json: bool = False,
 ) -> None:
     """Run methods on data sets with several seeds; finished runs are kept.
@@ -44,19 +45,20 @@ def bench(
         data: folders in the GBU layout, or `atlas`.
         methods: names, each with a preset after a colon where wanted, as in `eszsl spaen spaen:cls-only`; or `all`.
         out: folder of the results.
-        seeds: how many, from 0.
+        seeds: how many, from 0; methods without randomness run once.
         features: feature files, for every folder.
         semantics: class embeddings, for every folder; with several, each folder is run with each.
         reconstruction_features: feature file for F and G, for every folder.
         settings: TOML file that `tune` wrote, for the methods named without a preset.
         calibrate: choose gamma on validation classes, which trains the same settings once more.
+        jobs: runs side by side, each in a process of its own; they share the cores.
         json: print one JSON document with a row per run.
     """
     from firstsight.experiment import bench as run_bench
     from firstsight.experiment import make_method, row
     from firstsight.methods import METHODS
     from firstsight.progress import Display
-    from firstsight.tune import read_settings
+    from firstsight.settings import read_settings
 
     if seeds < 1:
         raise InputError(f"seeds must be 1 or more; got {seeds}")
@@ -74,11 +76,14 @@ def bench(
             for folder in data
             for words in semantics or (None,)
         ]
-        runs = run_bench(datasets, made, range(seeds), out, display, calibrate, tuned)
+        runs = run_bench(datasets, made, range(seeds), out, display, calibrate, tuned, jobs)
+    failed = sum("error" in run for run in runs)
     if json:
         print(as_json({"rows": [row(run) for run in runs]}))
     else:
         print(f"{len(runs)} runs are in {out}; `firstsight report {out} --out report.html` shows them")
+    if failed:
+        raise InputError(f"runs must finish; got {failed} of {len(runs)} failed; the same command tries them again")
 
 
 def report(results: Path, /, out: Path = Path("report.html")) -> None:

@@ -18,7 +18,7 @@ def fit(argv: Sequence[str]) -> None:
     from firstsight.datasets import data_name
     from firstsight.methods import METHODS, Run, named
     from firstsight.progress import Display
-    from firstsight.tune import read_settings
+    from firstsight.settings import read_settings
 
     if not argv or argv[0].startswith("-"):
         print(
@@ -31,8 +31,8 @@ def fit(argv: Sequence[str]) -> None:
     kind = named(argv[0])
     default = kind.preset(preset) if (preset := option(argv, "--preset")) else kind()
     if (file := option(argv, "--settings")) and (data := option(argv, "--data")):
-        tuned = read_settings(Path(file)).get(data_name(data, option(argv, "--semantics")), {})
-        default = replace(default, **tuned.get(argv[0], {}))
+        chosen = read_settings(Path(file)).get((data_name(data, option(argv, "--semantics")), argv[0]))
+        default = replace(default, **(chosen.settings if chosen else {}))
     # tyro would put the sentence about a bad setting in a box of its own, so it is given settings that check nothing
     unchecked = type(kind.__name__, (kind,), {"__post_init__": lambda _: None, "__doc__": kind.__doc__})
     start = unchecked(**default.settings())
@@ -76,56 +76,83 @@ class FitOptions(DataOptions):
 
 
 def tune(
-    method: str,
+    methods: tuple[str, ...],
     /,
     data: str,
     features: tuple[str, ...] = (),
     semantics: str | None = None,
-    objective: Literal["ausuc", "h", "t1"] | None = None,
+    objective: Literal["ausuc", "h", "h_cal", "t1"] | None = None,
     partitions: int = 3,
+    trials: int | None = None,
+    storage: str | None = None,
+    jobs: int = 1,
     preset: str | None = None,
     out: Path = Path("tuned.toml"),
     json: bool = False,
 ) -> None:
-    """Choose a method's settings on validation classes; test images are never looked at.
+    """Choose methods' settings on validation classes; test images are never looked at.
 
-    Tries every combination of the method's grid. Each is fitted without some seen classes, which then play the
-    unseen ones, and without some images of the others. The winner goes to a file that `fit` and `bench` take with
-    `--settings`.
+    Settings are fitted without some seen classes, which then play the unseen ones, and without some images of the
+    others. Closed forms try their whole space from one factorisation; for the others Optuna proposes settings and
+    gives up on those that lag behind. The winner goes to a file that `fit` and `bench` take with `--settings`. Stopped
+    or killed, the same command goes on from the trials it has finished.
 
     Args:
-        method: its name; `firstsight methods` lists them.
+        methods: their names, or `all`; `firstsight methods` lists them.
         data: a folder in the GBU layout, or `atlas`.
         features: feature files, by name or path; several are joined.
         semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
-        objective: what to maximise, as a mean over partitions; AUSUC for most methods where none is named.
+        objective: what to maximise, as a mean over partitions; h_cal is h at the best gamma; AUSUC for most methods
+            where none is named.
         partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
+        trials: settings to try where not all can be; 12 for most methods.
+        storage: URL of the database that keeps the studies; with postgresql://... several machines work on one study.
+            A SQLite file beside OUT where none is named.
+        jobs: methods tuned side by side.
         preset: settings to start from.
         out: TOML file with a table for each data set and method; other tables stay.
         json: print one JSON document with every trial.
     """
-    from firstsight.methods import named
+    from firstsight.jobs import run_jobs
+    from firstsight.methods import METHODS, named
     from firstsight.progress import Display
-    from firstsight.tune import tune as tune_method
-    from firstsight.tune import write_settings
+    from firstsight.settings import write_settings
+    from firstsight.tune import tune_job
 
-    kind = named(method)
-    start = kind.preset(preset) if preset else kind()
-    aim = objective or kind.objective
+    kinds = [named(name) for name in (METHODS if methods == ("all",) else methods)]
+    starts = [kind.preset(preset) if preset else kind() for kind in kinds]
+    aims = [objective or kind.objective for kind in kinds]
+    storage = storage or f"sqlite:///{out.with_suffix('.db')}"
+    rows, failed = [], []
     with Display() as display:
         full = DataOptions(data=data, features=features, semantics=semantics).load(display)
         dataset = full.without_test()
-        trials = tune_method(start, dataset, None, aim, partitions, display.stage(f"tune {method}"))
-    best = trials[0]
-    origin = f"{aim} {best.mean:.4g} on {partitions} sets of validation classes; {full.description}"
-    write_settings(out, full.name, start, best.settings, origin)
+        work = [(start, dataset, aim, partitions, trials, storage) for start, aim in zip(starts, aims, strict=True)]
+        for at, outcome in run_jobs(tune_job, work, jobs, display):
+            start, aim = starts[at], aims[at]
+            if outcome.error is not None:
+                failed.append(f"{start.name}: {outcome.error}")
+                continue
+            best = outcome.value[0]
+            reached = f"{aim} {best.mean:.4g}, best of {len(outcome.value)}"
+            origin = f"{reached}, on {partitions} sets of validation classes; {full.description}"
+            write_settings(out, full.name, start, best.settings, origin)
+            chosen = "  ".join(f"{name} {shown(best.settings[name])}" for name in start.space)
+            display.say(f"{start.name:<10}{reached}: {chosen}")
+            rows.append(
+                {"data": full.name, "method": start.name, "objective": aim, "trials": list(map(vars, outcome.value))}
+            )
+    if failed:
+        raise InputError("; ".join(failed))
     if json:
-        rows = [{"settings": trial.settings, aim: trial.mean, "partitions": trial.values} for trial in trials]
-        print(as_json({"data": full.name, "method": method, "objective": aim, "trials": rows}))
-        return
-    for trial in trials[:5]:
-        print(f"{aim} {trial.mean:8.4g}  " + "  ".join(f"{name} {trial.settings[name]}" for name in kind.grid))
-    print(f"The best of {len(trials)} is in {out}; `--settings {out}` uses it")
+        print(as_json({"tuned": rows}))
+    else:
+        print(f"The settings are in {out}; `--settings {out}` uses them")
+
+
+def shown(value: object) -> str:
+    """A setting in few characters."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def evaluate(

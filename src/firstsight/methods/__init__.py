@@ -14,7 +14,7 @@ import torch
 from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, torch_device
+from firstsight.methods.base import Method, Run, Span, torch_device
 
 METHODS: dict[str, type[Method]] = {}
 for _module in pkgutil.iter_modules(__path__):
@@ -73,6 +73,7 @@ __all__ = [
     "METHODS",
     "Method",
     "Run",
+    "Span",
     "load_method",
     "named",
     "torch_device",

@@ -61,6 +61,14 @@ class TrainingTensors:
     target_widths: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Span:
+    """Positive numbers from low to high, looked at on a logarithmic scale; whole ones where `low` is whole."""
+
+    low: float
+    high: float
+
+
 @dataclass(kw_only=True)
 class Method(ABC):
     """A zero-shot recogniser.
@@ -75,8 +83,10 @@ class Method(ABC):
     name: ClassVar[str]
     source: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    grid: ClassVar[Mapping[str, Sequence[Any]]] = {}  # values that tuning tries, by setting
+    space: ClassVar[Mapping[str, Sequence[Any] | Span]] = {}  # what tuning may choose, by setting
+    trials: ClassVar[int] = 12  # that tuning makes where it cannot try all
     objective: ClassVar[str] = "ausuc"  # number of a result that tuning maximises
+    is_random: ClassVar[bool] = True  # whether the seed changes what is learned
     generalized_only: ClassVar[bool] = False  # it needs seen classes among the candidates, so it has no t1
     dtype: ClassVar[torch.dtype] = torch.float32
     widens: ClassVar[bool] = False  # its sums widen float32 features block by block, so they need not come wide
@@ -139,6 +149,11 @@ class Method(ABC):
         for variant in variants:
             variant._fit(training, run)
             yield variant
+
+    @classmethod
+    def fits_share_work(cls) -> bool:
+        """Whether fitting several settings together costs less than one after the other."""
+        return cls._fit_group.__func__ is not Method._fit_group.__func__  # type: ignore[attr-defined]
 
     def _prepared(self, training: TrainingSet) -> TrainingTensors:
         """The training set scaled, on the device; what scaling learns stays with the method."""

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.base import Method, Run, Span, TrainingTensors
 from firstsight.methods.scaling import FeatureScaling
 
 
@@ -49,7 +49,11 @@ class Bilinear(Method):
         epochs: passes over the training set.
     """
 
-    grid = {"scaling": ("l2", "standard-l2"), "learning_rate": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)}
+    space = {
+        "scaling": ("l2", "standard-l2"),
+        "class_scaling": ("l2", "centred"),
+        "learning_rate": Span(1e-3, 1.0),
+    }
     n_maps = 1  # a method with more makes it a setting
 
     scaling: FeatureScaling = "l2"

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.base import Method, Run, Span, TrainingTensors
 from firstsight.methods.scaling import ClassScaling, FeatureScaling
 
 ROWS = 512  # mapped images compared with all others at once, so that memory does not grow with the square
@@ -54,7 +54,7 @@ class CMT(Method):
 
     name = "cmt"
     source = "Socher et al., NIPS 2013"
-    grid = {"penalty": (1e-5, 1e-4, 1e-3), "learning_rate": (1e-3, 3e-3, 1e-2)}
+    space = {"penalty": Span(1e-6, 1e-2), "learning_rate": Span(5e-4, 2e-2)}
 
     hidden: int = 200
     penalty: float = 1e-4
@@ -119,7 +119,7 @@ class CMTStar(CMT):
     """
 
     name = "cmt_star"
-    grid = {"novelty": ("gaussian", "loop"), "outliers": (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)}
+    space = {"novelty": ("gaussian", "loop"), "outliers": (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)}
     objective = "h"  # AUSUC runs over all thresholds, so it cannot choose one
     generalized_only = True
 

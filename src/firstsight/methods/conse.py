@@ -34,7 +34,8 @@ class CONSE(Method):
 
     name = "conse"
     source = "Norouzi et al., ICLR 2014"
-    grid = {"penalty": PENALTIES, "n_top": (5, 10, 20)}
+    is_random = False
+    space = {"penalty": PENALTIES, "n_top": (5, 10, 20)}
 
     scaling: FeatureScaling = "l2"
     penalty: float = 0.1

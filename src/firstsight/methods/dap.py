@@ -40,7 +40,8 @@ class DAP(Method):
 
     name = "dap"
     source = "Lampert et al., CVPR 2009"
-    grid = {"penalty": PENALTIES}
+    is_random = False
+    space = {"penalty": PENALTIES}
 
     scaling: FeatureScaling = "l2"
     class_scaling: ClassScaling = "none"

@@ -34,7 +34,8 @@ class ESZSL(Method):
 
     name = "eszsl"
     source = "Romera-Paredes and Torr, ICML 2015"
-    grid = {"gamma": POWERS, "lam": POWERS}
+    is_random = False
+    space = {"gamma": POWERS, "lam": POWERS, "scaling": ("none", "l2"), "class_scaling": ("l2", "centred")}
     dtype = torch.float64
     widens = True
 

@@ -35,7 +35,8 @@ class IAP(Method):
 
     name = "iap"
     source = "Lampert et al., CVPR 2009"
-    grid = {"penalty": PENALTIES}
+    is_random = False
+    space = {"penalty": PENALTIES}
 
     scaling: FeatureScaling = "l2"
     class_scaling: ClassScaling = "none"

@@ -46,7 +46,13 @@ class SAE(Method):
 
     name = "sae"
     source = "Kodirov et al., CVPR 2017"
-    grid = {"lam": POWERS, "direction": ("v2s", "s2v")}
+    is_random = False
+    space = {
+        "lam": POWERS,
+        "direction": ("v2s", "s2v"),
+        "scaling": ("standard", "l2"),
+        "class_scaling": ("l2", "centred"),
+    }
     dtype = torch.float64
     widens = True
 

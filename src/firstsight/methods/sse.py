@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.base import Method, Run, Span, TrainingTensors
 from firstsight.methods.scaling import FeatureScaling
 
 MIXTURE_STEPS, MIXTURE_TOLERANCE = 10_000, 1e-9
@@ -54,7 +54,7 @@ class SSE(Method):
 
     name = "sse"
     source = "Zhang and Saligrama, ICCV 2015"
-    grid = {"gamma": (0.2, 1.0, 5.0, 25.0), "lam": (0.0, 3e-4, 3e-3)}
+    space = {"gamma": Span(0.2, 25.0), "lam": Span(1e-5, 1e-2)}
 
     scaling: FeatureScaling = "l2"
     transform: Literal["intersection", "relu"] = "intersection"

@@ -51,7 +51,8 @@ class SYNC(Method):
 
     name = "sync"
     source = "Changpinyo et al., CVPR 2016"
-    grid = {
+    is_random = False
+    space = {
         "loss": ("one-vs-other", "structured"),
         "lam": tuple(2.0**power for power in (-15, -13, -11, -9)),
         "scale": tuple(2.0**power for power in range(-3, 3)),

@@ -91,6 +91,9 @@ class SPAEN(Method):
         "authors-cls-only": AUTHORS | CLS_ONLY,
     }
 
+    space = {"alpha": (0.1, 1.0, 10.0, 100.0), "beta": (0.01, 0.1, 1.0, 10.0)}
+    trials = 6  # a full grid takes an hour on two cores
+
     alpha: float = 10.0
     beta: float = 0.1
     classification: Literal["ranking", "softmax"] = "softmax"

@@ -1,0 +1,78 @@
+"""The file that keeps chosen settings: TOML with a table for each data set and method, `["data".method]`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from firstsight.errors import InputError
+from firstsight.files import write_text
+from firstsight.methods import Method, named
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Settings that differ from a method's defaults, and where they come from."""
+
+    settings: Settings
+    origin: str
+
+
+def write_settings(path: Path, data: str, method: Method, settings: Settings, origin: str) -> None:
+    """Put what differs from the method's defaults into the file; other tables stay.
+
+    Args:
+        path: the file, made where it is not there.
+        data: name of the data set.
+        method: whose settings.
+        settings: all of them.
+        origin: where they come from, as a comment above the table.
+    """
+    default = type(method)().settings()
+    tables = {header(*at): chosen for at, chosen in read_settings(path).items()} if path.exists() else {}
+    changes = {name: value for name, value in settings.items() if value != default[name]}
+    tables[header(data, method.name)] = Chosen(changes, origin)
+    lines = []
+    for head, chosen in sorted(tables.items()):
+        lines += [f"# {chosen.origin}"] if chosen.origin else []
+        lines += [head, *(f"{name} = {json.dumps(value)}" for name, value in chosen.settings.items()), ""]
+    write_text(path, "\n".join(lines))
+
+
+def header(data: str, method: str) -> str:
+    """The line above a method's settings."""
+    return f"[{json.dumps(data)}.{method}]"
+
+
+def read_settings(path: Path) -> dict[tuple[str, str], Chosen]:
+    """What the file holds by (data set, method), checked against the methods."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        by_data = tomllib.loads(text)
+    except FileNotFoundError as error:
+        raise InputError(f"settings must be a TOML file; got {path}, where nothing is") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"settings must be a TOML file; got {path}: {error}") from error
+    return dict(_tables(by_data, text, path))
+
+
+def _tables(by_data: Mapping[str, Any], text: str, path: Path) -> Iterator[tuple[tuple[str, str], Chosen]]:
+    above = {line: before for before, line in itertools.pairwise(text.splitlines())}
+    for data, methods in by_data.items():
+        if not isinstance(methods, dict) or not all(isinstance(table, dict) for table in methods.values()):
+            raise InputError(f'settings must be in tables like ["CUB".eszsl]; got {data!r} = {methods!r} in {path}')
+        for name, table in methods.items():
+            kind = named(name)
+            unknown = set(table) - set(kind().settings())
+            if unknown:
+                raise InputError(f"settings of {name} must be its own; got {sorted(unknown)[0]!r} in {path}")
+            kind(**table)
+            comment = above.get(header(data, name), "")
+            yield (data, name), Chosen(table, comment.removeprefix("# ") if comment.startswith("# ") else "")
