@@ -76,6 +76,8 @@ def bench(
     """
     if len({data.name for data in datasets}) < len(datasets):
         raise InputError(f"data sets must have different names; got {', '.join(data.name for data in datasets)}")
+    for data in datasets:
+        write_text(out / "data" / f"{file_name(data.name)}.json", json.dumps(describe(data)))
     about = {"versions": versions(), "commit": commit(), "threads": max(1, (os.cpu_count() or 1) // jobs)}
     planned = list(_plan(datasets, methods, seeds, tuned or {}))
     paths = [
@@ -86,8 +88,6 @@ def bench(
         for path, (data, _, method, _) in zip(paths, planned, strict=True)
     ]
     missing = [number for number, run in enumerate(runs) if run is None]
-    for data in datasets:
-        write_text(out / "data" / f"{file_name(data.name)}.json", json.dumps(describe(data)))
     if len(missing) < len(planned):
         display.say(f"{len(planned) - len(missing)} of {len(planned)} runs kept from an earlier call")
     display("runs", 0, len(missing))

@@ -95,7 +95,7 @@ def _context(preloaded: str) -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([preloaded])
+    context.set_forkserver_preload(["torch", preloaded])
     return context
 
 
