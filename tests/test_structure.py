@@ -17,14 +17,15 @@ ALLOWED = {
     "features": {"errors", "data"},
     "files": {"errors"},
     "checkpoint": {"errors", "files"},
-    "analysis": {"errors", "data"},
+    "probability": {"errors", "data"},
+    "analysis": {"errors", "data", "probability"},
     "datasets": {"errors", "data", "features", "files", "analysis"},
     "methods": {"errors", "data", "checkpoint"},
     "evaluation": {"errors", "data", "methods"},
     "pictures": {"errors", "data", "methods"},
     "tune": {"errors", "data", "files", "methods", "evaluation"},
     "experiment": {"errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress"},
-    "report": {"errors", "files"},
+    "report": {"errors", "files", "analysis"},
     "demo": {"errors", "data", "datasets", "methods", "experiment", "report", "progress"},
 }
 MAY_IMPORT_ALL = {"cli", "__init__", "__main__"}
