@@ -48,8 +48,9 @@ def attribute_quality(
         temperature: of the softmax.
 
     Returns:
-        `auc` with candidates `unseen` alone and `all`: [a], None where the unseen test images all have the attribute,
-        or none has; `mean` of each; `best` and `worst` attributes by the former, as [name, auc].
+        `auc`: [a] with the unseen classes as candidates, None where the unseen test images all have the attribute,
+        or none has; `mean`: of it (`unseen`), and with all classes as candidates (`all`); `best` and `worst`
+        attributes, as rows of `name` and `auc`.
     """
     images = ~is_seen[labels]
     own = labels[images]
@@ -63,10 +64,10 @@ def attribute_quality(
     known = np.flatnonzero(~np.isnan(table["unseen"]))
     order = known[np.argsort(-table["unseen"][known], kind="stable")]
     names = classes.attributes or tuple(f"attribute {column + 1}" for column in range(present.shape[1]))
-    rows = [[names[column], float(table["unseen"][column])] for column in order]
+    rows = [{"name": names[column], "auc": float(table["unseen"][column])} for column in order]
     n_named = min(NAMED, len(rows) // 2)
     return {
-        "auc": {name: [None if np.isnan(value) else float(value) for value in auc] for name, auc in table.items()},
+        "auc": [None if np.isnan(value) else float(value) for value in table["unseen"]],
         "mean": {name: float(auc[known].mean()) if len(known) else None for name, auc in table.items()},
         "best": rows[:n_named],
         "worst": rows[::-1][:n_named],

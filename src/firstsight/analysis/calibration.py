@@ -13,8 +13,8 @@ from firstsight.probability import negative_log_likelihood, probabilities
 BINS = 15  # of equal width, as in the paper
 
 
-def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) -> list[list[Any]]:
-    """The bins (i / bins, (i + 1) / bins] that hold images: [mean confidence, accuracy, images], both in [0, 1].
+def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) -> dict[str, list[float]]:
+    """Mean `confidence`, `accuracy` and number of `images` of each bin (i / bins, (i + 1) / bins] that holds any.
 
     Args:
         confidence: [n] probability of the answer.
@@ -26,13 +26,16 @@ def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) 
         np.bincount(place, weights=weights, minlength=bins) for weights in (None, confidence, right)
     )
     full = counts > 0
-    columns = confident[full] / counts[full], correct[full] / counts[full], counts[full].astype(int)
-    return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    return {
+        "confidence": (confident[full] / counts[full]).tolist(),
+        "accuracy": (correct[full] / counts[full]).tolist(),
+        "images": counts[full].tolist(),
+    }
 
 
-def calibration_error(table: list[list[Any]]) -> float:
+def calibration_error(table: dict[str, list[float]]) -> float:
     """ECE of the bins: mean over images of the gap between confidence and accuracy."""
-    confidence, accuracy, counts = np.array(table, dtype=np.float64).T
+    confidence, accuracy, counts = (np.array(table[name]) for name in ("confidence", "accuracy", "images"))
     return float(np.abs(confidence - accuracy) @ counts / counts.sum())
 
 

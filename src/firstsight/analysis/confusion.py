@@ -32,8 +32,10 @@ def sides(answers: Indices, labels: Indices, is_seen: NDArray[np.bool_]) -> list
     return table
 
 
-def confused_pairs(answers: Indices, labels: Indices, names: tuple[str, ...], most: int = PAIRS) -> list[list[Any]]:
-    """The most frequent mistakes: [right class, answer, percent of the right class's images], the worst first.
+def confused_pairs(
+    answers: Indices, labels: Indices, names: tuple[str, ...], most: int = PAIRS
+) -> list[dict[str, Any]]:
+    """The most frequent mistakes, the worst first: rows of `truth`, `answer` and `share` in percent of its images.
 
     Args:
         answers: [n] columns of the classes that were answered.
@@ -47,7 +49,7 @@ def confused_pairs(answers: Indices, labels: Indices, names: tuple[str, ...], mo
     np.fill_diagonal(share, 0)
     worst = np.argsort(-share, axis=None, kind="stable")[:most]
     return [
-        [names[row], names[column], float(share[row, column])]
+        {"truth": names[row], "answer": names[column], "share": float(share[row, column])}
         for row, column in zip(*np.unravel_index(worst, share.shape), strict=True)
         if share[row, column] > 0
     ]

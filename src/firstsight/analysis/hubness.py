@@ -1,4 +1,4 @@
-"""Hubness: do a few classes answer for many images? (Radovanovic et al., JMLR 2010)
+"""Hubness: do a few classes answer for many images (Radovanovic et al., JMLR 2010).
 
 In spaces of many dimensions some points are among the nearest neighbours of very many others. In zero-shot
 recognition such a hub is a class that is named over and over (Dinu et al., ICLR workshop 2015). N_k counts the test
@@ -43,8 +43,8 @@ def hubness(scores: Floats, labels: Indices, names: tuple[str, ...], k: int = 10
 
     Returns:
         `k`: [1, k]; `skewness`: of N_1 and N_k over candidates; `perfect`: of N_1 if every answer were right;
-        `counts`: N_1 and N_k, each in falling order; `hubs`: the classes answered most, as [name, answers, images
-        of its own].
+        `counts`: N_1 and N_k, each in falling order; `hubs`: the classes answered most, as rows of `name`,
+        `answers` and `images` (its own).
     """
     own = np.bincount(labels, minlength=len(names))
     counts = [occurrences(scores, size) for size in (1, k)]
@@ -54,5 +54,5 @@ def hubness(scores: Floats, labels: Indices, names: tuple[str, ...], k: int = 10
         "skewness": [skewness(each) for each in counts],
         "perfect": skewness(own),
         "counts": [np.sort(each)[::-1].tolist() for each in counts],
-        "hubs": [[names[row], int(counts[0][row]), int(own[row])] for row in worst],
+        "hubs": [{"name": names[row], "answers": int(counts[0][row]), "images": int(own[row])} for row in worst],
     }

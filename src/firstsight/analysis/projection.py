@@ -33,8 +33,8 @@ def projection(data: Dataset, seed: int = 0) -> dict[str, Any]:
     Returns:
         `all` and `high`: [x, y] of each point; `class`: its row; `images`: its test images; `nearest`: mean cosine
         distance of seen and of unseen test classes to the nearest other test class, in both spaces; `lost`: the
-        unseen classes that come closest to another without the low-variance attributes, as [class, neighbour,
-        distance by all, distance by the high-variance ones].
+        unseen classes that come closest to another without the low-variance attributes, as rows of `class`,
+        `neighbour` and their distances `all` and `high`.
     """
     high = high_variance(data)
     counts = np.bincount(data.labels[np.concatenate([data.test_seen, data.test_unseen])], minlength=len(data.classes))
@@ -63,7 +63,12 @@ def projection(data: Dataset, seed: int = 0) -> dict[str, Any]:
             for name, distance in nearest.items()
         },
         "lost": [
-            [names[at], names[distances["high"][at].argmin()], float(nearest["all"][at]), float(nearest["high"][at])]
+            {
+                "class": names[at],
+                "neighbour": names[distances["high"][at].argmin()],
+                "all": float(nearest["all"][at]),
+                "high": float(nearest["high"][at]),
+            }
             for at in np.argsort(-loss, kind="stable")[:NAMED]
             if loss[at] > 0
         ],

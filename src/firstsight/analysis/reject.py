@@ -51,8 +51,9 @@ def rejection(
 
     Returns:
         `aurc`: area under the risk-coverage curve, lower is better; `least`: the area if all right answers came
-        before all wrong ones; `risk`: of answering all; `curve`: at most 60 of [coverage, risk]; all these None
-        without a temperature. `auroc`: area under the ROC curve of telling unseen from seen images, whatever gamma.
+        before all wrong ones; `risk`: of answering all; `curve`: at most 60 points of it, as lists `coverage` and
+        `risk`; all these are None without a temperature. `auroc`: area under the ROC curve of telling unseen from seen
+        images, the same for every gamma.
     """
     lead = scores[:, ~is_seen].max(axis=1) - scores[:, is_seen].max(axis=1)
     auroc = float(roc_auc(lead[:, None], ~is_seen[labels][:, None])[0])
@@ -65,6 +66,6 @@ def rejection(
             "aurc": float(risk.mean()),
             "least": float(risk_coverage(right.astype(float), right).mean()),
             "risk": float(risk[-1]),
-            "curve": [[(place + 1) / len(risk), risk[place]] for place in keep.tolist()],
+            "curve": {"coverage": ((keep + 1) / len(risk)).tolist(), "risk": risk[keep].tolist()},
         }
     return report | {"auroc": None if np.isnan(auroc) else auroc}
