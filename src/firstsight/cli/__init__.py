@@ -106,8 +106,10 @@ def dispatch(argv: list[str]) -> None:
             return
     group = [name for name in COMMANDS if name.startswith(argv[0] + " ")]
     wrong = " ".join(argv[: 2 if group else 1])
-    close = difflib.get_close_matches(wrong, group or COMMANDS, n=1) if len(argv) > 1 or not group else group
-    close = close or group
+    if group:  # the first word was right
+        close = difflib.get_close_matches(wrong, group, n=1, cutoff=0.8) or group
+    else:
+        close = difflib.get_close_matches(wrong, COMMANDS, n=1)
     raise InputError(
         f"unknown command {wrong!r}; " + (f"did you mean {close[0]!r}?" if close else "see `firstsight --help`")
     )
