@@ -10,8 +10,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from firstsight.data import Floats, Indices, as_indices, as_matrix
 from firstsight.errors import InputError
@@ -29,7 +27,10 @@ def log_probabilities(scores: Floats, temperature: float) -> Floats:
     if not (temperature > 0 and math.isfinite(temperature)):
         raise InputError(f"temperature must be a number above 0; got {temperature}")
     scores = np.asarray(scores, dtype=np.float64)
-    return log_softmax((scores - scores.max(axis=1, keepdims=True)) / temperature, axis=1)
+    gaps = (scores - scores.max(axis=1, keepdims=True)) / temperature
+    others = np.exp(gaps)
+    np.put_along_axis(others, gaps.argmax(axis=1)[:, None], 0, axis=1)
+    return gaps - np.log1p(others.sum(axis=1, keepdims=True))  # log1p, as the best class's own term is 1
 
 
 def fit_temperature(scores: Floats, labels: ArrayLike) -> float:
@@ -45,6 +46,8 @@ def fit_temperature(scores: Floats, labels: ArrayLike) -> float:
     Returns:
         the temperature, in the scale of the scores; 1 where every image fits all classes alike.
     """
+    from scipy.optimize import minimize_scalar  # takes a while to import
+
     scores = as_matrix(scores, "scores", rows="images").astype(np.float64)
     rows = as_indices(labels, "labels", scores.shape[1], "class")
     if len(rows) != len(scores):

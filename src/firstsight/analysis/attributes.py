@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from firstsight.data import ClassEmbeddings, Floats, Indices
 from firstsight.probability import probabilities
@@ -28,10 +27,18 @@ def roc_auc(values: Floats, positive: NDArray[np.bool_]) -> Floats:
         values: [n, a] higher where more positive.
         positive: [n, a] the truth.
     """
-    ranks = rankdata(values, axis=0)  # [n, a] from 1, ties share their mean
+    order = np.argsort(values, axis=0)
+    values = np.take_along_axis(values, order, axis=0)
+    positive = np.take_along_axis(positive, order, axis=0)
+    places = np.arange(len(values))[:, None]
+    changes = values[1:] != values[:-1]
+    edge = np.ones((1, values.shape[1]), dtype=bool)
+    first = np.maximum.accumulate(np.where(np.concatenate([edge, changes]), places, 0), axis=0)
+    last = np.minimum.accumulate(np.where(np.concatenate([changes, edge]), places, len(values))[::-1], axis=0)[::-1]
+    ranks = 1 + (first + last) / 2  # [n, a] from 1, ties share their mean
     n_positive = positive.sum(axis=0)
     n_pairs = n_positive * (len(values) - n_positive)
-    above = np.einsum("na,na->a", ranks, positive.astype(np.float64)) - n_positive * (n_positive + 1) / 2
+    above = (ranks * positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
     return np.divide(above, n_pairs, out=np.full(values.shape[1], np.nan), where=n_pairs > 0)
 
 
