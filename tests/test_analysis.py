@@ -1,41 +1,89 @@
+"""`analyse`: all analyses of test scores in one small document."""
+
+import json
+import time
+
 import numpy as np
 import pytest
 
-from firstsight.analysis import attribute_variance
-from firstsight.datasets import load
+from firstsight.analysis import analyse
+from firstsight.analysis.calibration import calibration
+from firstsight.analysis.hubness import hubness
+from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
 
 
-def test_variance_over_images(make_gbu):
-    data = load(
-        make_gbu(att=np.random.default_rng(3).random((3, 6)), trainval_loc=np.array([[1.0, 2, 3, 6, 7, 11, 16]]))
+def a_case(n=300, c=12, a=6, n_seen=8, seed=0):
+    rng = np.random.default_rng(seed)
+    names = tuple(f"{row:03d}.Some_kind_of_long_named_bird_{row}" for row in range(c))
+    classes = ClassEmbeddings(names, rng.random((c, a)), tuple(f"has_some_long_attribute::{at}" for at in range(a)))
+    labels = rng.integers(0, c, n)
+    scores = (rng.normal(size=(n, c)) + 2 * np.eye(c)[labels]).astype(np.float32)
+    return scores, labels, rng.permutation(c) < n_seen, classes
+
+
+def test_the_parts():
+    scores, labels, is_seen, classes = a_case()
+    found = analyse(scores, labels, is_seen, classes, gamma=0.5, temperature=0.8, k=3)
+    assert found.keys() == {"hubness", "confusion", "attributes", "probability", "reject"}
+    stacked = scores - 0.5 * is_seen
+    assert found["probability"]["fitted"]["ece"] == pytest.approx(
+        calibration(stacked, labels, is_seen, 0.8)["fitted"]["ece"], rel=1e-3
     )
-    report = attribute_variance(data)
-    images = data.classes.vectors / np.linalg.norm(data.classes.vectors, axis=1, keepdims=True)
-    images = images[data.labels]  # [n, a]
-    expected = [images[split].var(axis=0) for split in (data.trainval, data.test_unseen)]
-    np.testing.assert_allclose(report.trainval, expected[0])
-    np.testing.assert_allclose(report.test_unseen, expected[1])
-    assert report.cosine == pytest.approx(
-        expected[0] @ expected[1] / np.linalg.norm(expected[0]) / np.linalg.norm(expected[1])
-    )
-    assert report.attributes == ()
+    images, unseen = ~is_seen[labels], np.flatnonzero(~is_seen)
+    names = tuple(classes.names[row] for row in unseen)
+    expected = hubness(scores[images][:, unseen], np.searchsorted(unseen, labels[images]), names, 3)
+    assert found["hubness"]["uu"]["counts"] == expected["counts"]
+    assert found["hubness"]["uu"]["hubs"] == expected["hubs"]
+    assert sum(found["hubness"]["ut"]["counts"][0]) == images.sum()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_class_of_zeros(make_gbu):
-    vectors = np.random.default_rng(3).random((3, 6))
-    vectors[:, 0] = 0
-    assert 0 < attribute_variance(load(make_gbu(att=vectors))).cosine <= 1
+def test_without_gamma_and_temperature():
+    found = analyse(*a_case())
+    assert found["confusion"]["calibrated"] is None
+    assert found["attributes"] is None
+    assert found["probability"]["fitted"] is None
+    assert found["probability"]["raw"]["bins"]
+    assert found["reject"]["aurc"] is None
+    assert found["reject"]["auroc"] is not None
 
 
-def test_one_unseen_class(make_gbu):
-    data = load(make_gbu(test_unseen_loc=np.array([[21.0], [22.0]])))
+def test_the_order_of_the_classes_does_not_matter():
+    scores, labels, is_seen, classes = a_case()
+    order = np.random.default_rng(1).permutation(len(classes))
+    own = analyse(scores, labels, is_seen, classes, 0.5, 0.8)
+    turned = analyse(scores[:, order], np.argsort(order)[labels], is_seen[order], classes[order], 0.5, 0.8)
+    for part in ("reject", "probability"):
+        assert turned[part] == own[part]
+    assert turned["confusion"]["plain"] == own["confusion"]["plain"]
+    assert turned["hubness"]["ut"]["counts"] == own["hubness"]["ut"]["counts"]
+
+
+def test_as_large_as_cub():
+    case = a_case(n=4731, c=200, a=312, n_seen=150)
+    start = time.process_time()
+    found = analyse(*case, gamma=0.1, temperature=0.8)
+    assert time.process_time() - start < 3  # a quarter of a second where nothing else runs
+    assert len(json.dumps(found)) < 12_000
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"labels": np.zeros(299, dtype=int)},
+            "scores must be [299 labels, 12 classes]; got [300, 12] with is_seen of 12",
+        ),
+        ({"is_seen": np.ones(11)}, "scores must be [300 labels, 12 classes]; got [300, 12] with is_seen of 11"),
+        ({"labels": np.full(300, 12)}, "labels must name one of 12 class rows, 0 to 11; got 12"),
+        ({"is_seen": np.ones(12)}, "labels must have images of unseen classes; got none"),
+        ({"is_seen": np.zeros(12)}, "labels must have images of seen classes; got none"),
+        ({"scores": np.full((300, 12), np.nan)}, "scores must be finite; 300 of 300 rows contain NaN or inf"),
+    ],
+)
+def test_bad_input(change, sentence):
+    given = dict(zip(("scores", "labels", "is_seen", "classes"), a_case(), strict=True))
     with pytest.raises(InputError) as caught:
-        attribute_variance(data)
-    assert str(caught.value) == "test_unseen must hold images of classes that differ; got 1 classes"
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(("name", "cosine"), [("SUN", 0.9851), ("CUB", 0.9575), ("AWA2", 0.7459), ("APY", 0.5847)])
-def test_head_of_table_1(gbu_root, name, cosine):
-    assert round(attribute_variance(load(gbu_root / name)).cosine, 4) == cosine
+        analyse(**(given | change))
+    assert str(caught.value) == sentence

@@ -9,7 +9,7 @@ from tiny import FAST, tiny_dataset
 
 from firstsight.data import ClassEmbeddings, Dataset
 from firstsight.errors import InputError
-from firstsight.evaluation import class_accuracies, evaluate, harmonic_mean, seen_unseen_curve, transferred_gamma
+from firstsight.evaluation import calibrated, class_accuracies, evaluate, harmonic_mean, seen_unseen_curve
 from firstsight.methods import ESZSL, METHODS
 
 
@@ -349,8 +349,42 @@ def test_test_images_never_influence_gamma(data, method):
 def test_constant_scores_have_a_gamma_too():
     blank = tiny_dataset(features=np.zeros((90, 5)))
     method = ESZSL().fit(blank.training_set())
-    assert np.isfinite(transferred_gamma(method, blank))
+    assert np.isfinite(calibrated(method, blank).gamma)
     assert np.isfinite(evaluate(method, blank).h_cal)
+
+
+def test_gamma_and_temperature_have_the_scale_of_the_scores(data, monkeypatch):
+    """Scores times four: gamma and temperature times four, the same accuracies."""
+    method = ESZSL(scaling="l2").fit(data.training_set())
+    before = evaluate(method, data)
+    real = ESZSL._scores
+    monkeypatch.setattr(ESZSL, "_scores", lambda *given: 4 * real(*given))
+    after = evaluate(method, data)
+    assert after.gamma == pytest.approx(4 * before.gamma)
+    assert after.temperature == pytest.approx(4 * before.temperature, rel=1e-3)
+    assert (after.h_cal, after.ausuc) == (before.h_cal, before.ausuc)
+
+
+def test_the_temperature_is_fitted_on_validation_classes(data, monkeypatch):
+    """By a plain search over temperatures, where both fits have the same lead."""
+    monkeypatch.setattr("firstsight.evaluation._mean_lead", lambda *_: 1.0)
+    method = ESZSL(scaling="l2").fit(data.training_set())
+    found = calibrated(method, data)
+    validation = data.validation_set(0)
+    trial = ESZSL(scaling="l2").fit(validation.training_set())
+    tests = np.concatenate([validation.test_seen, validation.test_unseen])
+    is_seen = np.isin(np.arange(len(validation.classes)), validation.seen)
+    scores = trial.scores(validation.inputs(tests), validation.classes) - found.gamma * is_seen
+
+    def loss(temperature):
+        return -np.mean(
+            [
+                np.log(np.exp(row[label] / temperature) / np.exp(row / temperature).sum())
+                for row, label in zip(scores.astype(float), validation.labels[tests], strict=True)
+            ]
+        )
+
+    assert loss(found.temperature) <= min(loss(found.temperature * factor) for factor in (0.5, 0.9, 1.1, 2.0))
 
 
 @pytest.mark.parametrize("split", ["test_seen", "test_unseen"])

@@ -18,17 +18,18 @@ ALLOWED = {
     "features": {"errors", "data"},
     "files": {"errors"},
     "checkpoint": {"errors", "files"},
-    "analysis": {"errors", "data"},
+    "probability": {"errors", "data"},
+    "analysis": {"errors", "data", "probability"},
     "datasets": {"errors", "data", "features", "files", "analysis"},
     "methods": {"errors", "data", "checkpoint"},
-    "evaluation": {"errors", "data", "methods"},
+    "evaluation": {"errors", "data", "methods", "probability"},
     "pictures": {"errors", "data", "methods"},
     "settings": {"errors", "files", "methods"},
     "tune": {"errors", "data", "methods", "evaluation"},
     "experiment": {
         *("errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress", "settings", "jobs")
     },
-    "report": {"errors", "files"},
+    "report": {"errors", "files", "analysis"},
     "demo": {"errors", "data", "datasets", "methods", "experiment", "report", "progress"},
 }
 MAY_IMPORT_ALL = {"cli", "__init__", "__main__"}

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from firstsight.data import Dataset, Floats, Indices
 from firstsight.errors import InputError
 from firstsight.methods.base import Method, Run
+from firstsight.probability import fit_temperature
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +82,13 @@ class Result:
         ausuc: area under the seen-unseen curve of per-class accuracies, in [0, 1] (as the SynC authors).
         ausuc_per_sample: the same with per-sample accuracies (another definition in use).
         gamma: what calibrated stacking subtracts from seen scores, chosen on validation classes; None without.
+        temperature: of the softmax that turns scores, less gamma, into probabilities; chosen with gamma.
         u_cal: u at gamma; `s_cal`, `h_cal` likewise.
         classes: one row per class with test images.
         curve: per-class seen-unseen curve.
         lead: [n] of each test image, those of seen classes first, best seen minus best unseen score.
         right: [n] whether the best class on the image's own side is its own; with `lead` it gives all numbers above.
+        scores: [n, c] of the same images against all classes.
         seconds_score: for all test images against all classes.
     """
 
@@ -99,6 +102,7 @@ class Result:
     ausuc: float
     ausuc_per_sample: float
     gamma: float | None
+    temperature: float | None
     u_cal: float | None
     s_cal: float | None
     h_cal: float | None
@@ -106,6 +110,7 @@ class Result:
     curve: SeenUnseenCurve
     lead: Floats
     right: NDArray[np.bool_]
+    scores: Floats
     seconds_score: float
 
     def metrics(self) -> dict[str, float | None]:
@@ -151,12 +156,13 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
     t1 = None if method.generalized_only else _unseen_alone(method, data)
     plain = class_accuracies(scores.argmax(axis=1), labels, len(data.classes))
     u, s = float(np.nanmean(plain[~is_seen])), float(np.nanmean(plain[is_seen]))
-    gamma = u_cal = s_cal = h_cal = calibrated = None
+    gamma = temperature = u_cal = s_cal = h_cal = stacked_accuracies = None
     if calibrate:
-        gamma = transferred_gamma(method, data, run)
+        chosen = calibrated(method, data, run)
+        gamma, temperature = chosen.gamma, chosen.temperature
         stacked = np.where(is_seen, scores - np.float32(gamma), scores).argmax(axis=1)
-        calibrated = class_accuracies(stacked, labels, len(data.classes))
-        u_cal, s_cal = float(np.nanmean(calibrated[~is_seen])), float(np.nanmean(calibrated[is_seen]))
+        stacked_accuracies = class_accuracies(stacked, labels, len(data.classes))
+        u_cal, s_cal = float(np.nanmean(stacked_accuracies[~is_seen])), float(np.nanmean(stacked_accuracies[is_seen]))
         h_cal = float(harmonic_mean(u_cal, s_cal))
     counts = np.bincount(labels, minlength=len(data.classes))
     t1_of = {} if t1 is None else dict(zip(data.unseen, t1, strict=True))
@@ -166,7 +172,7 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
             seen=bool(is_seen[row]),
             images=int(counts[row]),
             accuracy=float(plain[row]),
-            accuracy_calibrated=None if calibrated is None else float(calibrated[row]),
+            accuracy_calibrated=None if stacked_accuracies is None else float(stacked_accuracies[row]),
             t1=float(t1_of[row]) if row in t1_of else None,
         )
         for row in np.flatnonzero(counts)
@@ -182,6 +188,7 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
         ausuc=curve.area,
         ausuc_per_sample=per_sample.area,
         gamma=gamma,
+        temperature=temperature,
         u_cal=u_cal,
         s_cal=s_cal,
         h_cal=h_cal,
@@ -189,6 +196,7 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
         curve=curve,
         lead=lead,
         right=right,
+        scores=scores,
         seconds_score=seconds,
     )
 
@@ -271,23 +279,40 @@ def _best(scores: Floats, columns: NDArray[np.bool_]) -> tuple[Floats, Indices]:
     return np.take_along_axis(part, at[:, None], axis=1)[:, 0].astype(np.float64), where[at]
 
 
-def transferred_gamma(method: Method, data: Dataset, run: Run | None = None) -> float:
-    """Gamma chosen on validation classes, in the scale of this method's scores.
+@dataclass(frozen=True)
+class Calibration:
+    """What validation classes say about a method's scores.
 
-    The same settings are fitted again on trainval without the validation classes, and the best gamma is found there.
-    It is carried over in units of the mean lead that training images give seen classes over unseen ones: how strongly
-    a fit prefers what it was trained on. The lead needs the unseen classes' embeddings, which are known, and none of
-    their images. Unlike the standard deviation of scores, it allows for validation having other numbers of seen and
-    unseen classes than the test (docs/evaluation.md).
+    Attributes:
+        gamma: to subtract from seen scores.
+        temperature: softmax((scores - gamma is_seen) / temperature) are probabilities.
+    """
+
+    gamma: float
+    temperature: float
+
+
+def calibrated(method: Method, data: Dataset, run: Run | None = None) -> Calibration:
+    """Gamma and temperature chosen on validation classes, in the scale of this method's scores.
+
+    The same settings are fitted again on trainval without the validation classes. There the gamma with the best h is
+    found, and with it the temperature with the least negative log likelihood. Both are carried over in units of the
+    mean lead that training images give seen classes over unseen ones: how strongly a fit prefers what it was trained
+    on. The lead needs the unseen classes' embeddings, which are known, and none of their images. Unlike the standard
+    deviation of scores, it allows for validation having other numbers of seen and unseen classes than the test
+    (docs/evaluation.md).
     """
     validation = data.validation_set(0)
     trial = method.unfitted().fit(validation.training_set(), run)
     tests = np.concatenate([validation.test_seen, validation.test_unseen])
+    labels = validation.labels[tests]
     is_seen = np.isin(np.arange(len(validation.classes)), validation.seen)
     scores = trial.scores(validation.inputs(tests), validation.classes)
-    gamma, _ = seen_unseen_curve(scores, validation.labels[tests], is_seen).best
+    gamma, _ = seen_unseen_curve(scores, labels, is_seen).best
+    temperature = fit_temperature(scores - np.float32(gamma) * is_seen, labels)
     lead, trial_lead = _mean_lead(method, data), _mean_lead(trial, validation)
-    return gamma * lead / trial_lead if trial_lead > 0 and lead > 0 else gamma
+    scale = lead / trial_lead if trial_lead > 0 and lead > 0 else 1.0
+    return Calibration(gamma * scale, temperature * scale)
 
 
 def _mean_lead(method: Method, data: Dataset) -> float:

@@ -28,7 +28,7 @@ from typing import Any, Self
 import numpy as np
 import psutil
 
-from firstsight.analysis import attribute_variance
+from firstsight.analysis import analyse, attribute_variance, projection
 from firstsight.data import Dataset
 from firstsight.errors import InputError
 from firstsight.evaluation import SeenUnseenCurve, evaluate
@@ -77,7 +77,9 @@ def bench(
     if len({data.name for data in datasets}) < len(datasets):
         raise InputError(f"data sets must have different names; got {', '.join(data.name for data in datasets)}")
     for data in datasets:
-        write_text(out / "data" / f"{file_name(data.name)}.json", json.dumps(describe(data)))
+        about_data = out / "data" / f"{file_name(data.name)}.json"
+        if _read(about_data).get("fingerprint") != data.fingerprint:
+            write_text(about_data, json.dumps(describe(data)))
     about = {"versions": versions(), "commit": commit(), "threads": max(1, (os.cpu_count() or 1) // jobs)}
     planned = list(_plan(datasets, methods, seeds, tuned or {}))
     paths = [
@@ -158,10 +160,15 @@ def run_one(data: Dataset, label: str, method: Method, calibrate: bool, reports:
         "seconds_score": result.seconds_score,
         "memory": memory.peak,
         "classes": [vars(row) for row in result.classes],
+        "temperature": result.temperature,
         "curve": thinned(result.curve),
         "images": {"lead": as_text(result.lead.astype("<f4")), "right": as_text(np.packbits(result.right))},
         "device": f"{device.type}, {os.cpu_count()} cores" if device.type == "cpu" else str(device),
     }
+    tests = np.concatenate([data.test_seen, data.test_unseen])
+    is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    known = (data.labels[tests], is_seen, data.classes, result.gamma, result.temperature)
+    record["analyses"] = analyse(result.scores, *known)
     if len(data.pictures):
         record["guesses"] = guesses(method, data, result.gamma)
     return record
@@ -214,13 +221,19 @@ def commit() -> str | None:
     return head + ("+dirty" if changes else "")
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """The file's document; empty where there is none, or none that can be read."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def _finished(path: Path, method: Method, identity: str, calibrate: bool) -> dict[str, Any] | None:
     """The run in this file, if it is this run."""
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    if not isinstance(run, dict) or "error" in run or (calibrate and run.get("gamma") is None):
+    run = _read(path)
+    if not run or "error" in run or (calibrate and run.get("gamma") is None):
         return None
     same = run.get("settings") == method.settings() and run.get("fingerprint") == identity
     return run if same else None
@@ -239,6 +252,10 @@ def describe(data: Dataset) -> dict[str, Any]:
         variance = attribute_variance(data)
     except InputError:  # one unseen class, say: nothing to compare, but no reason not to test on it
         variance = None
+    try:
+        projected = projection(data)
+    except InputError:  # too few classes or attributes for a map
+        projected = None
     return {
         "name": data.name,
         "description": data.description,
@@ -255,6 +272,7 @@ def describe(data: Dataset) -> dict[str, Any]:
         "labels": data.labels[np.concatenate([data.test_seen, data.test_unseen])].tolist(),
         "names": list(data.classes.names),
         "is_seen": np.isin(np.arange(len(data.classes)), data.seen).astype(int).tolist(),
+        "projection": projected,
         "variance": variance
         and {
             "attributes": list(data.classes.attributes),

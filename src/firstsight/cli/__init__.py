@@ -10,7 +10,17 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 
-from firstsight.cli.analyse import analyse_variance
+from firstsight.cli.analyse import (
+    analyse_attributes,
+    analyse_confusion,
+    analyse_curve,
+    analyse_gain,
+    analyse_hubness,
+    analyse_probability,
+    analyse_projection,
+    analyse_reject,
+    analyse_variance,
+)
 from firstsight.cli.data import data_check
 from firstsight.cli.options import parsed
 from firstsight.cli.results import bench, demo, report
@@ -42,6 +52,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "data check": data_check,
     "analyse variance": analyse_variance,
+    "analyse projection": analyse_projection,
+    "analyse curve": analyse_curve,
+    "analyse hubness": analyse_hubness,
+    "analyse confusion": analyse_confusion,
+    "analyse gain": analyse_gain,
+    "analyse attributes": analyse_attributes,
+    "analyse probability": analyse_probability,
+    "analyse reject": analyse_reject,
     "tune": tune,
     "fit": fit,
     "evaluate": evaluate,
@@ -70,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def dispatch(argv: list[str]) -> None:
     """Find the command and hand it its arguments."""
     if not argv or argv[0] in ("-h", "--help", "help"):
-        lines = (f"  {name:<18}{(run.__doc__ or '').splitlines()[0]}" for name, run in COMMANDS.items())
+        lines = (f"  {name:<21}{(run.__doc__ or '').splitlines()[0]}" for name, run in COMMANDS.items())
         print(USAGE.format(commands="\n".join(lines)), end="")
         return
     if argv[0] == "--version":
@@ -88,7 +106,10 @@ def dispatch(argv: list[str]) -> None:
             return
     group = [name for name in COMMANDS if name.startswith(argv[0] + " ")]
     wrong = " ".join(argv[: 2 if group else 1])
-    close = group or difflib.get_close_matches(wrong, COMMANDS, n=1)
+    if group:  # the first word was right
+        close = difflib.get_close_matches(wrong, group, n=1, cutoff=0.8) or group
+    else:
+        close = difflib.get_close_matches(wrong, COMMANDS, n=1)
     raise InputError(
         f"unknown command {wrong!r}; " + (f"did you mean {close[0]!r}?" if close else "see `firstsight --help`")
     )

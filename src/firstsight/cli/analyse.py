@@ -1,11 +1,61 @@
-"""Commands that look at a data set or a method without scoring it."""
+"""Commands that look at a data set, or at what saved models do on it, beyond accuracies."""
 
 from __future__ import annotations
 
-from firstsight.cli.options import as_json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from firstsight.cli.options import DataOptions, as_json
+from firstsight.errors import InputError
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from firstsight.evaluation import Result
+    from firstsight.methods import Method
+    from firstsight.report.figures import Shown
 
 
-def analyse_variance(path: str, /, semantics: str | None = None, json: bool = False) -> None:
+@dataclass(kw_only=True)
+class ModelOptions(DataOptions):
+    """What the models are tested on, and how the answer is given.
+
+    Attributes:
+        json: print one JSON document.
+        figure: SVG file to draw into.
+    """
+
+    json: bool = False
+    figure: Path | None = None
+
+
+@dataclass(kw_only=True)
+class CalibratedOptions(ModelOptions):
+    """What the models are tested on, with gamma or without, and how the answer is given.
+
+    Attributes:
+        calibrate: choose gamma and temperature on validation classes, which trains the same settings once more.
+    """
+
+    calibrate: bool = True
+
+
+class Tested(NamedTuple):
+    """A model after its test; `name` is its method's, or its file's where two are of the same method."""
+
+    name: str
+    file: Path
+    data: str
+    method: Method
+    result: Result
+    analyses: dict[str, Any]
+
+
+def analyse_variance(
+    path: str, /, semantics: str | None = None, json: bool = False, figure: Path | None = None
+) -> None:
     """Compare the attribute variances of training and unseen test images (head of Table 1).
 
     A low cosine says that attributes which tell the unseen classes apart hardly vary among the seen ones.
@@ -14,15 +64,341 @@ def analyse_variance(path: str, /, semantics: str | None = None, json: bool = Fa
         path: a folder in the GBU layout, or `atlas`.
         semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
         json: print one JSON document, with every attribute's variances.
+        figure: SVG file to draw into.
     """
     from firstsight.analysis import attribute_variance
     from firstsight.datasets import load
     from firstsight.progress import Display
+    from firstsight.report import charts, tables
 
     with Display() as display:
         data = load(path, semantics=semantics, progress=display)
     report = attribute_variance(data)
+    if figure:
+        view = tables.variance_view({key: list(value) for key, value in vars(report).items() if key != "cosine"})
+        assert view is not None
+        _write(figure, charts.variance_strips(view, f"Attribute variances of {data.name}"))
     if json:
         print(as_json(dict(vars(report), data=data.name)))
     else:
         print(f"{data.name}: cosine of attribute variances {report.cosine:.4f}")
+        _say(figure)
+
+
+def analyse_projection(
+    path: str, /, semantics: str | None = None, seed: int = 0, json: bool = False, figure: Path | None = None
+) -> None:
+    """Map the test classes by all attributes and by those that vary in training (Fig. 1a).
+
+    Unseen classes that come close to another without the low-variance attributes need what training may discard.
+
+    Args:
+        path: a folder in the GBU layout, or `atlas`.
+        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
+        seed: of t-SNE.
+        json: print one JSON document, with the maps.
+        figure: SVG file to draw into.
+    """
+    from firstsight.analysis import projection
+    from firstsight.datasets import load
+    from firstsight.progress import Display
+    from firstsight.report import figures
+
+    with Display() as display:
+        data = load(path, semantics=semantics, progress=display)
+    maps = projection(data, seed)
+    if figure:
+        seen = set(data.seen.tolist())
+        is_seen = [row in seen for row in range(len(data.classes))]
+        label = f"t-SNE of the test classes of {data.name}"
+        _write(figure, figures.projection_maps(maps, data.classes.names, is_seen, label))
+    if json:
+        print(as_json({"data": data.name, **maps}))
+        return
+    near = maps["nearest"]
+    print(f"{data.name}: mean cosine distance of a test class to the nearest other one")
+    for side in ("seen", "unseen"):
+        by_all, by_high = near["all"][side], near["high"][side]
+        if by_all is not None:
+            print(f"  {side:<8}{by_all:.4f} by all attributes, {by_high:.4f} by the high-variance half")
+    for one in maps["lost"]:
+        print(f"  {one['class']}: {one['all']:.4f}, then {one['high']:.4f} to {one['neighbour']}")
+    _say(figure)
+
+
+def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
+    """Draw the seen-unseen curves of several models together, with both definitions of AUSUC.
+
+    Args:
+        models: files that `fit` wrote.
+        test: the data.
+    """
+    from firstsight.experiment import thinned
+    from firstsight.report.charts import Series, curve_chart
+
+    tested = _tested(models, test, test.calibrate)
+    if test.figure:
+        series = []
+        for slot, one in enumerate(tested):
+            points = thinned(one.result.curve)
+            gamma = one.result.gamma
+            series.append(
+                Series(
+                    slot=slot,
+                    name=one.name,
+                    points=list(zip(points["u"], points["s"], strict=True)),
+                    others=[],
+                    plain=(one.result.u, one.result.s),
+                    calibrated=None if gamma is None else one.result.curve.at(gamma),
+                )
+            )
+        _write(test.figure, curve_chart(series, f"Seen-unseen curves on {tested[0].data}", has_legend=True))
+    if test.json:
+        rows = [_head(one) | one.result.metrics() | {"curve": thinned(one.result.curve)} for one in tested]
+        print(as_json({"data": tested[0].data, "models": rows}))
+        return
+    print(f"Area under the seen-unseen curve on {tested[0].data}, 0 to 1")
+    for one in tested:
+        result = one.result
+        calibrated = "" if result.h_cal is None else f", {result.h_cal:.1f} with gamma {result.gamma:.4g}"
+        print(
+            f"  {one.name:<20}{result.ausuc:.4f} per class, {result.ausuc_per_sample:.4f} per sample; "
+            f"h {result.h:.1f}{calibrated}"
+        )
+    _say(test.figure)
+
+
+def analyse_hubness(models: tuple[Path, ...], /, test: ModelOptions) -> None:
+    """Find classes that answer for many images: skewness of N_k, and the worst hubs.
+
+    N_k counts the unseen test images that have a class among their k highest scores. Above 1 there are hubs.
+
+    Args:
+        models: files that `fit` wrote.
+        test: the data.
+    """
+    from firstsight.report import figures
+
+    tested = _tested(models, test, calibrate=False)
+    if _answered(tested, test, "hubness", figures.hub_profiles):
+        return
+    for one in tested:
+        print(f"{one.name} on {one.data}, unseen images")
+        for key, names in (("uu", "unseen names"), ("ut", "all names")):
+            found = one.analyses["hubness"][key]
+            skews = [f"{_shown(value)} (N{k})" for k, value in zip(found["k"], found["skewness"], strict=True)]
+            worst = ", ".join(f"{hub['name']} {hub['answers']} ({hub['images']})" for hub in found["hubs"][:3])
+            print(f"  {names:<14}skewness {', '.join(skews)}; {_shown(found['perfect'])} if all were right")
+            print(f"  {'':<14}images called so (its own): {worst}")
+    _say(test.figure)
+
+
+def analyse_confusion(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
+    """Count how many seen and unseen images change sides, and name the most confused classes.
+
+    Args:
+        models: files that `fit` wrote.
+        test: the data.
+    """
+    from firstsight.report import figures
+
+    tested = _tested(models, test, test.calibrate)
+    if _answered(tested, test, "confusion", figures.confusion_tables):
+        return
+    for one in tested:
+        found = one.analyses["confusion"]
+        print(f"{one.name} on {one.data}, percent of images, mean per class")
+        for key, words in (("plain", "without gamma"), ("calibrated", "with gamma")):
+            for side, shares in zip(("seen", "unseen"), found[key] or (), strict=bool(found[key])):
+                print(
+                    f"  {side + ' images':<15}{words:<15}{shares[0]:>6.1f} called seen {shares[1]:>6.1f} called unseen"
+                )
+        for key, words in (("pairs", "all names"), ("unseen_pairs", "unseen names")):
+            pairs = (f"{pair['truth']} as {pair['answer']} {pair['share']:.0f} %" for pair in found[key][:3])
+            print(f"  most confused, {words}: {', '.join(pairs) or 'none'}")
+    _say(test.figure)
+
+
+def analyse_gain(
+    model: Path,
+    baseline: Path,
+    /,
+    test: CalibratedOptions,
+    number: Literal["accuracy", "accuracy_calibrated", "t1"] | None = None,
+) -> None:
+    """Show which classes gain and which lose against a baseline.
+
+    Args:
+        model: file that `fit` wrote.
+        baseline: file that `fit` wrote, to compare with.
+        test: the data.
+        number: what to compare: accuracy among all classes, the same with gamma, or among unseen classes; with gamma
+            where calibrated, if none is named.
+    """
+    from firstsight.analysis import class_gains
+    from firstsight.report import figures
+
+    own, other = _tested((model, baseline), test, test.calibrate)
+    classes, base = ([vars(row) for row in one.result.classes] for one in (own, other))
+    rows = class_gains(classes, base, number)
+    if not rows:
+        raise InputError(f"number must be one that both models have; got {number!r}, which they have not")
+    if test.figure:
+        _write(test.figure, figures.gain_bars(rows, f"Gain of {own.name} over {other.name} on {own.data}"))
+    if test.json:
+        print(as_json({"data": own.data, "model": _head(own), "baseline": _head(other), "classes": rows}))
+        return
+    up, down = (sum(sign * row["gain"] > 0 for row in rows) for sign in (1, -1))
+    print(f"{own.name} over {other.name} on {own.data}: {up} of {len(rows)} classes gain, {down} lose; in points")
+    shown = rows if len(rows) <= 10 else [*rows[:5], *rows[-5:]]
+    for row in shown:
+        side = "seen" if row["seen"] else "unseen"
+        print(f"  {row['gain']:>+7.1f}  {row['baseline']:5.1f} to {row['accuracy']:5.1f}  {row['name']} ({side})")
+    _say(test.figure)
+
+
+def analyse_attributes(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
+    """Measure how well answers tell the attributes of unseen images, for any method.
+
+    The expected attributes of an image are those of the candidate classes, weighed by their probabilities.
+
+    Args:
+        models: files that `fit` wrote.
+        test: the data.
+    """
+    from firstsight.report import figures
+
+    tested = _tested(models, test, test.calibrate)
+    _need_temperature(tested)
+    if _answered(tested, test, "attributes", figures.attribute_profiles):
+        return
+    for one in tested:
+        found = one.analyses["attributes"]
+        known = sum(value is not None for value in found["auc"])
+        print(f"{one.name} on {one.data}: area under the ROC curve, mean of {known} attributes")
+        print(f"  {_shown(found['mean']['unseen'])} with unseen names, {_shown(found['mean']['all'])} with all names")
+        for key in ("best", "worst"):
+            print(f"  {key:<6} " + ", ".join(f"{row['name']} {row['auc']:.2f}" for row in found[key][:4]))
+    _say(test.figure)
+
+
+def analyse_probability(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
+    """Check whether a model is right as often as it says: calibration error, reliability, likelihood.
+
+    Args:
+        models: files that `fit` wrote.
+        test: the data.
+    """
+    from firstsight.report import figures
+
+    tested = _tested(models, test, test.calibrate)
+    key = "fitted" if all(one.analyses["probability"]["fitted"] for one in tested) else "raw"
+
+    def draw(shown: Sequence[Shown], label: str) -> Markup:
+        return figures.reliability_diagram(shown, label, key)
+
+    if _answered(tested, test, "probability", draw):
+        return
+    for one in tested:
+        print(f"{one.name} on {one.data}, all test images, all names")
+        for kind in ("fitted", "raw"):
+            if found := one.analyses["probability"][kind]:
+                sides = ", ".join(f"{side} {_shown(found[f'ece_{side}'])}" for side in ("seen", "unseen"))
+                print(
+                    f"  temperature {found['temperature']:<10.4g}ECE {found['ece']:.3f} ({sides}), "
+                    f"NLL {found['nll']:.3f} nats"
+                )
+    _say(test.figure)
+
+
+def analyse_reject(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
+    """Measure what declining to answer buys, and whether a model tells new classes from known ones.
+
+    Args:
+        models: files that `fit` wrote.
+        test: the data.
+    """
+    from firstsight.report import figures
+
+    tested = _tested(models, test, test.calibrate)
+    if test.figure:
+        _need_temperature(tested)
+    if _answered(tested, test, "reject", figures.risk_coverage_chart):
+        return
+    for one in tested:
+        found = one.analyses["reject"]
+        print(f"{one.name} on {one.data}, all test images, all names")
+        print(f"  auroc   {_shown(found['auroc'])}  telling unseen from seen images by the lead of unseen classes")
+        if found["aurc"] is not None:
+            print(f"  risk    {found['risk']:.3f}  share of wrong answers")
+            print(f"  aurc    {found['aurc']:.3f}  its mean over coverages, the most certain first")
+            print(f"  least   {found['least']:.3f}  if all right answers came first")
+    _say(test.figure)
+
+
+def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list[Tested]:
+    """The models, each tested on the data set."""
+    import numpy as np
+
+    from firstsight.analysis import analyse
+    from firstsight.evaluation import evaluate
+    from firstsight.methods import Run, load_method
+    from firstsight.progress import Display
+    from firstsight.report.tables import display_name
+
+    if not models:
+        raise InputError("models must be one file or more; got none")
+    methods = [load_method(file) for file in models]
+    names = [display_name(method.name) for method in methods]
+    tested = []
+    with Display() as display:
+        data = test.load(display)
+        tests = np.concatenate([data.test_seen, data.test_unseen])
+        is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+        for file, method, name in zip(models, methods, names, strict=True):
+            result = evaluate(method, data, calibrate, Run(display.stage(f"calibrate {name}")))
+            known = (data.labels[tests], is_seen, data.classes, result.gamma, result.temperature)
+            found = analyse(result.scores, *known)
+            own = name if names.count(name) == 1 else file.stem
+            tested.append(Tested(own, file, data.name, method, result, found))
+    return tested
+
+
+def _answered(tested: Sequence[Tested], test: ModelOptions, key: str, draw: Any) -> bool:
+    """Draws where a figure is asked for; whether the answer was given, as JSON."""
+    from firstsight.report.figures import Shown
+
+    if test.figure:
+        shown = [Shown(slot, one.name, one.analyses) for slot, one in enumerate(tested)]
+        _write(test.figure, draw(shown, f"{key.capitalize()} on {tested[0].data}"))
+    if test.json:
+        rows = [_head(one) | {key: one.analyses[key]} for one in tested]
+        print(as_json({"data": tested[0].data, "models": rows}))
+    return test.json
+
+
+def _head(one: Tested) -> dict[str, Any]:
+    return {"model": str(one.file), "method": one.method.name, "gamma": one.result.gamma}
+
+
+def _need_temperature(tested: Sequence[Tested]) -> None:
+    if any(one.analyses["reject"]["aurc"] is None for one in tested):
+        raise InputError(
+            "temperature must be fitted, to turn scores into probabilities; got none; leave --no-calibrate out"
+        )
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _write(file: Path, figure: Markup) -> None:
+    from firstsight.files import write_text
+    from firstsight.report.figures import standalone
+
+    write_text(file, standalone(figure))
+
+
+def _say(figure: Path | None) -> None:
+    if figure:
+        print(f"The figure is at {figure}")

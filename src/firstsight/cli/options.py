@@ -39,7 +39,7 @@ def parsed(form: Callable[..., Any], argv: Sequence[str], name: str, description
     """The function called, or the dataclass made, with the options in argv."""
     import tyro
 
-    config = (tyro.conf.FlagCreatePairsOff,)
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
     return tyro.cli(form, args=list(argv), prog=f"firstsight {name}", description=description, config=config)
 
 

@@ -1,7 +1,7 @@
 """Results folder -> one HTML page that needs nothing else. It reads and never trains.
 
-`tables.py` has the numbers, `charts.py` the drawings, `page.html.jinja` the markup, `published.toml` what the paper
-prints.
+`tables.py` has the numbers, `charts.py` and `analyses.py` the drawings, `page.html.jinja` the markup,
+`published.toml` what the paper prints.
 """
 
 from __future__ import annotations
@@ -155,6 +155,7 @@ def _page(
         never_shown=[one for record in pictures for one in record["samples"] if not one.get("seen")][:4],
         methods=methods,
         slots=slots,
+        style=charts.style(slots.values()),
         columns=tables.COLUMNS,
         column_groups=tables.COLUMN_GROUPS,
         published_columns=tables.PUBLISHED_COLUMNS,

@@ -1,13 +1,15 @@
 """The charts of the report as inline SVG, drawn by hand: no plotting library, no script, colours from CSS variables.
 
 Every function takes plain numbers and returns `Markup`. A method's colour and dash pattern come from the CSS class
-`m0`, `m1`, ... it is given, so that light, dark and print differ in the style sheet alone.
+`m0`, `m1`, ... it is given, so that light, dark and print differ in the style sheet alone. `charts.css` has the styles
+that the page and figures of their own share.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -16,6 +18,7 @@ from firstsight.report.tables import ClassRow, VarianceView
 
 Place = Callable[[float, float], tuple[float, float]]  # (u, s) -> (x, y)
 
+DASHES = ("none", "8 3", "2.5 2.5", "10 3 2 3", "14 3", "5 5", "1.5 4", "12 3 2 3 2 3")
 MOST_NAMED_CLASSES = 60  # beyond them, bars lose their names and become a profile
 
 
@@ -30,10 +33,20 @@ class Series(NamedTuple):
     calibrated: tuple[float, float] | None
 
 
-def curve_chart(series: Sequence[Series], label: str) -> Markup:
+def style(slots: Iterable[int]) -> Markup:
+    """The style sheet of the charts, with a colour and a dash pattern for each slot.
+
+    Dashes move on by one with every round of colours, so that no two methods share both.
+    """
+    sheet = resources.files(__package__).joinpath("charts.css").read_text(encoding="utf-8")
+    colors = (f".m{n} {{ --c: var(--c{n % 8}); --dash: {DASHES[(n + n // 8) % 8]}; }}\n" for n in slots)
+    return Markup(sheet + "".join(colors))  # the sheet is ours, and slots are numbers
+
+
+def curve_chart(series: Sequence[Series], label: str, has_legend: bool = False) -> Markup:
     """Seen against unseen accuracy, u on x and s on y, over lines of equal H.
 
-    A cross marks gamma = 0, a dot the calibrated point.
+    A cross marks gamma = 0, a dot the calibrated point. The page has a legend of its own, a figure needs one.
     """
     width, height, left, right, top, bottom = 480, 420, 46, 38, 10, 46
     lines = [line for one in series for line in (one.points, *one.others)]
@@ -48,9 +61,9 @@ def curve_chart(series: Sequence[Series], label: str) -> Markup:
 
     parts = [_equal_h(place, *reach), _axes(place, *reach)]
     for one in series:
-        parts += [_line(place, line, f"m{one.slot} other") for line in one.others]
+        parts += [path(place, line, f"m{one.slot} other") for line in one.others]
     for one in series:
-        parts.append(_line(place, one.points, f"m{one.slot} line", one.name))
+        parts.append(path(place, one.points, f"m{one.slot} line", one.name))
     for one in series:
         if one.plain is not None:
             x, y = place(*one.plain)
@@ -69,7 +82,23 @@ def curve_chart(series: Sequence[Series], label: str) -> Markup:
                     one.slot, x, y, title
                 )
             )
-    return _svg("curve", width, height, label, parts)
+    if has_legend:
+        entries, below = legend([(one.slot, one.name) for one in series], left, height + 16, width - left)
+        parts, height = [*parts, entries], height + below
+    return svg("curve", width, height, label, parts)
+
+
+def legend(entries: Sequence[tuple[int, str]], x: float, y: float, width: float) -> tuple[Markup, int]:
+    """Line samples with names from (x, y) on, in as many rows as they need, and the height of these."""
+    parts, at, row = [], 0.0, 0
+    for slot, name in entries:
+        wide = 40 + 7.2 * len(name)  # of 13 px letters, on the wide side
+        if at and at + wide > width:
+            at, row = 0.0, row + 1
+        sample = Markup('<path class="m{} line" d="M{:.1f} {:.1f}h24"/>').format(slot, x + at, y + 20 * row)
+        parts += [sample, text("label", x + at + 31, y + 20 * row + 4, name)]
+        at += wide + 14
+    return Markup("").join(parts), 20 * (row + 1) + 8
 
 
 def _equal_h(place: Place, u_reach: float, s_reach: float) -> Markup:
@@ -84,7 +113,7 @@ def _equal_h(place: Place, u_reach: float, s_reach: float) -> Markup:
         ts = [1 / (1 + math.exp(-(odds[0] + (odds[1] - odds[0]) * step / 30))) for step in range(31)]
         points = [place(h / (2 * t), h / (2 * (1 - t))) for t in ts]
         parts.append(Markup('<path class="equal" d="M{}"/>').format("L".join(f"{x:.1f} {y:.1f}" for x, y in points)))
-        parts.append(_text("faint", points[0][0] + 5, points[0][1] + 4, f"H {h}"))
+        parts.append(text("faint", points[0][0] + 5, points[0][1] + 4, f"H {h}"))
     return Markup("").join(parts)
 
 
@@ -92,15 +121,15 @@ def _axes(place: Place, u_reach: float, s_reach: float) -> Markup:
     (x0, y0), (x1, y1) = place(0, 0), place(u_reach, s_reach)
     parts = [Markup('<path class="axis" d="M{:.1f} {:.1f}V{:.1f}H{:.1f}"/>').format(x0, y1, y0, x1)]
     across, up = (range(0, int(reach) + 1, 10 if reach <= 60 else 20) for reach in (u_reach, s_reach))
-    parts += [_text("tick middle", place(tick, 0)[0], y0 + 17, tick) for tick in across]
-    parts += [_text("tick end", x0 - 8, place(0, tick)[1] + 4, tick) for tick in up]
-    parts.append(_text("label middle", (x0 + x1) / 2, y0 + 38, "u: unseen accuracy, %"))
+    parts += [text("tick middle", place(tick, 0)[0], y0 + 17, tick) for tick in across]
+    parts += [text("tick end", x0 - 8, place(0, tick)[1] + 4, tick) for tick in up]
+    parts.append(text("label middle", (x0 + x1) / 2, y0 + 38, "u: unseen accuracy, %"))
     turned = Markup('<text class="label middle" transform="translate({:.0f} {:.1f}) rotate(-90)">{}</text>')
     parts.append(turned.format(13, (y0 + y1) / 2, "s: seen accuracy, %"))
     return Markup("").join(parts)
 
 
-def _line(place: Place, points: Sequence[tuple[float, float]], css: str, title: str = "") -> Markup:
+def path(place: Place, points: Sequence[tuple[float, float]], css: str, title: str = "") -> Markup:
     """A path that leaves out steps too small to see: a curve has as many points as right test images."""
     kept: list[tuple[float, float]] = []
     placed = [place(*point) for point in points]
@@ -141,14 +170,14 @@ def _named_bars(classes: Sequence[ClassRow], label: str) -> Markup:
         numbers = f"{one.accuracy:.0f}" + ("" if one.calibrated is None else f" → {one.calibrated:.0f}")
         parts += [
             Markup("<g><title>{}</title>").format(_class_title(one)),
-            _text("name end", name_width - 10, y + 16, _shortened(one.name, 29)),
-            _rect("track", name_width, y + 5, 100 * scale, 14),
-            _rect("calibrated", name_width, y + 5, (one.calibrated or 0.0) * scale, 14),
-            _rect("plain", name_width, y + 8.5, one.accuracy * scale, 7),
-            _text("number", width - number_width + 8, y + 16, numbers),
+            text("name end", name_width - 10, y + 16, shortened(one.name, 29)),
+            rect("track", name_width, y + 5, 100 * scale, 14),
+            rect("calibrated", name_width, y + 5, (one.calibrated or 0.0) * scale, 14),
+            rect("plain", name_width, y + 8.5, one.accuracy * scale, 7),
+            text("number", width - number_width + 8, y + 16, numbers),
             Markup("</g>"),
         ]
-    return _svg("bars", width, max(row, row * len(classes)), label, parts)
+    return svg("bars", width, max(row, row * len(classes)), label, parts)
 
 
 def _profile(classes: Sequence[ClassRow], label: str) -> Markup:
@@ -161,21 +190,19 @@ def _profile(classes: Sequence[ClassRow], label: str) -> Markup:
     for tick in (0, 25, 50, 75, 100):
         y = floor - tick * scale
         parts.append(Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(left, y, width))
-        parts.append(_text("tick end", left - 8, y + 4, tick))
+        parts.append(text("tick end", left - 8, y + 4, tick))
     for number, one in enumerate(classes):
         x, wide = left + number * step, max(0.6, step - min(2.0, step / 4))
         tall = (one.calibrated or 0.0) * scale
         parts += [
             Markup("<g><title>{}</title>").format(_class_title(one)),
-            _rect("calibrated", x, floor - tall, wide, tall),
-            _rect("plain", x + wide * 0.2, floor - one.accuracy * scale, wide * 0.6, one.accuracy * scale),
+            rect("calibrated", x, floor - tall, wide, tall),
+            rect("plain", x + wide * 0.2, floor - one.accuracy * scale, wide * 0.6, one.accuracy * scale),
             Markup("</g>"),
         ]
-    parts.append(
-        _text("label", left, height - 6, f"{len(classes)} unseen classes, the best first; accuracy in percent")
-    )
+    parts.append(text("label", left, height - 6, f"{len(classes)} unseen classes, the best first; accuracy in percent"))
     return Markup('<div class="scroll" tabindex="0" role="region" aria-label="{}">{}</div>').format(
-        label, _svg("profile", width, height, label, parts)
+        label, svg("profile", width, height, label, parts)
     )
 
 
@@ -196,8 +223,8 @@ def variance_strips(view: VarianceView, label: str) -> Markup:
     parts = []
     for number, (name, values) in enumerate((("trainval", view.trainval), ("test unseen", view.test_unseen))):
         y = top + number * (tall + gap)
-        parts.append(_text("label end", left - 10, y + tall / 2 + 4, name))
-        parts.append(_rect("low", left, y, width - left, tall))
+        parts.append(text("label end", left - 10, y + tall / 2 + 4, name))
+        parts.append(rect("low", left, y, width - left, tall))
         for place, (attribute, value) in enumerate(zip(view.names, values, strict=True)):
             shade = math.sqrt(max(value, 0.0) / most)
             cell = '<rect class="high" x="{:.2f}" y="{}" width="{:.2f}" height="{}" fill-opacity="{:.3f}">{}</rect>'
@@ -206,25 +233,29 @@ def variance_strips(view: VarianceView, label: str) -> Markup:
     x = left + (len(view.names) // 2) * step
     end = top + 2 * tall + gap
     parts.append(Markup('<path class="cut" d="M{:.1f} {}V{}"/>').format(x, top - 14, end + 4))
-    parts.append(_text("tick end", x - 6, top - 6, "lower variance in training"))
-    parts.append(_text("tick", x + 6, top - 6, "higher"))
-    return _svg("heat", width, end + 8, label, parts)
+    parts.append(text("tick end", x - 6, top - 6, "lower variance in training"))
+    parts.append(text("tick", x + 6, top - 6, "higher"))
+    return svg("heat", width, end + 8, label, parts)
 
 
-def _shortened(name: str, most: int) -> str:
+def shortened(name: str, most: int) -> str:
+    """The name, cut where it has more letters."""
     return name if len(name) <= most else name[: most - 1].rstrip() + "…"
 
 
-def _text(css: str, x: float, y: float, text: object) -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(css, x, y, text)
+def text(css: str, x: float, y: float, words: object) -> Markup:
+    """Words that start at (x, y), or end there or have their middle there with the classes `end` and `middle`."""
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(css, x, y, words)
 
 
-def _rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
+def rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
+    """A rectangle; a negative size is none."""
     shape = '<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>'
     return Markup(shape).format(css, x, y, max(0.0, width), max(0.0, height))
 
 
-def _svg(css: str, width: float, height: float, label: str, parts: Iterable[Markup]) -> Markup:
+def svg(css: str, width: float, height: float, label: str, parts: Iterable[Markup]) -> Markup:
+    """The whole drawing; the label is what it says to those who do not see it."""
     head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>').format(
         css, width, height, label, label
     )

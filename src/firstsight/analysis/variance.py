@@ -35,14 +35,19 @@ def attribute_variance(data: Dataset) -> VarianceReport:
 
     Every image stands for the class embedding of its class, scaled to unit length; no features are needed.
     """
-    vectors = data.classes.vectors.astype(np.float64)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors = vectors / np.where(norms > 0, norms, 1)
+    vectors = unit_rows(data.classes.vectors)
     trainval, test_unseen = (
         _variance(vectors, data.labels[getattr(data, split)], split) for split in ("trainval", "test_unseen")
     )
     lengths = np.linalg.norm(trainval) * np.linalg.norm(test_unseen)
     return VarianceReport(data.classes.attributes, trainval, test_unseen, float(trainval @ test_unseen / lengths))
+
+
+def unit_rows(vectors: Floats) -> Floats:
+    """The rows [n, a] at unit length, in double precision; a row of zeros stays."""
+    vectors = vectors.astype(np.float64)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)
 
 
 def _variance(vectors: Floats, labels: np.ndarray, split: str) -> Floats:

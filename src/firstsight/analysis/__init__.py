@@ -1,0 +1,91 @@
+"""What a data set and a method's scores say beyond accuracy; docs/analyses.md explains each.
+
+`variance` and `projection` look at class embeddings before anything is trained, `gain` at two class tables; the other
+files look at test scores, and `analyse` runs them all. Nothing here trains.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from firstsight.analysis.attributes import attribute_quality
+from firstsight.analysis.calibration import calibration
+from firstsight.analysis.confusion import confusion
+from firstsight.analysis.gain import class_gains
+from firstsight.analysis.hubness import hubness
+from firstsight.analysis.projection import projection
+from firstsight.analysis.reject import rejection
+from firstsight.analysis.variance import VarianceReport, attribute_variance
+from firstsight.data import ClassEmbeddings, Floats, as_indices, as_matrix
+from firstsight.errors import InputError
+
+__all__ = ["VarianceReport", "analyse", "attribute_variance", "class_gains", "projection"]
+
+
+def analyse(
+    scores: Floats,
+    labels: ArrayLike,
+    is_seen: ArrayLike,
+    classes: ClassEmbeddings,
+    gamma: float | None = None,
+    temperature: float | None = None,
+    k: int = 10,
+) -> dict[str, Any]:
+    """Everything that test scores say, as JSON holds it, rounded.
+
+    Args:
+        scores: [n, c] of all test images against all classes.
+        labels: [n] rows of the right classes.
+        is_seen: [c] whether a class was trained on.
+        classes: all c classes.
+        gamma: subtracted from seen scores, chosen on validation classes; 0 where None.
+        temperature: probabilities are softmax((scores - gamma is_seen) / temperature), fitted on validation classes;
+            what needs it is None where it is None.
+        k: of N_k in hubness, beside 1.
+
+    Returns:
+        `hubness` of unseen images among unseen classes (`uu`) and all (`ut`), without gamma; `confusion`;
+        `attributes`; `probability`; `reject`: see the files of these analyses.
+    """
+    scores = as_matrix(scores, "scores", rows="images").astype(np.float64)
+    rows = as_indices(labels, "labels", len(classes), "class")
+    seen = np.asarray(is_seen).astype(bool)
+    if scores.shape != (len(rows), len(classes)) or len(seen) != len(classes):
+        raise InputError(
+            f"scores must be [{len(rows)} labels, {len(classes)} classes]; "
+            f"got {list(scores.shape)} with is_seen of {len(seen)}"
+        )
+    sides = {"seen": seen, "unseen": ~seen}
+    for side, columns in sides.items():
+        if not columns[rows].any():
+            raise InputError(f"labels must have images of {side} classes; got none")
+    names = classes.names
+    images, unseen = ~seen[rows], np.flatnonzero(~seen)
+    own = rows[images]
+    stacked = scores if gamma is None else scores - gamma * seen
+    return rounded(
+        {
+            "hubness": {
+                "uu": hubness(
+                    scores[np.ix_(images, unseen)], np.searchsorted(unseen, own), tuple(names[row] for row in unseen), k
+                ),
+                "ut": hubness(scores[images], own, names, k),
+            },
+            "confusion": confusion(scores, rows, seen, names, gamma),
+            "attributes": None if temperature is None else attribute_quality(stacked, rows, seen, classes, temperature),
+            "probability": calibration(stacked, rows, seen, temperature),
+            "reject": rejection(stacked, rows, seen, temperature),
+        }
+    )
+
+
+def rounded(value: Any, digits: int = 4) -> Any:
+    """The same with every float of this many significant digits, so that files stay small."""
+    if isinstance(value, dict):
+        return {key: rounded(entry, digits) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [rounded(entry, digits) for entry in value]
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value

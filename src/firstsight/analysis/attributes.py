@@ -1,0 +1,81 @@
+"""How well a method's answers tell an image's attributes, whatever the method (after Lampert et al., TPAMI 2014).
+
+DAP reports the area under the ROC curve of each attribute classifier. A method without such classifiers predicts
+attributes too: the expected attributes of an image are those of the candidate classes, weighed by their
+probabilities. An attribute is present in a class where its value exceeds its mean over the seen classes, as in DAP.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstsight.data import ClassEmbeddings, Floats, Indices
+from firstsight.probability import probabilities
+
+NAMED = 6  # attributes at each end
+
+
+def roc_auc(values: Floats, positive: NDArray[np.bool_]) -> Floats:
+    """[a] area under the ROC curve of each column: the chance that a positive ranks above a negative, ties half.
+
+    From ranks (Mann and Whitney, 1947); NaN for a column with positives alone, or none.
+
+    Args:
+        values: [n, a] higher where more positive.
+        positive: [n, a] the truth.
+    """
+    order = np.argsort(values, axis=0)
+    values = np.take_along_axis(values, order, axis=0)
+    positive = np.take_along_axis(positive, order, axis=0)
+    places = np.arange(len(values))[:, None]
+    changes = values[1:] != values[:-1]
+    edge = np.ones((1, values.shape[1]), dtype=bool)
+    first = np.maximum.accumulate(np.where(np.concatenate([edge, changes]), places, 0), axis=0)
+    last = np.minimum.accumulate(np.where(np.concatenate([changes, edge]), places, len(values))[::-1], axis=0)[::-1]
+    ranks = 1 + (first + last) / 2  # [n, a] from 1, ties share their mean
+    n_positive = positive.sum(axis=0)
+    n_pairs = n_positive * (len(values) - n_positive)
+    above = (ranks * positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
+    return np.divide(above, n_pairs, out=np.full(values.shape[1], np.nan), where=n_pairs > 0)
+
+
+def attribute_quality(
+    scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], classes: ClassEmbeddings, temperature: float
+) -> dict[str, Any]:
+    """Area under the ROC curve of every attribute over unseen test images.
+
+    Args:
+        scores: [n, c] of all test images against all classes, gamma subtracted.
+        labels: [n] rows of the right classes.
+        is_seen: [c] whether a class was trained on.
+        classes: all c classes.
+        temperature: of the softmax.
+
+    Returns:
+        `auc`: [a] with the unseen classes as candidates, None where the unseen test images all have the attribute,
+        or none has; `mean`: of it (`unseen`), and with all classes as candidates (`all`); `best` and `worst`
+        attributes, as rows of `name` and `auc`.
+    """
+    images = ~is_seen[labels]
+    own = labels[images]
+    present = classes.vectors > classes.vectors[is_seen].mean(axis=0)  # [c, a]
+    table: dict[str, Floats] = {}
+    for name, candidates in (("unseen", ~is_seen), ("all", np.ones_like(is_seen))):
+        chances = probabilities(scores[np.ix_(images, candidates)], temperature)  # [m, k]
+        # float noise would make ties of sums that are equal on paper
+        expected = (chances @ present[candidates].astype(np.float64)).round(12)  # [m, a]
+        table[name] = roc_auc(expected, present[own])
+    known = np.flatnonzero(~np.isnan(table["unseen"]))
+    order = known[np.argsort(-table["unseen"][known], kind="stable")]
+    names = classes.attributes or tuple(f"attribute {column + 1}" for column in range(present.shape[1]))
+    rows = [{"name": names[column], "auc": float(table["unseen"][column])} for column in order]
+    n_named = min(NAMED, len(rows) // 2)
+    return {
+        "auc": [None if np.isnan(value) else float(value) for value in table["unseen"]],
+        "mean": {name: float(auc[known].mean()) if len(known) else None for name, auc in table.items()},
+        "best": rows[:n_named],
+        "worst": rows[::-1][:n_named],
+    }

@@ -1,0 +1,86 @@
+"""Which classes are taken for which, and how many images change sides (Chao et al., ECCV 2016)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstsight.data import Floats, Indices
+
+PAIRS = 10  # of classes that are named
+
+
+def sides(answers: Indices, labels: Indices, is_seen: NDArray[np.bool_]) -> list[list[float | None]]:
+    """Percent of images by truth (rows: seen, unseen) and answer (columns: seen, unseen), mean per class.
+
+    A row sums to 100; it is None where no class of that side has images.
+
+    Args:
+        answers: [n] rows of the classes that were answered.
+        labels: [n] rows of the right classes.
+        is_seen: [c] whether a class was trained on.
+    """
+    counts = np.bincount(labels, minlength=len(is_seen))
+    as_seen = np.bincount(labels[is_seen[answers]], minlength=len(is_seen))
+    table: list[list[float | None]] = []
+    for side in (is_seen, ~is_seen):
+        there = side & (counts > 0)
+        share = float(np.mean(100 * as_seen[there] / counts[there])) if there.any() else None
+        table.append([None, None] if share is None else [share, 100 - share])
+    return table
+
+
+def confused_pairs(
+    answers: Indices, labels: Indices, names: tuple[str, ...], most: int = PAIRS
+) -> list[dict[str, Any]]:
+    """The most frequent mistakes, the worst first: rows of `truth`, `answer` and `share` in percent of its images.
+
+    Args:
+        answers: [n] columns of the classes that were answered.
+        labels: [n] columns of the right classes.
+        names: c names of the columns.
+        most: how many.
+    """
+    c = len(names)
+    table = np.bincount(labels * c + answers, minlength=c * c).reshape(c, c)  # right class by answer
+    share = 100 * table / np.maximum(1, table.sum(axis=1, keepdims=True))
+    np.fill_diagonal(share, 0)
+    worst = np.argsort(-share, axis=None, kind="stable")[:most]
+    return [
+        {"truth": names[row], "answer": names[column], "share": float(share[row, column])}
+        for row, column in zip(*np.unravel_index(worst, share.shape), strict=True)
+        if share[row, column] > 0
+    ]
+
+
+def confusion(
+    scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], names: tuple[str, ...], gamma: float | None
+) -> dict[str, Any]:
+    """Where the answers go.
+
+    Args:
+        scores: [n, c] of all test images against all classes.
+        labels: [n] rows of the right classes.
+        is_seen: [c] whether a class was trained on.
+        names: c class names.
+        gamma: subtracted from seen scores, or None.
+
+    Returns:
+        `plain` and `calibrated`: `sides` without and with gamma, the latter None without one; `pairs`: worst
+        mistakes among all classes, with gamma where there is one; `unseen_pairs`: unseen images, unseen classes.
+    """
+    plain = scores.argmax(axis=1)
+    answers = plain if gamma is None else (scores - gamma * is_seen).argmax(axis=1)
+    unseen = np.flatnonzero(~is_seen)
+    images = ~is_seen[labels]
+    among = scores[np.ix_(images, unseen)].argmax(axis=1)
+    return {
+        "plain": sides(plain, labels, is_seen),
+        "calibrated": None if gamma is None else sides(answers, labels, is_seen),
+        "pairs": confused_pairs(answers, labels, names),
+        "unseen_pairs": confused_pairs(
+            among, np.searchsorted(unseen, labels[images]), tuple(names[row] for row in unseen)
+        ),
+    }

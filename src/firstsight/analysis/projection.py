@@ -1,0 +1,99 @@
+"""Test classes by all attributes and by those that vary in training (Fig. 1a of SP-AEN, Chen et al., CVPR 2018).
+
+The figure shows a t-SNE (van der Maaten and Hinton, JMLR 2008) of the test images "represented by all attributes and
+only the high-variance ones". The paper does not say which attributes an image has, nor where its cut-off lies. Here
+they are those of its class, which is what every method is given; images of a class then coincide, so a point stands
+for a class and its images are a count. High-variance attributes are the upper half by variance over training images.
+
+A picture convinces nobody, so the distance from a class to its nearest neighbour is measured in both spaces: what it
+loses on the way from all attributes to the high-variance ones is what training may throw away.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from firstsight.analysis.variance import attribute_variance, unit_rows
+from firstsight.data import Dataset, Floats
+from firstsight.errors import InputError
+
+NAMED = 3  # unseen classes whose neighbour comes closest
+FEWEST = 4  # test classes, and attributes, that make a map
+
+
+def projection(data: Dataset, seed: int = 0) -> dict[str, Any]:
+    """Maps of the test classes, and how far apart the unseen ones are.
+
+    Args:
+        data: labels and class embeddings are used, no features.
+        seed: of t-SNE.
+
+    Returns:
+        `all` and `high`: [x, y] of each point; `class`: its row; `images`: its test images; `nearest`: mean cosine
+        distance of seen and of unseen test classes to the nearest other test class, in both spaces; `lost`: the
+        unseen classes that come closest to another without the low-variance attributes, as rows of `class`,
+        `neighbour` and their distances `all` and `high`.
+    """
+    high = high_variance(data)
+    counts = np.bincount(data.labels[np.concatenate([data.test_seen, data.test_unseen])], minlength=len(data.classes))
+    rows = np.flatnonzero(counts)  # [p]
+    if len(rows) < FEWEST or len(high) < FEWEST:
+        raise InputError(
+            f"a map must have {FEWEST} test classes and {FEWEST} attributes or more; "
+            f"got {len(rows)} and {len(high)}; choose other data"
+        )
+    vectors = unit_rows(data.classes.vectors[rows])
+    is_unseen = np.isin(rows, data.unseen)
+    spaces = {"all": vectors, "high": vectors[:, high]}
+    distances = {name: cosine_distances(space) for name, space in spaces.items()}
+    nearest = {name: distance.min(axis=1) for name, distance in distances.items()}
+    loss = np.where(is_unseen, nearest["all"] - nearest["high"], -np.inf)
+    names = [data.classes.names[row] for row in rows]
+    return {
+        **{name: _map(space, seed).round(2).tolist() for name, space in spaces.items()},
+        "class": rows.tolist(),
+        "images": counts[rows].tolist(),
+        "nearest": {
+            name: {
+                side: float(distance[of].mean()) if of.any() else None
+                for side, of in (("seen", ~is_unseen), ("unseen", is_unseen))
+            }
+            for name, distance in nearest.items()
+        },
+        "lost": [
+            {
+                "class": names[at],
+                "neighbour": names[distances["high"][at].argmin()],
+                "all": float(nearest["all"][at]),
+                "high": float(nearest["high"][at]),
+            }
+            for at in np.argsort(-loss, kind="stable")[:NAMED]
+            if loss[at] > 0
+        ],
+    }
+
+
+def high_variance(data: Dataset) -> np.ndarray:
+    """[a] whether an attribute is in the upper half by variance over training images."""
+    variance = attribute_variance(data).trainval
+    chosen = np.zeros(len(variance), dtype=bool)
+    chosen[np.argsort(variance, kind="stable")[len(variance) // 2 :]] = True
+    return chosen
+
+
+def cosine_distances(vectors: Floats) -> Floats:
+    """[p, p] one minus cosine between rows; infinite from a row to itself."""
+    unit = unit_rows(vectors)
+    distances = 1 - unit @ unit.T
+    np.fill_diagonal(distances, np.inf)
+    return distances
+
+
+def _map(vectors: Floats, seed: int) -> Floats:
+    """[p, 2] t-SNE of the rows."""
+    from sklearn.manifold import TSNE  # takes a second to import
+
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(vectors).astype(np.float64)

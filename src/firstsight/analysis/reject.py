@@ -1,0 +1,71 @@
+"""What declining to answer buys, and whether scores tell new classes from known ones.
+
+The risk-coverage curve answers the most certain images alone (Geifman and El-Yaniv, NeurIPS 2017). Telling seen from
+unseen images is novelty detection (Socher et al., NeurIPS 2013), here by the lead of the best unseen class over the
+best seen one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstsight.analysis.attributes import roc_auc
+from firstsight.data import Floats, Indices
+from firstsight.probability import log_probabilities
+
+POINTS = 60  # of the curve that are kept; its area is over all
+
+
+def risk_coverage(confidence: Floats, right: NDArray[np.bool_]) -> Floats:
+    """[n] share of wrong answers among the 1, 2, ..., n most certain images.
+
+    Images of equal certainty come in no order: the risk among them is the mean over their orders.
+
+    Args:
+        confidence: [n] higher is more certain.
+        right: [n] whether the answer was right.
+    """
+    _, group = np.unique(-confidence, return_inverse=True)  # [n] 0 for the most certain
+    answered = np.bincount(group).cumsum()
+    wrong = np.bincount(group, weights=~right).cumsum()
+    counts = np.arange(1, len(right) + 1)
+    return np.interp(counts, np.append(0, answered), np.append(0, wrong)) / counts
+
+
+def rejection(
+    scores: Floats,
+    labels: Indices,
+    is_seen: NDArray[np.bool_],
+    temperature: float | None,
+) -> dict[str, Any]:
+    """Risk and coverage of all test images among all classes, and novelty detection; over images, not classes.
+
+    Args:
+        scores: [n, c] of all test images against all classes, gamma subtracted.
+        labels: [n] rows of the right classes.
+        is_seen: [c] whether a class was trained on.
+        temperature: of the softmax whose highest probability says how certain an answer is, or None.
+
+    Returns:
+        `aurc`: area under the risk-coverage curve, lower is better; `least`: the area if all right answers came
+        before all wrong ones; `risk`: of answering all; `curve`: at most 60 points of it, as lists `coverage` and
+        `risk`; all these are None without a temperature. `auroc`: area under the ROC curve of telling unseen from seen
+        images, the same for every gamma.
+    """
+    lead = scores[:, ~is_seen].max(axis=1) - scores[:, is_seen].max(axis=1)
+    auroc = float(roc_auc(lead[:, None], ~is_seen[labels][:, None])[0])
+    report: dict[str, Any] = {"aurc": None, "least": None, "risk": None, "curve": None}
+    if temperature is not None:
+        right = scores.argmax(axis=1) == labels
+        risk = risk_coverage(log_probabilities(scores, temperature).max(axis=1), right)
+        keep = np.unique(np.linspace(0, len(risk) - 1, POINTS).round().astype(int))
+        report = {
+            "aurc": float(risk.mean()),
+            "least": float(risk_coverage(right.astype(float), right).mean()),
+            "risk": float(risk[-1]),
+            "curve": {"coverage": ((keep + 1) / len(risk)).tolist(), "risk": risk[keep].tolist()},
+        }
+    return report | {"auroc": None if np.isnan(auroc) else auroc}

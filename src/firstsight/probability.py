@@ -1,0 +1,78 @@
+"""Scores as probabilities: a softmax with one temperature (Guo et al., ICML 2017).
+
+A method's scores have a scale of their own: dot products, cosines, log odds. Dividing them by a temperature that was
+fitted on images whose class is known makes the probabilities of different methods comparable, and changes no answer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from firstsight.data import Floats, Indices, as_indices, as_matrix
+from firstsight.errors import InputError
+
+REACH = 1e4  # the temperature is sought between the spread of the scores over this and times this
+
+
+def probabilities(scores: Floats, temperature: float) -> Floats:
+    """[n, k] softmax of the scores [n, k] over the temperature; every row sums to 1."""
+    return np.exp(log_probabilities(scores, temperature))
+
+
+def log_probabilities(scores: Floats, temperature: float) -> Floats:
+    """[n, k] logarithms of `probabilities`, exact where those round to 0 or 1."""
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise InputError(f"temperature must be a number above 0; got {temperature}")
+    scores = np.asarray(scores, dtype=np.float64)
+    gaps = (scores - scores.max(axis=1, keepdims=True)) / temperature
+    others = np.exp(gaps)
+    np.put_along_axis(others, gaps.argmax(axis=1)[:, None], 0, axis=1)
+    return gaps - np.log1p(others.sum(axis=1, keepdims=True))  # log1p, as the best class's own term is 1
+
+
+def fit_temperature(scores: Floats, labels: ArrayLike) -> float:
+    """The temperature with the least mean negative log likelihood of the right classes.
+
+    That is convex in 1 / T, so it has one valley in log T, which a bounded search finds. Where all images are right,
+    or no better than chance, the valley has no floor, and the temperature is as extreme as `REACH` lets it be.
+
+    Args:
+        scores: [n, k] scores, with gamma already subtracted where it is to be.
+        labels: [n] column of each image's class.
+
+    Returns:
+        the temperature, in the scale of the scores; 1 where every image fits all classes alike.
+    """
+    from scipy.optimize import minimize_scalar  # takes a while to import
+
+    scores = as_matrix(scores, "scores", rows="images").astype(np.float64)
+    rows = as_indices(labels, "labels", scores.shape[1], "class")
+    if len(rows) != len(scores):
+        raise InputError(f"labels must be one for each row of scores; got {len(rows)} for {len(scores)} rows")
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    spread = math.sqrt(np.mean(centred**2))
+    if spread == 0:
+        return 1.0
+    gaps = scores - scores.max(axis=1, keepdims=True)  # [n, k]
+    own = _own(gaps, rows).mean()
+
+    def loss(log_temperature: float) -> float:
+        beta = math.exp(-log_temperature)
+        return float(np.log(np.exp(gaps * beta).sum(axis=1)).mean() - own * beta)
+
+    middle, reach = math.log(spread), math.log(REACH)
+    found = minimize_scalar(loss, bounds=(middle - reach, middle + reach), method="bounded", options={"xatol": 1e-5})
+    return float(math.exp(found.x))
+
+
+def negative_log_likelihood(scores: Floats, labels: Indices, temperature: float) -> float:
+    """Mean over images of minus the log probability of the right class, in nats."""
+    return float(-_own(log_probabilities(scores, temperature), labels).mean())
+
+
+def _own(table: Floats, rows: Indices) -> Floats:
+    """[n] the entry of each row in its own class's column."""
+    return np.take_along_axis(table, rows[:, None], axis=1)[:, 0]

@@ -1,0 +1,361 @@
+"""The figures of the analyses, each one SVG drawn from what `firstsight.analysis` returns.
+
+They stand in the page, where its style sheet colours them, or alone: `standalone` makes a file of one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from firstsight.report.charts import legend, path, rect, shortened, style, svg, text
+from firstsight.report.tables import plain_name
+
+WIDE, NARROW = 960, 480
+MARGIN = 18  # around a figure that stands alone
+MOST_TITLED = 300  # classes; beyond them, seen ones do not say their names, which keeps the page light
+MINUS = "\N{MINUS SIGN}"
+TENTHS = (0, 0.2, 0.4, 0.6, 0.8, 1)
+
+Place = Callable[[float, float], tuple[float, float]]
+
+
+class Shown(NamedTuple):
+    """One method in a figure: its colour, its name, and what `analyse` returned for it."""
+
+    slot: int
+    name: str
+    analyses: Mapping[str, Any]
+
+
+def standalone(figure: Markup) -> str:
+    """The figure as an SVG file that looks right alone: light, with its style inside.
+
+    Programs other than browsers know no CSS variables, so they are replaced by what they stand for.
+    """
+    match = re.match(r'<svg class="(\w+)" viewBox="0 0 ([\d.]+) ([\d.]+)"', figure)
+    if match is None:
+        raise ValueError("figure must be one drawing of firstsight.report")
+    width, height = (float(size) + 2 * MARGIN for size in match.group(2, 3))
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{match[1]}" width="{width:g}" height="{height:g}" '
+        f'viewBox="{-MARGIN} {-MARGIN} {width:g} {height:g}"'
+    )
+    tag, _, body = figure[match.end() :].partition(">")
+    paper = f'<rect class="paper" x="{-MARGIN}" y="{-MARGIN}" width="{width:g}" height="{height:g}"/>'
+    slots = sorted({int(slot) for slot in re.findall(r'class="m(\d+) ', figure)})
+    return f"{head}{tag}><style>{_without_variables(slots)}</style>{paper}{body}\n"
+
+
+def _without_variables(slots: Sequence[int]) -> str:
+    """The charts' style sheet with every var() replaced; rules that a slot colours come once for each slot."""
+    sheet = " ".join(str(style(slots)).split())
+    rules = re.findall(r"([^{}]+?) *{([^{}]*)}", sheet)
+    values = {selector.strip(): dict(re.findall(r"--([\w-]+): *([^;]+);", body)) for selector, body in rules}
+    lines = ["svg .paper { fill: var(--paper); }"]
+    for selector, body in rules:
+        name = selector.strip()
+        if name.startswith("svg") and "var(--c)" not in body:
+            lines.append(f"{name} {{{body}}}")
+        elif name.startswith("svg"):
+            lines += [
+                f"{name.replace('svg .', f'svg .m{slot}.')} {{{_filled(body, values[f'.m{slot}'])}}}" for slot in slots
+            ]
+    flat = "\n".join(lines)
+    while (filled := _filled(flat, values[":root"])) != flat:  # values name other values
+        flat = filled
+    return flat
+
+
+def _filled(sheet: str, values: Mapping[str, str]) -> str:
+    """The style with the variables of these names replaced by their values."""
+    return re.sub(r"var\(--([\w-]+)\)", lambda found: values.get(found[1], found[0]), sheet)
+
+
+def _frame(
+    box: tuple[float, float, float, float],
+    reach: tuple[float, float],
+    ticks: tuple[Sequence[float], Sequence[float]],
+    labels: tuple[str, str],
+) -> tuple[Markup, Place]:
+    """Axes from 0, and the function that places a point.
+
+    Args:
+        box: left, top, right and bottom of the field.
+        reach: the highest x and y.
+        ticks: on x and on y.
+        labels: of x, below, and of y, above the axis.
+    """
+    left, top, right, bottom = box
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + (right - left) * x / reach[0], bottom - (bottom - top) * y / reach[1]
+
+    parts = []
+    for tick in ticks[1]:
+        parts.append(Markup('<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/>').format(left, place(0, tick)[1], right))
+        parts.append(text("tick end", left - 8, place(0, tick)[1] + 4, f"{tick:g}"))
+    parts.append(Markup('<path class="axis" d="M{:.1f} {:.1f}H{:.1f}"/>').format(left, bottom, right))
+    parts += [text("tick middle", place(tick, 0)[0], bottom + 17, f"{tick:g}") for tick in ticks[0]]
+    parts.append(text("label middle", (left + right) / 2, bottom + 36, labels[0]))
+    parts.append(text("label", left - 32, top - 12, labels[1]))
+    return Markup("").join(parts), place
+
+
+def _round_ticks(reach: float, most: int = 5) -> list[float]:
+    """At most so many round numbers from 0 to the reach."""
+    size = 10 ** math.floor(math.log10(reach))
+    step = next(step for factor in (0.1, 0.2, 0.5, 1, 2, 5) if reach / (step := factor * size) <= most)
+    return [number * step for number in range(int(reach / step + 1e-9) + 1)]
+
+
+def projection_maps(maps: Mapping[str, Any], names: Sequence[str], is_seen: Sequence[Any], label: str) -> Markup:
+    """Two t-SNE maps of the test classes side by side: by all attributes, and by the high-variance ones.
+
+    Dots are unseen classes, paler ones seen; the area is the number of test images. Broken lines lead from the
+    unseen classes that lose most to their nearest neighbour.
+
+    Args:
+        maps: what `analysis.projection` returned.
+        names: c class names.
+        is_seen: [c] whether a class was trained on.
+        label: says what is shown.
+    """
+    size, gap, top = 465, WIDE - 2 * 465, 30
+    rows = maps["class"]
+    images = maps.get("images") or [1] * len(rows)
+    at = {names[row]: number for number, row in enumerate(rows)}
+    lost = [one for one in maps.get("lost") or () if one["class"] in at and one["neighbour"] in at]
+    parts = []
+    for number, (key, title) in enumerate((("all", "all attributes"), ("high", "the half that varies in training"))):
+        left = number * (size + gap)
+        points = _fitted(maps[key], left + 12, top + 12, size - 24)
+        parts.append(text("title", left, 14, title))
+        parts.append(Markup('<rect class="axis" x="{}" y="{}" width="{}" height="{}"/>').format(left, top, size, size))
+        for one in lost:
+            (x0, y0), (x1, y1) = points[at[one["class"]]], points[at[one["neighbour"]]]
+            parts.append(Markup('<path class="cut" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(x0, y0, x1, y1))
+        for place in sorted(range(len(rows)), key=lambda place: not is_seen[rows[place]]):
+            kind = "known" if is_seen[rows[place]] else "point"
+            title = Markup("<title>{}</title>").format(f"{plain_name(names[rows[place]])}, {images[place]} test images")
+            parts.append(
+                Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>').format(
+                    kind,
+                    *points[place],
+                    2.5 + 4.5 * math.sqrt(images[place] / max(images)),
+                    "" if kind == "known" and len(rows) > MOST_TITLED else title,
+                )
+            )
+        lines: list[float] = []  # on which names stand already
+        for one in lost:
+            x, y = points[at[one["class"]]]
+            side, shift = (" end", -9) if x > left + size / 2 else ("", 9)
+            while any(abs(y - other) < 14 for other in lines):
+                y += 1
+            lines.append(y)
+            parts.append(text(f"haloed{side}", x + shift, y + 4, shortened(plain_name(one["class"]), 24)))
+    key_y = top + size + 22
+    for x, kind, words in (
+        (8, "point", "unseen class"),
+        (122, "known", "seen class; the larger, the more test images"),
+    ):
+        parts.append(Markup('<circle class="{}" cx="{}" cy="{}" r="6"/>').format(kind, x, key_y))
+        parts.append(text("label", x + 12, key_y + 4, words))
+    if lost:
+        parts.append(Markup('<path class="cut" d="M430 {}h24"/>').format(key_y))
+        parts.append(text("label", 462, key_y + 4, "to the neighbour that comes closest without the other half"))
+    return svg("maps", WIDE, key_y + 12, label, parts)
+
+
+def _fitted(points: Sequence[Sequence[float]], left: float, top: float, size: float) -> list[tuple[float, float]]:
+    """The points moved and scaled into a square, in proportion."""
+    lows = [min(point[axis] for point in points) for axis in (0, 1)]
+    spans = [max(point[axis] for point in points) - low for axis, low in enumerate(lows)]
+    scale = size / (max(spans) or 1)
+    x0, y0 = (start + (size - span * scale) / 2 for start, span in zip((left, top), spans, strict=True))
+    return [(x0 + (x - lows[0]) * scale, y0 + (y - lows[1]) * scale) for x, y in points]
+
+
+def hub_profiles(shown: Sequence[Shown], label: str) -> Markup:
+    """How often each class is answered for unseen images, the classes in falling order; a hub is a peak on the left."""
+    parts = []
+    titles = (("uu", "among unseen classes"), ("ut", "among all classes"))
+    for number, (key, title) in enumerate(titles):
+        counts = [one.analyses["hubness"][key]["counts"][0] for one in shown]
+        reach = max(map(len, counts)), max(map(max, counts))
+        left = 44 + number * (NARROW + 12)
+        box = (left, 64, left + NARROW - 66, 300)
+        ticks = _round_ticks(reach[0]), _round_ticks(reach[1])
+        axes, place = _frame(box, reach, ticks, ("classes, the most answered first", "images that get this answer"))
+        parts += [text("title", left - 32, 14, f"Unseen images {title}"), axes]
+        for one, own in zip(shown, counts, strict=True):
+            corners = [(x, count) for rank, count in enumerate(own) for x in (rank, rank + 1)]
+            parts.append(path(place, corners, f"m{one.slot} line", one.name))
+    entries, below = legend([(one.slot, one.name) for one in shown], 44, 356, WIDE - 44)
+    return svg("hubs", WIDE, 356 + below - 12, label, [*parts, entries])
+
+
+def confusion_tables(shown: Sequence[Shown], label: str) -> Markup:
+    """Where seen and unseen images go, without and with gamma, a pair of tables per method; below, the worst pairs."""
+    wide, tall, left, top = min(190, (WIDE - 120) // (2 * len(shown))), 34, 108, 62
+    parts: list[Markup] = []
+    x = left
+    for one in shown:
+        found = one.analyses["confusion"]
+        both = (("no gamma", found["plain"]), ("gamma", found.get("calibrated")))
+        tables = [(words, table) for words, table in both if table]
+        parts.append(text("title", x, 14, shortened(one.name, int(len(tables) * wide / 7.6))))
+        for words, table in tables:
+            parts.append(text("label", x, 36, words))
+            for column, answer in enumerate(("seen", "unseen")):
+                parts.append(text("tick middle", x + (column + 0.5) * (wide - 14) / 2, top - 6, answer))
+                for row in (0, 1):
+                    cell = (x + column * (wide - 14) / 2, top + row * tall, (wide - 14) / 2 - 2, tall - 2)
+                    parts += _cell(cell, table[row][column])
+            x += wide
+    parts += [
+        text("label end", left - 12, top + 21 + row * tall, f"{kind} images")
+        for row, kind in enumerate(("seen", "unseen"))
+    ]
+    bars, below = _pair_bars(shown[0], top + 2 * tall + 26)
+    return svg("confusion", WIDE, below, label, [*parts, bars])
+
+
+def _cell(box: tuple[float, float, float, float], share: float) -> list[Markup]:
+    x, y, width, height = box
+    shade = Markup('<rect class="high" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}"/>')
+    number = text(
+        f"{'on-high' if share > 55 else 'on-low'} middle", x + width / 2, y + height / 2 + 5, f"{share:.0f} %"
+    )
+    return [rect("low", x, y, width, height), shade.format(x, y, width, height, share / 100), number]
+
+
+def _pair_bars(one: Shown, top: float) -> tuple[Markup, float]:
+    """The most frequent mistakes among all classes and, beside them, of unseen images among unseen classes."""
+    parts, row = [], 21
+    most = 0
+    for number, (key, title) in enumerate(
+        (("pairs", "among all classes"), ("unseen_pairs", "unseen images, unseen classes"))
+    ):
+        left = number * (NARROW + 12)
+        pairs = one.analyses["confusion"].get(key) or []
+        most = max(most, len(pairs))
+        parts.append(text("title", left, top, f"Most confused {title}, {one.name}"))
+        for place, pair in enumerate(pairs):
+            y = top + 12 + place * row
+            words = f"{shortened(plain_name(pair['truth']), 23)} → {shortened(plain_name(pair['answer']), 23)}"
+            parts.append(text("name end", left + 326, y + 13, words))
+            parts += [
+                rect("track", left + 334, y + 3, 90, 12),
+                rect("plain", left + 334, y + 3, 0.9 * pair["share"], 12),
+            ]
+            parts.append(text("number", left + 430, y + 13, f"{pair['share']:.0f} %"))
+    return Markup("").join(parts), top + 16 + most * row
+
+
+def gain_bars(rows: Sequence[Mapping[str, Any]], label: str, most_named: int = 6) -> Markup:
+    """Gain of every class over a baseline in points, the largest first; pale are seen classes."""
+    height, left, top, bottom = 330, 46, 34, 290
+    reach = max(1.0, *(abs(row["gain"]) for row in rows))
+    middle, scale = (top + bottom) / 2, (bottom - top) / 2 / reach
+    step = (WIDE - left) / len(rows)
+    parts = []
+    for tick in _round_ticks(reach, 3):
+        for sign in (1, -1) if tick else (1,):
+            y = middle - sign * tick * scale
+            parts.append(
+                Markup('<path class="{}" d="M{} {:.1f}H{}"/>').format("grid" if tick else "axis", left, y, WIDE)
+            )
+            parts.append(text("tick end", left - 8, y + 4, f"{sign * tick:+g}".replace("-", MINUS) if tick else 0))
+    for place, row in enumerate(rows):
+        tall = abs(row["gain"]) * scale
+        kind = ("rise" if row["gain"] > 0 else "fall") + (" pale" if row["seen"] else "")
+        bar = rect(
+            kind, left + place * step, middle - max(0, row["gain"]) * scale, max(0.6, step - min(2, step / 4)), tall
+        )
+        title = f"{_signed(row)}: {row['baseline']:.1f} to {row['accuracy']:.1f} %"
+        is_titled = len(rows) <= MOST_TITLED or not row["seen"]
+        parts.append(Markup("<g><title>{}</title>{}</g>").format(title, bar) if is_titled else bar)
+    n_named = min(most_named, len(rows) // 2)
+    for number, row in enumerate(rows[:n_named]):
+        parts.append(text("haloed", left + 8, bottom - 18 * (n_named - 1 - number), _signed(row)))
+    for number, row in enumerate(rows[len(rows) - n_named :]):
+        parts.append(text("haloed end", WIDE - 2, top + 4 + 18 * number, _signed(row)))
+    parts.append(text("label", left - 32, 14, "points gained or lost"))
+    for x, kind, words in ((left, "rise", "unseen classes"), (left + 160, "rise pale", "seen classes")):
+        parts += [rect(kind, x, height - 16, 22, 11), text("label", x + 30, height - 6, words)]
+    return svg("gains", WIDE, height, label, parts)
+
+
+def _signed(row: Mapping[str, Any]) -> str:
+    return f"{plain_name(row['name'])} " + f"{row['gain']:+.1f}".replace("-", MINUS)
+
+
+def attribute_profiles(shown: Sequence[Shown], label: str) -> Markup:
+    """Area under the ROC curve of every attribute, the best first, a line per method; the first's ends by name."""
+    found = [sorted((v for v in one.analyses["attributes"]["auc"] if v is not None), reverse=True) for one in shown]
+    found = [values or [0.5] for values in found]
+    floor = min(0.5, math.floor(10 * min(map(min, found))) / 10)
+    ticks = [round(floor + 0.1 * step, 1) for step in range(round((1 - floor) / 0.1) + 1)]
+    reach = max(map(len, found)), 1 - floor
+    box = (44, 64, 520, 300)
+    axes, place = _frame(
+        box, reach, (_round_ticks(reach[0]), ()), ("attributes, the best told first", "area under the ROC curve")
+    )
+    parts = [axes]
+    for tick in ticks:
+        y = place(0, tick - floor)[1]
+        css = "ideal" if tick == 0.5 else "grid"
+        parts += [Markup('<path class="{}" d="M44 {:.1f}H520"/>').format(css, y), text("tick end", 36, y + 4, tick)]
+    for one, values in zip(shown, found, strict=True):
+        line = [(rank + 0.5, value - floor) for rank, value in enumerate(values)]
+        parts.append(path(place, line, f"m{one.slot} line", one.name))
+    y = 52.0
+    for title, key in (("told best", "best"), ("told worst", "worst")):
+        parts.append(text("title", 560, y - 8, f"{title.capitalize()}, {shown[0].name}"))
+        for row in shown[0].analyses["attributes"].get(key) or ():
+            parts.append(text("name end", 830, y + 13, shortened(plain_name(row["name"]), 40)))
+            parts += [rect("track", 838, y + 3, 80, 12), rect("plain", 838, y + 3, 80 * row["auc"], 12)]
+            parts.append(text("number", 924, y + 13, f"{row['auc']:.2f}"))
+            y += 20
+        y += 34
+    entries, below = legend([(one.slot, one.name) for one in shown], 44, 356, WIDE - 44)
+    return svg("attributes", WIDE, 356 + below - 12, label, [*parts, entries])
+
+
+def reliability_diagram(shown: Sequence[Shown], label: str, key: str = "fitted") -> Markup:
+    """Accuracy against the probability given to the answer; on the diagonal both agree. Dots grow with the images."""
+    box = (46, 34, 456, 400)
+    axes, place = _frame(box, (1, 1), (TENTHS, TENTHS), ("probability of the answer", "share that is right"))
+    parts = [axes, path(place, [(0, 0), (1, 1)], "ideal")]
+    for one in shown:
+        bins = one.analyses["probability"][key]["bins"]
+        points = list(zip(bins["confidence"], bins["accuracy"], strict=True))
+        parts.append(path(place, points, f"m{one.slot} line", one.name))
+        for point, images in zip(points, bins["images"], strict=True):
+            x, y = place(*point)
+            radius = 2.5 + 6.5 * math.sqrt(images / sum(bins["images"]))
+            title = f"{one.name}: {images} images with {point[0]:.2f} on average, {point[1]:.2f} of them right"
+            circle = '<circle class="m{} dot" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>'
+            parts.append(Markup(circle).format(one.slot, x, y, radius, title))
+    entries, below = legend([(one.slot, one.name) for one in shown], 46, 456, NARROW - 46)
+    return svg("reliability", NARROW, 456 + below - 12, label, [*parts, entries])
+
+
+def risk_coverage_chart(shown: Sequence[Shown], label: str) -> Markup:
+    """Share of wrong answers against the share of images that are answered, the most certain first."""
+    box = (46, 34, 456, 400)
+    axes, place = _frame(
+        box, (1, 1), (TENTHS, TENTHS), ("coverage: share of images answered", "risk: share of these that is wrong")
+    )
+    parts = [axes]
+    for one in shown:
+        curve = one.analyses["reject"]["curve"]
+        points = list(zip(curve["coverage"], curve["risk"], strict=True))
+        parts.append(path(place, points, f"m{one.slot} line", one.name))
+    entries, below = legend([(one.slot, one.name) for one in shown], 46, 456, NARROW - 46)
+    return svg("risk", NARROW, 456 + below - 12, label, [*parts, entries])
