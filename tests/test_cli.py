@@ -389,8 +389,11 @@ def test_tune_of_several_where_one_fails(run, folder, tmp_path):
     words = ("--data", folder, "--objective", "t1", "--out", tuned)
     code, _, err = run("tune", "cmt_star", "sae", *words)
     assert code == 2
-    assert err.splitlines()[-1] == (
-        "firstsight: cmt_star: objective must be ausuc, h or h_cal for cmt_star, which has no t1; got 't1'"
+    assert err.splitlines()[0] == (
+        "cmt_star  failed: objective must be ausuc, h or h_cal for cmt_star, which has no t1; got 't1'"
+    )
+    assert (
+        err.splitlines()[-1] == "firstsight: methods must be tuned; got cmt_star failed; the same command tries again"
     )
     assert '["TINY".sae]' in tuned.read_text()
 

@@ -220,28 +220,35 @@ def including(values: Any, start: Any) -> Any:
     return tuple(values) if start in values else (*values, start)
 
 
+def open_storage(storage: str | None) -> optuna.storages.BaseStorage:
+    """The database of this URL, made where there is none; two processes must not make it at once."""
+    import optuna
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return optuna.storages.get_storage(storage)
+    except (ImportError, ValueError, StorageInternalError, SQLAlchemyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"storage must be the URL of a database; got {storage!r}: {reason}") from error
+
+
 def _opened(
     method: Method, data: Dataset, space: Space, objective: str, partitions: int, storage: str | None
 ) -> optuna.Study:
     """The study of exactly this question: another method, data set or space has another."""
     import optuna
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
 
     question = (key(method), {name: repr(values) for name, values in space.items()}, partitions, data.fingerprint)
     digest = hashlib.sha256(repr(question).encode()).hexdigest()[:12]
-    try:
-        study = optuna.create_study(
-            storage=storage,
-            study_name=f"{data.name} {method.name} {objective} {digest}",
-            direction="maximize",
-            load_if_exists=True,
-            pruner=optuna.pruners.PercentilePruner(KEPT, n_startup_trials=N_UNPRUNED),
-        )
-        study.sampler = optuna.samplers.TPESampler(n_startup_trials=4, seed=method.seed + len(study.trials))
-    except (ImportError, ValueError, StorageInternalError, SQLAlchemyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"storage must be the URL of a database; got {storage!r}: {reason}") from error
+    study = optuna.create_study(
+        storage=open_storage(storage),
+        study_name=f"{data.name} {method.name} {objective} {digest}",
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.PercentilePruner(KEPT, n_startup_trials=N_UNPRUNED),
+    )
+    study.sampler = optuna.samplers.TPESampler(n_startup_trials=4, seed=method.seed + len(study.trials))
     return study
 
 

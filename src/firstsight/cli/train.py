@@ -117,12 +117,14 @@ def tune(
     from firstsight.methods import METHODS, named
     from firstsight.progress import Display
     from firstsight.settings import write_settings
-    from firstsight.tune import tune_job
+    from firstsight.tune import open_storage, tune_job
 
     kinds = [named(name) for name in (METHODS if methods == ("all",) else methods)]
     starts = [kind.preset(preset) if preset else kind() for kind in kinds]
     aims = [objective or kind.objective for kind in kinds]
+    out.parent.mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{out.with_suffix('.db')}"
+    open_storage(storage)
     rows, failed = [], []
     with Display() as display:
         full = DataOptions(data=data, features=features, semantics=semantics).load(display)
@@ -131,7 +133,8 @@ def tune(
         for at, outcome in run_jobs(tune_job, work, jobs, display):
             start, aim = starts[at], aims[at]
             if outcome.error is not None:
-                failed.append(f"{start.name}: {outcome.error}")
+                failed.append(start.name)
+                display.say(f"{start.name:<10}failed: {outcome.error}")
                 continue
             best = outcome.value[0]
             reached = f"{aim} {best.mean:.4g}, best of {len(outcome.value)}"
@@ -143,7 +146,7 @@ def tune(
                 {"data": full.name, "method": start.name, "objective": aim, "trials": list(map(vars, outcome.value))}
             )
     if failed:
-        raise InputError("; ".join(failed))
+        raise InputError(f"methods must be tuned; got {', '.join(failed)} failed; the same command tries again")
     if json:
         print(as_json({"tuned": rows}))
     else:
