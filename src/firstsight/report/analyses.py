@@ -118,7 +118,9 @@ def _projection(data: Record, name: str) -> Section | None:
         lost = [plain_name(one["class"]) for one in maps.get("lost") or ()]
         said += f"; most is lost by {', '.join(lost)}." if lost else "."
     label = f"t-SNE of the test classes of {name} by all and by high-variance attributes"
-    return Section("Test classes by their attributes", said, figures.projection_maps(maps, names, is_seen, label))
+    return Section(
+        "Test classes by their attributes", said, _wide(figures.projection_maps(maps, names, is_seen, label))
+    )
 
 
 def _confusion(methods: Sequence[Shown], name: str) -> Section | None:
@@ -129,7 +131,7 @@ def _confusion(methods: Sequence[Shown], name: str) -> Section | None:
         "not, mean per class: without gamma, unseen images go to seen names. The pairs count with gamma where there "
         "is one, in percent of the first class's images."
     )
-    chart = figures.confusion_tables(methods[:MOST_SHOWN], f"Seen and unseen images by answer on {name}")
+    chart = _wide(figures.confusion_tables(methods[:MOST_SHOWN], f"Seen and unseen images by answer on {name}"))
     cells = [(key, row) for key in ("plain", "calibrated") for row in (0, 1)]
     rows = [
         (one.name, *(_number(_entry(one.analyses["confusion"].get(key), row, 1), 1) for key, row in cells))
@@ -163,7 +165,7 @@ def _gain(ranked: Sequence[Record], name: str) -> Section | None:
         f"Gain of {pair} for every class in points, with gamma where both have one: "
         f"{up} classes gain, {down} lose. A mean hides how many do."
     )
-    return Section("Class by class", said, figures.gain_bars(gains, f"Gain of {pair} on {name}, class by class"))
+    return Section("Class by class", said, _wide(figures.gain_bars(gains, f"Gain of {pair} on {name}, class by class")))
 
 
 def _hubness(methods: Sequence[Shown], name: str) -> Section | None:
@@ -184,7 +186,7 @@ def _hubness(methods: Sequence[Shown], name: str) -> Section | None:
         skews = [value for key in ("uu", "ut") for value in found[key]["skewness"]]
         rows.append((one.name, *(_number(value, 2) for value in skews)))
     heads = ("N1, unseen names", "N10, unseen names", "N1, all names", "N10, all names")
-    chart = figures.hub_profiles(methods[:MOST_SHOWN], f"Answers per class on {name}")
+    chart = _wide(figures.hub_profiles(methods[:MOST_SHOWN], f"Answers per class on {name}"))
     return Section("Hubs", said, chart + _table("Skewness of the counts", heads, rows))
 
 
@@ -200,7 +202,7 @@ def _attributes(methods: Sequence[Shown], name: str) -> Section | None:
         (one.name, *(_number(one.analyses["attributes"]["mean"].get(key), 3) for key in ("unseen", "all")))
         for one in methods
     ]
-    chart = figures.attribute_profiles(methods[:MOST_SHOWN], f"Attributes told by each method on {name}")
+    chart = _wide(figures.attribute_profiles(methods[:MOST_SHOWN], f"Attributes told by each method on {name}"))
     table = _table("Mean area under the ROC curve", ("unseen names", "all names"), rows)
     return Section("Which attributes are told", said, chart + table)
 
@@ -246,6 +248,14 @@ def _rejection(methods: Sequence[Shown], name: str) -> Section | None:
 
 def _number(value: Any, digits: int) -> str:
     return "\N{EN DASH}" if value is None else f"{value:.{digits}f}"
+
+
+def _wide(chart: Markup) -> Markup:
+    """The chart in a frame that scrolls where the screen is narrow."""
+    frame = (
+        '<div class="scroll" tabindex="0" role="region" aria-label="chart, scrolls sideways on small screens">{}</div>'
+    )
+    return Markup(frame).format(chart)
 
 
 def _beside(chart: Markup, table: Markup) -> Markup:

@@ -201,7 +201,7 @@ def hub_profiles(shown: Sequence[Shown], label: str) -> Markup:
 
 def confusion_tables(shown: Sequence[Shown], label: str) -> Markup:
     """Where seen and unseen images go, without and with gamma, a pair of tables per method; below, the worst pairs."""
-    wide, tall, left, top = min(190, (WIDE - 120) // (2 * len(shown))), 34, 108, 62
+    wide, tall, left, top = min(190, (WIDE - 128) // (2 * len(shown))), 34, 116, 62
     parts: list[Markup] = []
     x = left
     for one in shown:
