@@ -9,7 +9,9 @@ centred, rotated into the eigenvectors of X'X and each divided by the root of it
 fewer steps than plain coordinates.
 
 In float32, but losses are summed in float64: near the optimum the line search compares values that agree in all
-digits of float32.
+digits of float32. X'X may be summed in float32 because it only chooses the coordinates, in which the minimum is the
+same: summed in float64 it changes none of the 3,255 predictions of DAP on CUB's first validation classes with a penalty
+of 0.1 or 1, and 2 with 0.01, and no accuracy with any. Stopping later changes as many: 2 at a tenth of the tolerance.
 """
 
 from __future__ import annotations
