@@ -28,6 +28,7 @@ from firstsight.methods.base import Run
 TOLERANCE = 3e-4  # root-mean-square change of the logits that the gradient may still ask for in a coordinate
 STEPS = 500  # at most: with hardly a penalty, classes that a plane separates have no optimum within reach
 HISTORY = 10  # steps that L-BFGS remembers, each at twice the size of the weights
+BLOCK = 1024  # images rotated at once
 COLUMNS = 128  # regressions solved at once, so that this memory does not outgrow the features
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0)  # that tuning tries, for features of unit length
 
@@ -106,7 +107,9 @@ class WhitenedSpace:
         self.scale = hessian.clamp(min=max(precision.eps * float(hessian.max()), precision.tiny)).rsqrt()  # [v]
         self.bias_scale = (curvature * len(features)) ** -0.5
         self.basis = basis * self.scale  # [v, v]
-        self.features = centred @ self.basis  # [n, v]
+        for block in centred.split(BLOCK):  # in place: a third copy of the features may not fit
+            block.copy_(block @ self.basis)
+        self.features = centred  # [n, v]
         self.tolerance = TOLERANCE * math.sqrt(curvature * len(features))
 
     def minimise(self, loss: Callable[[Tensor], Tensor], n_columns: int, report: Report) -> tuple[Tensor, Tensor]:
