@@ -3,13 +3,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from conftest import toy_variables
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from tiny import tiny_dataset
 
 from firstsight.data import ClassEmbeddings
-from firstsight.methods import DAP, logistic
-from firstsight.methods.dap import conjunction, prior_logits
+from firstsight.datasets import load
+from firstsight.methods import DAP, IAP, logistic
+from firstsight.methods.dap import conjunction, presence_thresholds, prior_logits
 
 
 def lead(scores):
@@ -113,3 +115,49 @@ def test_classes_that_share_everything():
     data = with_vectors(plain, np.ones_like(plain.classes.vectors))
     scores = DAP(device="cpu").fit(data.training_set()).scores(data.features, data.classes)
     np.testing.assert_array_equal(scores, 0)
+
+
+SEEN = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 1], [1, 0, 0, 1]])
+UNSEEN = np.array([[0, 1, 1, 0], [1, 0, 0, 0]])  # the first lacks what all seen classes have
+
+
+@pytest.mark.parametrize("kind", [DAP, IAP])
+@pytest.mark.parametrize("stored", ["f8", "u1", "bool", "unit length"])
+def test_binary_attributes_of_a_gbu_folder(make_gbu, kind, stored, monkeypatch):
+    """They are used as they are, however they are stored, and the predictions are those of the paper's product."""
+    monkeypatch.setattr(logistic, "TOLERANCE", 1e-6)
+    matrix = np.concatenate([SEEN, UNSEEN])
+    att = matrix / np.linalg.norm(matrix, axis=1, keepdims=True) if stored == "unit length" else matrix.astype(stored)
+    files = {"binaryAtt_splits.mat": toy_variables()[1] | {"att": att.T}}
+    data = load(make_gbu(files=files), semantics="binaryAtt")
+    np.testing.assert_allclose(data.classes.vectors, att)
+    images = data.features.astype(float)
+    X, labels = images[data.trainval], data.labels[data.trainval]
+    classifier = LogisticRegression(C=10, tol=1e-10, max_iter=10_000)  # of the default penalty
+    if kind is DAP:
+        columns = [classifier.fit(X, SEEN[labels, m]).predict_proba(images)[:, 1] for m in (1, 2, 3)]
+        yes = np.stack([np.full(len(images), 0.5), *columns], axis=1)  # nothing to learn the first from
+    else:
+        yes = classifier.fit(X, labels).predict_proba(images) @ SEEN
+        yes[:, 0] = 0.5
+    priors = np.array([0.5, 0.5, 0.5, 0.5])
+    expected = log_products(yes, 1 - yes, priors, matrix)
+    method = kind(scaling="none", device="cpu").fit(data.training_set())
+    np.testing.assert_allclose(lead(method.scores(data.features, data.classes)), lead(expected), rtol=1e-3, atol=0.01)
+    np.testing.assert_array_equal(method.predict(data.features, data.classes), expected.argmax(axis=1))
+
+
+def test_the_mean_over_classes_would_part_binary_attributes_of_unit_length():
+    """A class with many attributes has smaller entries than the mean of those with few."""
+    rows = np.array([[1, 1, 1, 1, 1, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0, 0]])
+    unit = torch.tensor(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=torch.float32)
+    assert not ((unit > unit.mean(dim=0)).numpy() == (rows > 0)).all()
+    np.testing.assert_array_equal(unit > presence_thresholds(unit), rows > 0)
+    np.testing.assert_array_equal(presence_thresholds(torch.tensor(rows, dtype=torch.float32)), 0)
+
+
+def test_attributes_of_two_other_numbers_are_parted_by_their_mean():
+    vectors = torch.tensor([[1.0, 2.0], [2.0, 2.0], [2.0, 1.0]])
+    np.testing.assert_array_equal(vectors > presence_thresholds(vectors), vectors == 2)
+    continuous = torch.tensor([[0.2, 0.9], [1.0, 0.0], [0.4, 0.3]])
+    np.testing.assert_array_equal(presence_thresholds(continuous), continuous.mean(dim=0))

@@ -135,6 +135,15 @@ def test_attributes_do_not_depend_on_each_other(columns, monkeypatch):
     np.testing.assert_allclose(alone, W[:, [3]], atol=2e-3 * np.abs(W).max())
 
 
+def test_blocks_of_images_add_up(exact, monkeypatch):
+    X, labels, present = problem()
+    whole = softmax_fit(X, labels, 0.5), binary_fit(X, labels, present, 0.5)
+    monkeypatch.setattr(logistic, "BLOCK", 7)
+    parts = softmax_fit(X, labels, 0.5), binary_fit(X, labels, present, 0.5)
+    for one, other in zip(sum(whole, ()), sum(parts, ()), strict=True):
+        np.testing.assert_allclose(other, one, atol=2e-4 * max(1, np.abs(one).max()))
+
+
 def test_the_loss_reported_last_is_the_least():
     X, labels, present = problem()
     told = []

@@ -4,10 +4,12 @@ import torch
 from scipy.optimize import minimize
 from sklearn.svm import LinearSVC
 from tiny import tiny_dataset, tiny_training
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
-from firstsight.methods import SYNC, Run
+from firstsight.methods import SYNC, Run, sync
 from firstsight.methods.sync import best_wrong_loss, one_vs_other_loss
 
 LOSSES = ["one-vs-other", "crammer-singer", "structured"]
@@ -216,3 +218,34 @@ def test_progress_counts_evaluations():
     SYNC(steps=20, device="cpu").fit(tiny_training(), Run(progress=lambda *report: seen.append(report)))
     assert [done for done, _, _ in seen] == list(range(1, 21))
     assert seen[-1][2]["loss"] < seen[0][2]["loss"]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_blocks_of_images_add_up(loss, monkeypatch):
+    training = tiny_training(noise=1.0)
+    whole = classifiers(fit(training, loss=loss, lam=0.1), training)
+    monkeypatch.setattr(sync, "BLOCK", 7)
+    np.testing.assert_allclose(classifiers(fit(training, loss=loss, lam=0.1), training), whole, rtol=1e-3, atol=1e-3)
+
+
+def test_nothing_is_made_that_grows_with_images_and_classes(monkeypatch):
+    """As many numbers as there are images times classes would be more than the features where classes are many."""
+    monkeypatch.setattr(sync, "BLOCK", 16)
+    monkeypatch.setattr(sync, "HISTORY", 1)
+    training = tiny_training(n_seen=20, per_class=50, v=3)  # 800 images
+    sizes = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            made = operation(*args, **(kwargs or {}))
+            sizes.extend(
+                tensor.untyped_storage().nbytes() // 4 for tensor in tree_iter(made) if torch.is_tensor(tensor)
+            )
+            return made
+
+    method = SYNC(steps=10, device="cpu")
+    tensors = method._prepared(training)
+    method._place_phantoms(tensors.vectors)
+    with Sizes():
+        method._train(tensors, Run())
+    assert max(sizes) == tensors.features.numel() < 800 * 20  # views of the features

@@ -11,10 +11,12 @@ In logs, a_m in {0, 1} and up to a term that all classes of an image share, this
 
 with p(a_m = 1 | x) = sigmoid(w_m'x + b_m), and priors that are the share of seen classes with the attribute.
 
+Attributes that are binary already, 0 and 1 or rows of them at unit length, are taken as they are. Continuous ones
+count as present where they exceed their mean over the seen classes.
+
 Differences from the paper: logistic regression, whose outputs are probabilities, instead of a kernel SVM with Platt
-scaling. Continuous attributes count as present where they exceed their mean over the seen classes. An attribute that
-all seen classes have, or none, gets the prior 1/2 as in the paper, and the probability 1/2 too, as there is nothing
-to learn it from; so it says nothing.
+scaling. An attribute that all seen classes have, or none, gets the prior 1/2 as in the paper, and the probability 1/2
+too, as there is nothing to learn it from; so it says nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from torch import Tensor
 
 from firstsight.methods.base import Method, Run, TrainingTensors
 from firstsight.methods.logistic import PENALTIES, logistic_regressions
-from firstsight.methods.scaling import ClassScaling, FeatureScaling
+from firstsight.methods.scaling import ClassScaling, FeatureScaling, unit_rows
 
 
 @dataclass(kw_only=True)
@@ -48,7 +50,7 @@ class DAP(Method):
     penalty: float = 0.1
 
     def _fit(self, training: TrainingTensors, run: Run) -> None:
-        self.threshold_ = training.vectors.mean(dim=0)  # [a]
+        self.threshold_ = presence_thresholds(training.vectors)  # [a]
         present = training.vectors > self.threshold_  # [s, a]
         self.prior_logit_ = prior_logits(present)
         self.weight_ = training.features.new_zeros(training.features.shape[1], present.shape[1])  # [v, a]
@@ -61,6 +63,17 @@ class DAP(Method):
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
         logits = torch.addmm(self.bias_, features, self.weight_)  # [n, a]
         return conjunction(logits, self.prior_logit_, vectors > self.threshold_)
+
+
+def presence_thresholds(vectors: Tensor) -> Tensor:
+    """[a] that an attribute of a class must exceed to count as present: 0 where class embeddings [s, a] are binary.
+
+    Rows at unit length have to be known by their look: 1 / sqrt(2) and 1 / sqrt(9) are both a yes, which the mean over
+    classes may part.
+    """
+    has = (vectors > 0).to(vectors)
+    is_binary = torch.equal(vectors, has) or torch.allclose(vectors, unit_rows(has), rtol=0, atol=1e-6)
+    return torch.zeros_like(vectors[0]) if is_binary else vectors.mean(dim=0)
 
 
 def prior_logits(present: Tensor) -> Tensor:

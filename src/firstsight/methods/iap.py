@@ -5,10 +5,10 @@ it from there:
 
     p(a_m = 1 | x) = sum_k p(k | x) M_km        p(k | x) = softmax(W'x + b)_k
 
-M [s, a] binary attributes of the seen classes.
+M [s, a] binary attributes of the seen classes, made from class embeddings as in `dap`.
 
-Differences from the paper: the posterior is that of linear softmax regression on the given features. Continuous
-attributes, and those that all seen classes have or none, are treated as in DAP.
+Differences from the paper: the posterior is that of linear softmax regression on the given features. Attributes that
+all seen classes have, or none, are treated as in DAP.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from firstsight.methods.base import Method, Run, TrainingTensors
-from firstsight.methods.dap import conjunction, prior_logits
+from firstsight.methods.dap import conjunction, presence_thresholds, prior_logits
 from firstsight.methods.logistic import PENALTIES, softmax_regression
 from firstsight.methods.scaling import ClassScaling, FeatureScaling
 
@@ -43,7 +43,7 @@ class IAP(Method):
     penalty: float = 0.1
 
     def _fit(self, training: TrainingTensors, run: Run) -> None:
-        self.threshold_ = training.vectors.mean(dim=0)  # [a]
+        self.threshold_ = presence_thresholds(training.vectors)  # [a]
         self.present_ = training.vectors > self.threshold_  # [s, a]
         self.weight_, self.bias_ = softmax_regression(
             training.features, training.labels, len(training.vectors), self.penalty, run
