@@ -1,0 +1,76 @@
+"""The tables of docs/baselines.md and docs/methods/, from a results folder of `firstsight bench`.
+
+    firstsight bench --data path/to/CUB --features resnet_logits.mat --semantics att sent --methods all \\
+        --settings docs/tuned.toml --seeds 5 --jobs 2 --out runs/baselines
+    python experiments/baselines.py runs/baselines
+
+Each page has the names of its methods in a comment, `<!-- numbers: dap iap -->`; the table goes below it, up to
+`<!-- end of numbers -->`.
+"""
+
+import argparse
+import json
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+METRICS = {"t1": 1, "u": 1, "s": 1, "h": 1, "ausuc": 3, "h_cal": 1}
+PAGES = Path(__file__).parents[1] / "docs"
+PUBLIC = {  # T1 of public re-implementations on 2,048-d features, attributes
+    "devise": "44.1",
+    "ale": "49.0",
+    "sje": "49.4",
+    "eszsl": "53.9",
+    "sae": "39.5, 46.7",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path)
+    options = parser.parse_args()
+    runs = [json.loads(path.read_text()) for path in sorted((options.results / "runs").glob("*.json"))]
+    published = tomllib.loads((resources.files("firstsight") / "report" / "published.toml").read_text())
+    for page in (PAGES / "baselines.md", PAGES / "spaen.md", *(PAGES / "methods").glob("*.md")):
+        text = page.read_text()
+        filled = re.sub(
+            r"(<!-- numbers: (.*?) -->\n).*?(<!-- end of numbers -->)",
+            lambda found: found[1] + "\n" + table(runs, found[2].split(), published) + "\n" + found[3],
+            text,
+            flags=re.DOTALL,
+        )
+        if filled != text:
+            page.write_text(filled)
+            print(f"wrote {page}")
+
+
+def table(runs: list[dict], methods: list[str], published: dict) -> str:
+    """Mean and, where there are several seeds, standard deviation; beside them what others report."""
+    head = ["", "classes by", *(name.upper() if name == "ausuc" else name for name in METRICS), "GBU t1", "u", "s", "h"]
+    lines = ["| " + " | ".join([*head, "public t1"]) + " |", "|" + "---|" * (len(head) + 1)]
+    for method in methods:
+        for data, words in (("CUB", "attributes"), ("CUB sent", "sentences")):
+            of_method = [run for run in runs if run["method"] == method and run["data"] == data]
+            if not of_method:
+                continue
+            gbu = published["CUB"].get(method, {}) if data == "CUB" else {}
+            cells = [spread([run[name] for run in of_method], digits) for name, digits in METRICS.items()]
+            beside = [f"{gbu[name]:.1f}" if name in gbu else "-" for name in ("t1", "u", "s", "h")]
+            public = PUBLIC.get(method, "-") if data == "CUB" else "-"
+            lines.append("| " + " | ".join([f"`{method}`", words, *cells, *beside, public]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def spread(values: list[float | None], digits: int) -> str:
+    known = np.array([value for value in values if value is not None])
+    if not len(known):
+        return "-"
+    mean = f"{known.mean():.{digits}f}"
+    return mean if len(known) == 1 else f"{mean} ± {known.std(ddof=1):.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()
