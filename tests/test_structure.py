@@ -23,7 +23,8 @@ ALLOWED = {
     "datasets": {"errors", "data", "features", "files", "analysis"},
     "methods": {"errors", "data", "checkpoint"},
     "evaluation": {"errors", "data", "methods", "probability"},
-    "pictures": {"errors", "data", "methods"},
+    "explanation": {"errors", "data", "methods"},
+    "pictures": {"errors", "data", "methods", "explanation"},
     "settings": {"errors", "files", "methods"},
     "tune": {"errors", "data", "methods", "evaluation"},
     "experiment": {

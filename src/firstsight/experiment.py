@@ -35,7 +35,7 @@ from firstsight.evaluation import SeenUnseenCurve, evaluate
 from firstsight.files import write_text
 from firstsight.jobs import Reports, run_jobs
 from firstsight.methods import Method, Run, named, torch_device
-from firstsight.pictures import guesses, samples
+from firstsight.pictures import explained, guesses, samples
 from firstsight.progress import Display
 from firstsight.settings import Chosen
 
@@ -102,6 +102,7 @@ def bench(
             "seed": method.seed,
             **(outcome.value or {"error": outcome.error}),
             "settings": method.settings(),
+            "defaults": type(method)().settings(),
             "settings_from": origin,
             "fingerprint": data.fingerprint,
             **about,
@@ -115,8 +116,12 @@ def bench(
     for data in datasets:
         if len(data.pictures):
             of_data = [run for run in reversed(finished) if run["data"] == data.name and "guesses" in run]
-            first = {run["method"]: run["guesses"] for run in of_data}
-            write_text(out / "pictures" / f"{file_name(data.name)}.json", json.dumps(samples(data, first)))
+            first = {run["method"]: run for run in of_data}
+            shown = samples(data, {label: run["guesses"] for label, run in first.items()})
+            shown["explained"] = [
+                {**one, "method": label} for label, run in first.items() for one in run.get("explained", ())
+            ]
+            write_text(out / "pictures" / f"{file_name(data.name)}.json", json.dumps(shown))
     return finished
 
 
@@ -171,6 +176,7 @@ def run_one(data: Dataset, label: str, method: Method, calibrate: bool, reports:
     record["analyses"] = analyse(result.scores, *known)
     if len(data.pictures):
         record["guesses"] = guesses(method, data, result.gamma)
+        record["explained"] = explained(method, data, result.gamma)
     return record
 
 

@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image
 
 from firstsight.data import Dataset, Indices
+from firstsight.explanation import attribute_weights, strongest
 from firstsight.methods import Method
 
 N_EACH = 6  # of seen classes, and of unseen ones
+N_EXPLAINED = 2  # of the best unseen classes, and of the worst
 
 
 def shown(data: Dataset) -> Indices:
@@ -37,6 +39,49 @@ def guesses(method: Method, data: Dataset, gamma: float | None) -> list[list[dic
         ]
         for of in scores
     ]
+
+
+def explained(method: Method, data: Dataset, gamma: float | None) -> list[dict[str, Any]]:
+    """Answers for images of the unseen classes that are recognised best and worst, with the attributes that decided.
+
+    The first test image of each that was answered as its class mostly was, right or wrong: the answer against the
+    class itself, or where it is right, against the next best. Empty where attributes have no names or the method
+    cannot be asked.
+    """
+    if method.generalized_only or not data.classes.attributes:
+        return []
+    images = data.test_unseen
+    is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    scores = method.scores(data.inputs(images), data.classes) - (gamma or 0.0) * is_seen
+    ranked = np.argsort(-scores, axis=1)[:, :2]
+    labels = data.labels[images]
+    hits = ranked[:, 0] == labels
+    inverse = np.unique(labels, return_inverse=True)[1]
+    accuracy = np.bincount(inverse, hits) / np.bincount(inverse)
+    order = np.argsort(-accuracy, kind="stable")
+    chosen = [(row, True) for row in order[:N_EXPLAINED] if accuracy[row] > 0]
+    chosen += [(row, False) for row in order[len(chosen) :][-N_EXPLAINED:] if accuracy[row] < 1]
+    at = np.array([np.flatnonzero((inverse == row) & (hits == right))[0] for row, right in chosen], dtype=np.int64)
+    if not len(at):
+        return []
+    answers = ranked[at, 0]
+    others = np.where(hits[at], ranked[at, 1], labels[at])
+    weights = attribute_weights(method, data.inputs(images[at]), data.classes, answers, others)
+    names = data.classes.names
+    found = []
+    for image, answer, other, of_image in zip(images[at], answers, others, weights, strict=True):
+        speak_for, against = strongest(of_image, data.classes.attributes)
+        found.append(
+            {
+                "truth": names[data.labels[image]],
+                "predicted": names[answer],
+                "other": names[other],
+                "picture": as_png(data.pictures[image]),
+                "for": speak_for,
+                "against": against,
+            }
+        )
+    return found
 
 
 def samples(data: Dataset, guessed: Mapping[str, list[list[dict[str, Any]]]]) -> dict[str, Any]:
