@@ -24,7 +24,8 @@ ALLOWED = {
     "pictures": {"errors", "data", "methods"},
     "tune": {"errors", "data", "files", "methods", "evaluation"},
     "experiment": {"errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress"},
-    "report": {"errors", "files"},
+    "statistics": {"errors"},
+    "report": {"errors", "files", "statistics"},
     "demo": {"errors", "data", "datasets", "methods", "experiment", "report", "progress"},
 }
 MAY_IMPORT_ALL = {"cli", "__init__", "__main__"}
