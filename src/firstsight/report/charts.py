@@ -8,68 +8,151 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 from markupsafe import Markup
 
-from firstsight.report.tables import ClassRow, VarianceView
+from firstsight.report.classes import ClassRow, VarianceView
+from firstsight.report.comparison import Standing, rivals
+from firstsight.report.curves import Curve, riding
+from firstsight.report.tables import MethodRow, column_of, ranked
 
 Place = Callable[[float, float], tuple[float, float]]  # (u, s) -> (x, y)
 
+DASHES = ("none", "8 3", "2.5 2.5", "10 3 2 3", "14 3", "5 5", "1.5 4", "12 3 2 3 2 3")
+STEPS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # between ticks
 MOST_NAMED_CLASSES = 60  # beyond them, bars lose their names and become a profile
 
 
-class Series(NamedTuple):
-    """One method's seen-unseen curve: `points` of the seed that stands for all, and fainter those of the others."""
+def slot_style(slot: int) -> tuple[int, str]:
+    """Number of the colour and dash pattern of a method.
 
-    slot: int
-    name: str
-    points: Sequence[tuple[float, float]]
-    others: Sequence[Sequence[tuple[float, float]]]
-    plain: tuple[float, float] | None
-    calibrated: tuple[float, float] | None
+    Dashes move on by one with every round of colours, so that no two of 64 methods share both.
+    """
+    return slot % len(DASHES), DASHES[(slot + slot // len(DASHES)) % len(DASHES)]
 
 
-def curve_chart(series: Sequence[Series], label: str) -> Markup:
+def curve_chart(curves: Sequence[Curve], label: str, with_seeds: bool, balance: float) -> Markup:
     """Seen against unseen accuracy, u on x and s on y, over lines of equal H.
 
-    A cross marks gamma = 0, a dot the calibrated point.
+    A cross marks gamma = 0, a dot the calibrated point. A ray stands for one balance of u and s, with a ring where it
+    meets each curve; the script of the page moves both.
+
+    Args:
+        curves: one a method.
+        label: what the chart is called.
+        with_seeds: draw the other seeds too, fainter.
+        balance: percent of u in u + s.
     """
     width, height, left, right, top, bottom = 480, 420, 46, 38, 10, 46
-    lines = [line for one in series for line in (one.points, *one.others)]
+    lines = [line for one in curves for line in (one.points, *(one.others if with_seeds else ()))]
     reach = [
         max(10, 10 * math.ceil(max((point[axis] for line in lines for point in line), default=100) / 10))
         for axis in (0, 1)
     ]
+    scale = (width - left - right) / reach[0], (height - top - bottom) / reach[1]
 
     def place(u: float, s: float) -> tuple[float, float]:
-        x = left + (width - left - right) * u / reach[0]
-        return x, height - bottom - (height - top - bottom) * s / reach[1]
+        return left + u * scale[0], height - bottom - s * scale[1]
 
-    parts = [_equal_h(place, *reach), _axes(place, *reach)]
-    for one in series:
-        parts += [_line(place, line, f"m{one.slot} other") for line in one.others]
-    for one in series:
-        parts.append(_line(place, one.points, f"m{one.slot} line", one.name))
-    for one in series:
-        if one.plain is not None:
-            x, y = place(*one.plain)
-            title = f"{one.name} without calibration: u {one.plain[0]:.1f}, s {one.plain[1]:.1f}"
-            arms = f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
-            parts.append(
-                Markup('<g class="m{} mark"><title>{}</title><path class="halo" d="{}"/><path d="{}"/></g>').format(
-                    one.slot, title, arms, arms
-                )
-            )
-        if one.calibrated is not None:
-            x, y = place(*one.calibrated)
-            title = f"{one.name} calibrated: u {one.calibrated[0]:.1f}, s {one.calibrated[1]:.1f}"
-            parts.append(
-                Markup('<circle class="m{} dot" cx="{:.1f}" cy="{:.1f}" r="5.5"><title>{}</title></circle>').format(
-                    one.slot, x, y, title
-                )
-            )
-    return _svg("curve", width, height, label, parts)
+    parts = [_equal_h(place, *reach), _axes(place, *reach), _ray(place, *reach, balance)]
+    for one in curves:
+        seeds = one.others if with_seeds else ()
+        parts.append(Markup('<g class="of m{}" data-slot="{}">').format(one.slot, one.slot))
+        parts += [_line(place, line, f"m{one.slot} other") for line in seeds]
+        parts += [_line(place, one.points, f"m{one.slot} line", one.name), Markup("</g>")]
+    for one in curves:  # marks lie on top of all lines
+        parts.append(Markup('<g class="of m{}" data-slot="{}">').format(one.slot, one.slot))
+        parts += [_cross(place, one), _dot(place, one), _ring(place, one, balance), Markup("</g>")]
+    numbers = f"{left} {height - bottom} {scale[0]:.4f} {scale[1]:.4f} {reach[0]} {reach[1]}"
+    return _svg("curve", width, height, label, parts, Markup(' data-frame="{}"').format(numbers))
+
+
+def with_legend(chart: Markup, curves: Sequence[Curve]) -> Markup:
+    """The chart of curves with the methods' names on its right, for where no table stands beside it."""
+    parts = []
+    for number, one in enumerate(curves):
+        y = 20 + 22 * number
+        parts.append(Markup('<path class="m{} line" d="M496 {}H530"/>').format(one.slot, y))
+        parts.append(_text("name", 540, y + 4, one.name))
+    wide, tall = 800, max(420, 20 + 22 * len(curves))
+    return Markup(
+        str(chart)
+        .replace('viewBox="0 0 480 420"', f'viewBox="0 0 {wide} {tall}"', 1)
+        .replace("</svg>", str(Markup("").join(parts)) + "</svg>")
+    )
+
+
+def _ray(place: Place, u_reach: float, s_reach: float, balance: float) -> Markup:
+    """From the corner to the frame, where u is this percentage of u + s."""
+    share = balance / 100
+    length = min(reach / part if part else math.inf for reach, part in ((u_reach, share), (s_reach, 1 - share)))
+    (x0, y0), (x1, y1) = place(0, 0), place(share * length, (1 - share) * length)
+    return Markup('<path class="ray" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(x0, y0, x1, y1)
+
+
+def _cross(place: Place, one: Curve) -> Markup:
+    if one.plain is None:
+        return Markup("")
+    x, y = place(*one.plain)
+    title = f"{one.name} without calibration: u {one.plain[0]:.1f}, s {one.plain[1]:.1f}"
+    arms = f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
+    shape = '<g class="m{} mark"><title>{}</title><path class="halo" d="{}"/><path d="{}"/></g>'
+    return Markup(shape).format(one.slot, title, arms, arms)
+
+
+def _dot(place: Place, one: Curve) -> Markup:
+    if one.calibrated is None:
+        return Markup("")
+    x, y = place(*one.calibrated)
+    title = f"{one.name} calibrated: u {one.calibrated[0]:.1f}, s {one.calibrated[1]:.1f}"
+    shape = '<circle class="m{} dot" cx="{:.1f}" cy="{:.1f}" r="5.5"><title>{}</title></circle>'
+    return Markup(shape).format(one.slot, x, y, title)
+
+
+def _ring(place: Place, one: Curve, balance: float) -> Markup:
+    at = riding(one.points, balance)
+    x, y = place(at.u, at.s)
+    return Markup('<circle class="m{} ring" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(one.slot, x, y)
+
+
+def forest(rows: Sequence[MethodRow], standing: Standing, key: str, label: str) -> Markup:
+    """One row a method: its number with the 95 % interval, the highest first; a line marks the highest."""
+    found = ranked(rows, key)
+    close = {one.name for one in rivals(rows, standing, key) if one.comparison is not None and not one.is_clear}
+    digits = column_of(key).digits
+    ends = [standing.interval(row.method, key) or (stat.mean, stat.mean) for row, stat in found]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    step = next((step for step in STEPS if (high - low) / step <= 7), STEPS[-1])
+    low, high = step * math.floor(low / step), step * max(math.ceil(high / step), math.floor(low / step) + 1)
+    names = [_shortened(row.name, 36) for row, _ in found]
+    width, right, row_height, top = 720, 150, 24, 6
+    left = 24 + 7.2 * max(map(len, names))
+    scale = (width - left - right) / (high - low)
+    floor = top + row_height * len(found)
+
+    def x(value: float) -> float:
+        return left + (value - low) * scale
+
+    parts = []
+    for tick in range(round(low / step), round(high / step) + 1):
+        shown = f"{tick * step:.{max(0, -math.floor(math.log10(step)))}f}"
+        parts.append(Markup('<path class="grid" d="M{:.1f} {}V{}"/>').format(x(tick * step), top, floor))
+        parts.append(_text("tick middle", x(tick * step), floor + 16, shown))
+    parts.append(Markup('<path class="cut" d="M{:.1f} {}V{}"/>').format(x(found[0][1].mean), top, floor))
+    for number, (row, stat) in enumerate(found):
+        y = top + row_height * (number + 0.5)
+        ends_of = standing.interval(row.method, key)
+        numbers = f"{stat.mean:.{digits}f}" + (f"  [{ends_of[0]:.{digits}f}, {ends_of[1]:.{digits}f}]" if ends_of else "")
+        css = "first" if not number else "close" if row.name in close else "below"
+        parts += [
+            _text("name", 0, y + 4, names[number]),
+            Markup('<path class="whisker {}" d="M{:.1f} {:.1f}H{:.1f}"/>').format(css, x(ends_of[0]), y, x(ends_of[1]))
+            if ends_of
+            else Markup(""),
+            Markup('<circle class="estimate {}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(css, x(stat.mean), y),
+            _text("number", width - right + 14, y + 4, numbers),
+        ]
+    return _svg("forest", width, floor + 24, label, parts)
 
 
 def _equal_h(place: Place, u_reach: float, s_reach: float) -> Markup:
@@ -224,8 +307,10 @@ def _rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
     return Markup(shape).format(css, x, y, max(0.0, width), max(0.0, height))
 
 
-def _svg(css: str, width: float, height: float, label: str, parts: Iterable[Markup]) -> Markup:
-    head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>').format(
-        css, width, height, label, label
+def _svg(
+    css: str, width: float, height: float, label: str, parts: Iterable[Markup], more: Markup = Markup("")
+) -> Markup:
+    head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"{}><title>{}</title>').format(
+        css, width, height, label, more, label
     )
     return head + Markup("").join(parts) + Markup("</svg>")
