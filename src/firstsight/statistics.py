@@ -285,4 +285,4 @@ def holm(p: Sequence[float]) -> list[float]:
 def enough_resamples(n_methods: int) -> int:
     """So many that a pair on one side of zero in all of them can be told apart after Holm's correction."""
     pairs = n_methods * (n_methods - 1) // 2
-    return min(MOST_RESAMPLES, max(1000, round(3 * pairs / ALPHA)))
+    return min(MOST_RESAMPLES, max(1000, round(2.5 * pairs / ALPHA)))

@@ -54,7 +54,7 @@ def curve_chart(curves: Sequence[Curve], label: str, with_seeds: bool, balance: 
     def place(u: float, s: float) -> tuple[float, float]:
         return left + u * scale[0], height - bottom - s * scale[1]
 
-    parts = [_equal_h(place, *reach), _axes(place, *reach), _ray(place, *reach, balance)]
+    parts = [_equal_h(place, *reach), _axes(place, *reach), _ray(place, reach[0], reach[1], balance)]
     for one in curves:
         seeds = one.others if with_seeds else ()
         parts.append(Markup('<g class="of m{}" data-slot="{}">').format(one.slot, one.slot))
@@ -142,7 +142,9 @@ def forest(rows: Sequence[MethodRow], standing: Standing, key: str, label: str) 
     for number, (row, stat) in enumerate(found):
         y = top + row_height * (number + 0.5)
         ends_of = standing.interval(row.method, key)
-        numbers = f"{stat.mean:.{digits}f}" + (f"  [{ends_of[0]:.{digits}f}, {ends_of[1]:.{digits}f}]" if ends_of else "")
+        numbers = f"{stat.mean:.{digits}f}" + (
+            f"  [{ends_of[0]:.{digits}f}, {ends_of[1]:.{digits}f}]" if ends_of else ""
+        )
         css = "first" if not number else "close" if row.name in close else "below"
         parts += [
             _text("name", 0, y + 4, names[number]),
@@ -308,9 +310,9 @@ def _rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
 
 
 def _svg(
-    css: str, width: float, height: float, label: str, parts: Iterable[Markup], more: Markup = Markup("")
+    css: str, width: float, height: float, label: str, parts: Iterable[Markup], more: Markup | None = None
 ) -> Markup:
     head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"{}><title>{}</title>').format(
-        css, width, height, label, more, label
+        css, width, height, label, more or "", label
     )
     return head + Markup("").join(parts) + Markup("</svg>")

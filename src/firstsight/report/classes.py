@@ -117,5 +117,3 @@ def variance_view(variance: Record | None) -> VarianceView | None:
         quiet_share=100 * sum(unseen[place] for place in quiet) / (sum(unseen) or 1.0),
         rising=[names[place] for place in rising],
     )
-
-

@@ -77,10 +77,25 @@ def assess(rows: Sequence[MethodRow], about: Record) -> Standing:
 
 
 def _images(run: Record, about: Record) -> Images | None:
+    """The per-image record of a run, if it has one and its numbers follow from it."""
+    name = f"{run['method']} on {run['data']}, seed {run.get('seed') or 0}"
     try:
-        return Images.decode(run, about)
+        images = Images.decode(run, about)
     except InputError as error:
-        raise InputError(f"{run['method']} on {run['data']}, seed {run.get('seed') or 0}: {error}") from error
+        raise InputError(f"{name}: {error}") from error
+    if images is None:
+        return None
+    slack = 2 * float(images.share.max())  # an image or two may fall to the other side by rounding
+    for metric, value in images.metrics(run.get("gamma")).items():
+        given = run.get(metric)
+        scale = 0.01 if metric == "ausuc" else 1.0
+        if given is not None and abs(given - value) > scale * slack:
+            digits = column_of(metric).digits
+            raise InputError(
+                f"{name}: images must give the {metric} of the run, {given:.{digits}f}; got {value:.{digits}f}; "
+                "run the experiment again"
+            )
+    return images
 
 
 class Rival(NamedTuple):
@@ -121,7 +136,7 @@ def rivals(rows: Sequence[MethodRow], standing: Standing, key: str) -> list[Riva
 
 def marks(rows: Sequence[MethodRow], standing: Standing) -> dict[tuple[str, str], str]:
     """By method and column: `best` for the highest mean, `tied` for what a test does not tell apart from it."""
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for column in COLUMNS:
         known = [(row, stat.mean) for row in rows if (stat := row.stats[column.key]) is not None]
         if len(known) < 2:
@@ -154,13 +169,9 @@ def leaders(rows: Sequence[MethodRow], standing: Standing) -> list[Leader]:
         if found := ranked(rows, key):
             row, best = found[0]
             column = column_of(key)
-            close = [
-                one.name for one in rivals(rows, standing, key) if one.comparison is not None and not one.is_clear
-            ]
+            close = [one.name for one in rivals(rows, standing, key) if one.comparison is not None and not one.is_clear]
             said.append(
-                Leader(
-                    label, column.hint, column.digits, best, standing.interval(row.method, key), row.name, close
-                )
+                Leader(label, column.hint, column.digits, best, standing.interval(row.method, key), row.name, close)
             )
     return said
 

@@ -24,6 +24,7 @@ from firstsight.report.records import read_results
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 QUIET = "headless no-sandbox disable-gpu no-first-run disable-background-networking disable-sync no-pdf-header-footer"
+MISSING = "\N{EN DASH}"
 PRINTING = 180  # seconds a browser may take
 
 
@@ -154,7 +155,7 @@ def _measured(comparison: Any) -> tuple[float | None, ...]:
 
 def _printed(comparison: Any, digits: int) -> tuple[str, str, str]:
     if comparison is None:
-        return "–", "–", "–"
+        return MISSING, MISSING, MISSING
     ends = f"[{comparison.low:.{digits}f}, {comparison.high:.{digits}f}]"
     return f"{comparison.difference:.{digits}f}", ends, f"{comparison.corrected:.2g}"
 
@@ -171,7 +172,7 @@ def _numbers(section: Mapping[str, Any]) -> Table:
         for column in tables.COLUMNS:
             stat, ends = row.stats[column.key], standing.interval(row.method, column.key)
             cells += [stat and stat.mean, stat and stat.deviation, *(ends or (None, None))]
-            text = stat.text(column.digits) if stat else "–"
+            text = stat.text(column.digits) if stat else MISSING
             texts.append(text + (f" [{ends[0]:.{column.digits}f}, {ends[1]:.{column.digits}f}]" if ends else ""))
         published = [(row.published or {}).get(key) for key in tables.PUBLISHED_COLUMNS]
         whole.append([*cells, *published])
@@ -257,7 +258,7 @@ SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
-    "–": "--",
+    MISSING: "--",
     "\N{NO-BREAK SPACE}": "~",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
@@ -266,7 +267,7 @@ SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
 
 
 def _escaped(value: Any) -> str:
-    text = "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = MISSING if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
     return "".join(SPECIAL.get(character, character) for character in text)
 
 

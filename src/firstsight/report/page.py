@@ -34,7 +34,7 @@ def view(results: Results) -> dict[str, Any]:
     return {
         "verdict": comparison.verdict(groups, standings),
         "sections": [
-            {"place": place, **_section(name, rows, about[name], results.pictures.get(name, {}), slots, standings[name])}
+            _section(place, name, rows, about[name], results.pictures.get(name, {}), slots, standings[name])
             for place, (name, rows) in enumerate(groups.items(), start=1)
         ],
         "never_shown": [
@@ -85,7 +85,7 @@ def source(name: str) -> str:
 
 def _in_script(value: Any) -> Markup:
     """JSON for a script element: no `<` can end it."""
-    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))  # noqa: S704 - escaped above
+    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _in_order(groups: Mapping[str, Sequence[MethodRow]]) -> list[str]:
@@ -98,6 +98,7 @@ def _in_order(groups: Mapping[str, Sequence[MethodRow]]) -> list[str]:
 
 
 def _section(
+    place: int,
     name: str,
     rows: Sequence[MethodRow],
     about: Record,
@@ -111,7 +112,9 @@ def _section(
     variance = classes.variance_view(about.get("variance"))
     curves = [curve for row in rows if (curve := curve_of(row, slots[row.method])) is not None]
     key = tables.headline_key(rows)
+    is_few = len(curves) <= FEW
     return {
+        "place": place,
         "name": name,
         "about": about,
         "rows": rows,
@@ -128,7 +131,7 @@ def _section(
         if standing.intervals
         else None,
         "published": names.published_numbers(name),
-        "curves": charts.curve_chart(curves, f"Seen-unseen curves on {name}", len(curves) <= FEW, START) if curves else None,
+        "curves": charts.curve_chart(curves, f"Seen-unseen curves on {name}", is_few, START) if curves else None,
         "riders": [
             {
                 "curve": curve,
@@ -138,7 +141,7 @@ def _section(
             }
             for number, curve in enumerate(curves)
         ],
-        "is_many": len(curves) > FEW,
+        "is_many": not is_few,
         "curve_data": [_thin(curve) for curve in curves],
         "classes": unseen,
         "bars": charts.class_bars(unseen, f"Accuracy of unseen classes of {name}, {best.name}") if unseen else None,

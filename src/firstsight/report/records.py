@@ -55,7 +55,6 @@ KINDS = {str: "text", int: "a whole number", NUMBER: "a number", bool: "true or 
 ADVICE = "delete it and run the experiment again"
 
 
-
 @dataclass(frozen=True)
 class Results:
     """A results folder.
@@ -146,5 +145,3 @@ def _uneven(record: Mapping[str, Any]) -> str | None:
         if len(set(lengths.values())) > 1:
             return "lists of equal length; got " + ", ".join(f"{length} {name}" for name, length in lengths.items())
     return None
-
-
