@@ -81,7 +81,7 @@ def test_figures_stand_alone(folder):
         assert "var(" not in text
         assert not re.search(r"url\(|@import|href", text)
     assert ">ESZSL</text>" in figures["CUB-curves"]  # its legend
-    assert re.search(r"\.m1\.line\{[^}]*stroke: #[0-9a-f]{6}", figures["CUB-curves"])
+    assert re.search(r"svg \.m1\.line\{[^}]*stroke: #[0-9a-f]{6}", figures["CUB-curves"])
 
 
 def test_the_page_writes_them_too(results, folder, tmp_path):

@@ -1,19 +1,21 @@
 """The charts of the report as inline SVG, drawn by hand: no plotting library, no script, colours from CSS variables.
 
 Every function takes plain numbers and returns `Markup`. A method's colour and dash pattern come from the CSS class
-`m0`, `m1`, ... it is given, so that light, dark and print differ in the style sheet alone.
+`m0`, `m1`, ... it is given, so that light, dark and print differ in the style sheet alone. `charts.css` has the styles
+that the page and figures of their own share.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
 
 from markupsafe import Markup
 
 from firstsight.report.classes import ClassRow, VarianceView
 from firstsight.report.comparison import Standing, rivals
-from firstsight.report.curves import Curve, riding
+from firstsight.report.curves import Series, riding
 from firstsight.report.tables import MethodRow, column_of, ranked
 
 Place = Callable[[float, float], tuple[float, float]]  # (u, s) -> (x, y)
@@ -23,28 +25,36 @@ STEPS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # betw
 MOST_NAMED_CLASSES = 60  # beyond them, bars lose their names and become a profile
 
 
-def slot_style(slot: int) -> tuple[int, str]:
-    """Number of the colour and dash pattern of a method.
+def style(slots: Iterable[int]) -> Markup:
+    """The style sheet of the charts, with a colour and a dash pattern for each slot.
 
     Dashes move on by one with every round of colours, so that no two of 64 methods share both.
     """
-    return slot % len(DASHES), DASHES[(slot + slot // len(DASHES)) % len(DASHES)]
+    sheet = resources.files(__package__).joinpath("charts.css").read_text(encoding="utf-8")
+    colors = (f".m{n} {{ --c: var(--c{n % 8}); --dash: {DASHES[(n + n // 8) % 8]}; }}\n" for n in slots)
+    return Markup(sheet + "".join(colors))  # the sheet is ours, and slots are numbers
 
 
-def curve_chart(curves: Sequence[Curve], label: str, with_seeds: bool, balance: float) -> Markup:
+def curve_chart(
+    series: Sequence[Series],
+    label: str,
+    has_legend: bool = False,
+    with_seeds: bool = True,
+    balance: float | None = None,
+) -> Markup:
     """Seen against unseen accuracy, u on x and s on y, over lines of equal H.
 
-    A cross marks gamma = 0, a dot the calibrated point. A ray stands for one balance of u and s, with a ring where it
-    meets each curve; the script of the page moves both.
+    A cross marks gamma = 0, a dot the calibrated point.
 
     Args:
-        curves: one a method.
+        series: one a method.
         label: what the chart is called.
+        has_legend: for a figure alone; the page has a table beside it.
         with_seeds: draw the other seeds too, fainter.
-        balance: percent of u in u + s.
+        balance: percent of u in u + s, for a ray with a ring where it meets each curve; the page's script moves both.
     """
     width, height, left, right, top, bottom = 480, 420, 46, 38, 10, 46
-    lines = [line for one in curves for line in (one.points, *(one.others if with_seeds else ()))]
+    lines = [line for one in series for line in (one.points, *(one.others if with_seeds else ()))]
     reach = [
         max(10, 10 * math.ceil(max((point[axis] for line in lines for point in line), default=100) / 10))
         for axis in (0, 1)
@@ -54,32 +64,36 @@ def curve_chart(curves: Sequence[Curve], label: str, with_seeds: bool, balance: 
     def place(u: float, s: float) -> tuple[float, float]:
         return left + u * scale[0], height - bottom - s * scale[1]
 
-    parts = [_equal_h(place, *reach), _axes(place, *reach), _ray(place, reach[0], reach[1], balance)]
-    for one in curves:
+    parts = [_equal_h(place, *reach), _axes(place, *reach)]
+    if balance is not None:
+        parts.append(_ray(place, reach[0], reach[1], balance))
+    for one in series:
         seeds = one.others if with_seeds else ()
         parts.append(Markup('<g class="of m{}" data-slot="{}">').format(one.slot, one.slot))
-        parts += [_line(place, line, f"m{one.slot} other") for line in seeds]
-        parts += [_line(place, one.points, f"m{one.slot} line", one.name), Markup("</g>")]
-    for one in curves:  # marks lie on top of all lines
+        parts += [path(place, line, f"m{one.slot} other") for line in seeds]
+        parts += [path(place, one.points, f"m{one.slot} line", one.name), Markup("</g>")]
+    for one in series:  # marks lie on top of all lines
         parts.append(Markup('<g class="of m{}" data-slot="{}">').format(one.slot, one.slot))
-        parts += [_cross(place, one), _dot(place, one), _ring(place, one, balance), Markup("</g>")]
+        ring = Markup("") if balance is None else _ring(place, one, balance)
+        parts += [_cross(place, one), _dot(place, one), ring, Markup("</g>")]
     numbers = f"{left} {height - bottom} {scale[0]:.4f} {scale[1]:.4f} {reach[0]} {reach[1]}"
-    return _svg("curve", width, height, label, parts, Markup(' data-frame="{}"').format(numbers))
+    if has_legend:
+        entries, below = legend([(one.slot, one.name) for one in series], left, height + 16, width - left)
+        parts, height = [*parts, entries], height + below
+    return svg("curve", width, height, label, parts, Markup(' data-frame="{}"').format(numbers))
 
 
-def with_legend(chart: Markup, curves: Sequence[Curve]) -> Markup:
-    """The chart of curves with the methods' names on its right, for where no table stands beside it."""
-    parts = []
-    for number, one in enumerate(curves):
-        y = 20 + 22 * number
-        parts.append(Markup('<path class="m{} line" d="M496 {}H530"/>').format(one.slot, y))
-        parts.append(_text("name", 540, y + 4, one.name))
-    wide, tall = 800, max(420, 20 + 22 * len(curves))
-    return Markup(
-        str(chart)
-        .replace('viewBox="0 0 480 420"', f'viewBox="0 0 {wide} {tall}"', 1)
-        .replace("</svg>", str(Markup("").join(parts)) + "</svg>")
-    )
+def legend(entries: Sequence[tuple[int, str]], x: float, y: float, width: float) -> tuple[Markup, int]:
+    """Line samples with names from (x, y) on, in as many rows as they need, and the height of these."""
+    parts, at, row = [], 0.0, 0
+    for slot, name in entries:
+        wide = 40 + 7.2 * len(name)  # of 13 px letters, on the wide side
+        if at and at + wide > width:
+            at, row = 0.0, row + 1
+        sample = Markup('<path class="m{} line" d="M{:.1f} {:.1f}h24"/>').format(slot, x + at, y + 20 * row)
+        parts += [sample, text("label", x + at + 31, y + 20 * row + 4, name)]
+        at += wide + 14
+    return Markup("").join(parts), 20 * (row + 1) + 8
 
 
 def _ray(place: Place, u_reach: float, s_reach: float, balance: float) -> Markup:
@@ -90,7 +104,7 @@ def _ray(place: Place, u_reach: float, s_reach: float, balance: float) -> Markup
     return Markup('<path class="ray" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(x0, y0, x1, y1)
 
 
-def _cross(place: Place, one: Curve) -> Markup:
+def _cross(place: Place, one: Series) -> Markup:
     if one.plain is None:
         return Markup("")
     x, y = place(*one.plain)
@@ -100,7 +114,7 @@ def _cross(place: Place, one: Curve) -> Markup:
     return Markup(shape).format(one.slot, title, arms, arms)
 
 
-def _dot(place: Place, one: Curve) -> Markup:
+def _dot(place: Place, one: Series) -> Markup:
     if one.calibrated is None:
         return Markup("")
     x, y = place(*one.calibrated)
@@ -109,7 +123,7 @@ def _dot(place: Place, one: Curve) -> Markup:
     return Markup(shape).format(one.slot, x, y, title)
 
 
-def _ring(place: Place, one: Curve, balance: float) -> Markup:
+def _ring(place: Place, one: Series, balance: float) -> Markup:
     at = riding(one.points, balance)
     x, y = place(at.u, at.s)
     return Markup('<circle class="m{} ring" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(one.slot, x, y)
@@ -124,7 +138,7 @@ def forest(rows: Sequence[MethodRow], standing: Standing, key: str, label: str) 
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     step = next((step for step in STEPS if (high - low) / step <= 7), STEPS[-1])
     low, high = step * math.floor(low / step), step * max(math.ceil(high / step), math.floor(low / step) + 1)
-    names = [_shortened(row.name, 36) for row, _ in found]
+    names = [shortened(row.name, 36) for row, _ in found]
     width, right, row_height, top = 720, 150, 24, 6
     left = 24 + 7.2 * max(map(len, names))
     scale = (width - left - right) / (high - low)
@@ -137,7 +151,7 @@ def forest(rows: Sequence[MethodRow], standing: Standing, key: str, label: str) 
     for tick in range(round(low / step), round(high / step) + 1):
         shown = f"{tick * step:.{max(0, -math.floor(math.log10(step)))}f}"
         parts.append(Markup('<path class="grid" d="M{:.1f} {}V{}"/>').format(x(tick * step), top, floor))
-        parts.append(_text("tick middle", x(tick * step), floor + 16, shown))
+        parts.append(text("tick middle", x(tick * step), floor + 16, shown))
     parts.append(Markup('<path class="cut" d="M{:.1f} {}V{}"/>').format(x(found[0][1].mean), top, floor))
     for number, (row, stat) in enumerate(found):
         y = top + row_height * (number + 0.5)
@@ -147,14 +161,14 @@ def forest(rows: Sequence[MethodRow], standing: Standing, key: str, label: str) 
         )
         css = "first" if not number else "close" if row.name in close else "below"
         parts += [
-            _text("name", 0, y + 4, names[number]),
+            text("name", 0, y + 4, names[number]),
             Markup('<path class="whisker {}" d="M{:.1f} {:.1f}H{:.1f}"/>').format(css, x(ends_of[0]), y, x(ends_of[1]))
             if ends_of
             else Markup(""),
             Markup('<circle class="estimate {}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(css, x(stat.mean), y),
-            _text("number", width - right + 14, y + 4, numbers),
+            text("number", width - right + 14, y + 4, numbers),
         ]
-    return _svg("forest", width, floor + 24, label, parts)
+    return svg("forest", width, floor + 24, label, parts)
 
 
 def _equal_h(place: Place, u_reach: float, s_reach: float) -> Markup:
@@ -169,7 +183,7 @@ def _equal_h(place: Place, u_reach: float, s_reach: float) -> Markup:
         ts = [1 / (1 + math.exp(-(odds[0] + (odds[1] - odds[0]) * step / 30))) for step in range(31)]
         points = [place(h / (2 * t), h / (2 * (1 - t))) for t in ts]
         parts.append(Markup('<path class="equal" d="M{}"/>').format("L".join(f"{x:.1f} {y:.1f}" for x, y in points)))
-        parts.append(_text("faint", points[0][0] + 5, points[0][1] + 4, f"H {h}"))
+        parts.append(text("faint", points[0][0] + 5, points[0][1] + 4, f"H {h}"))
     return Markup("").join(parts)
 
 
@@ -177,15 +191,15 @@ def _axes(place: Place, u_reach: float, s_reach: float) -> Markup:
     (x0, y0), (x1, y1) = place(0, 0), place(u_reach, s_reach)
     parts = [Markup('<path class="axis" d="M{:.1f} {:.1f}V{:.1f}H{:.1f}"/>').format(x0, y1, y0, x1)]
     across, up = (range(0, int(reach) + 1, 10 if reach <= 60 else 20) for reach in (u_reach, s_reach))
-    parts += [_text("tick middle", place(tick, 0)[0], y0 + 17, tick) for tick in across]
-    parts += [_text("tick end", x0 - 8, place(0, tick)[1] + 4, tick) for tick in up]
-    parts.append(_text("label middle", (x0 + x1) / 2, y0 + 38, "u: unseen accuracy, %"))
+    parts += [text("tick middle", place(tick, 0)[0], y0 + 17, tick) for tick in across]
+    parts += [text("tick end", x0 - 8, place(0, tick)[1] + 4, tick) for tick in up]
+    parts.append(text("label middle", (x0 + x1) / 2, y0 + 38, "u: unseen accuracy, %"))
     turned = Markup('<text class="label middle" transform="translate({:.0f} {:.1f}) rotate(-90)">{}</text>')
     parts.append(turned.format(13, (y0 + y1) / 2, "s: seen accuracy, %"))
     return Markup("").join(parts)
 
 
-def _line(place: Place, points: Sequence[tuple[float, float]], css: str, title: str = "") -> Markup:
+def path(place: Place, points: Sequence[tuple[float, float]], css: str, title: str = "") -> Markup:
     """A path that leaves out steps too small to see: a curve has as many points as right test images."""
     kept: list[tuple[float, float]] = []
     placed = [place(*point) for point in points]
@@ -226,14 +240,14 @@ def _named_bars(classes: Sequence[ClassRow], label: str) -> Markup:
         numbers = f"{one.accuracy:.0f}" + ("" if one.calibrated is None else f" → {one.calibrated:.0f}")
         parts += [
             Markup("<g><title>{}</title>").format(_class_title(one)),
-            _text("name end", name_width - 10, y + 16, _shortened(one.name, 29)),
-            _rect("track", name_width, y + 5, 100 * scale, 14),
-            _rect("calibrated", name_width, y + 5, (one.calibrated or 0.0) * scale, 14),
-            _rect("plain", name_width, y + 8.5, one.accuracy * scale, 7),
-            _text("number", width - number_width + 8, y + 16, numbers),
+            text("name end", name_width - 10, y + 16, shortened(one.name, 29)),
+            rect("track", name_width, y + 5, 100 * scale, 14),
+            rect("calibrated", name_width, y + 5, (one.calibrated or 0.0) * scale, 14),
+            rect("plain", name_width, y + 8.5, one.accuracy * scale, 7),
+            text("number", width - number_width + 8, y + 16, numbers),
             Markup("</g>"),
         ]
-    return _svg("bars", width, max(row, row * len(classes)), label, parts)
+    return svg("bars", width, max(row, row * len(classes)), label, parts)
 
 
 def _profile(classes: Sequence[ClassRow], label: str) -> Markup:
@@ -246,21 +260,19 @@ def _profile(classes: Sequence[ClassRow], label: str) -> Markup:
     for tick in (0, 25, 50, 75, 100):
         y = floor - tick * scale
         parts.append(Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(left, y, width))
-        parts.append(_text("tick end", left - 8, y + 4, tick))
+        parts.append(text("tick end", left - 8, y + 4, tick))
     for number, one in enumerate(classes):
         x, wide = left + number * step, max(0.6, step - min(2.0, step / 4))
         tall = (one.calibrated or 0.0) * scale
         parts += [
             Markup("<g><title>{}</title>").format(_class_title(one)),
-            _rect("calibrated", x, floor - tall, wide, tall),
-            _rect("plain", x + wide * 0.2, floor - one.accuracy * scale, wide * 0.6, one.accuracy * scale),
+            rect("calibrated", x, floor - tall, wide, tall),
+            rect("plain", x + wide * 0.2, floor - one.accuracy * scale, wide * 0.6, one.accuracy * scale),
             Markup("</g>"),
         ]
-    parts.append(
-        _text("label", left, height - 6, f"{len(classes)} unseen classes, the best first; accuracy in percent")
-    )
+    parts.append(text("label", left, height - 6, f"{len(classes)} unseen classes, the best first; accuracy in percent"))
     return Markup('<div class="scroll" tabindex="0" role="region" aria-label="{}">{}</div>').format(
-        label, _svg("profile", width, height, label, parts)
+        label, svg("profile", width, height, label, parts)
     )
 
 
@@ -281,8 +293,8 @@ def variance_strips(view: VarianceView, label: str) -> Markup:
     parts = []
     for number, (name, values) in enumerate((("trainval", view.trainval), ("test unseen", view.test_unseen))):
         y = top + number * (tall + gap)
-        parts.append(_text("label end", left - 10, y + tall / 2 + 4, name))
-        parts.append(_rect("low", left, y, width - left, tall))
+        parts.append(text("label end", left - 10, y + tall / 2 + 4, name))
+        parts.append(rect("low", left, y, width - left, tall))
         for place, (attribute, value) in enumerate(zip(view.names, values, strict=True)):
             shade = math.sqrt(max(value, 0.0) / most)
             cell = '<rect class="high" x="{:.2f}" y="{}" width="{:.2f}" height="{}" fill-opacity="{:.3f}">{}</rect>'
@@ -291,27 +303,31 @@ def variance_strips(view: VarianceView, label: str) -> Markup:
     x = left + (len(view.names) // 2) * step
     end = top + 2 * tall + gap
     parts.append(Markup('<path class="cut" d="M{:.1f} {}V{}"/>').format(x, top - 14, end + 4))
-    parts.append(_text("tick end", x - 6, top - 6, "lower variance in training"))
-    parts.append(_text("tick", x + 6, top - 6, "higher"))
-    return _svg("heat", width, end + 8, label, parts)
+    parts.append(text("tick end", x - 6, top - 6, "lower variance in training"))
+    parts.append(text("tick", x + 6, top - 6, "higher"))
+    return svg("heat", width, end + 8, label, parts)
 
 
-def _shortened(name: str, most: int) -> str:
+def shortened(name: str, most: int) -> str:
+    """The name, cut where it has more letters."""
     return name if len(name) <= most else name[: most - 1].rstrip() + "…"
 
 
-def _text(css: str, x: float, y: float, text: object) -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(css, x, y, text)
+def text(css: str, x: float, y: float, words: object) -> Markup:
+    """Words that start at (x, y), or end there or have their middle there with the classes `end` and `middle`."""
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(css, x, y, words)
 
 
-def _rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
+def rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
+    """A rectangle; a negative size is none."""
     shape = '<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>'
     return Markup(shape).format(css, x, y, max(0.0, width), max(0.0, height))
 
 
-def _svg(
+def svg(
     css: str, width: float, height: float, label: str, parts: Iterable[Markup], more: Markup | None = None
 ) -> Markup:
+    """The whole drawing; the label is what it says to those who do not see it."""
     head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"{}><title>{}</title>').format(
         css, width, height, label, more or "", label
     )

@@ -12,25 +12,24 @@ STEP = 0.3  # percentage points between two points that are kept
 Points = Sequence[tuple[float, float]]  # (u, s), u never falls and s never rises
 
 
-class Curve(NamedTuple):
+class Series(NamedTuple):
     """One method's curve.
 
     Attributes:
         points: of the seed that stands for all.
-        gamma: one for each point, at which it begins; empty where the run does not say.
         others: points of the other seeds.
         plain: (u, s) at gamma = 0.
         calibrated: (u, s) at the gamma from validation classes.
+        gamma: one for each point, at which it begins; empty where the run does not say.
     """
 
     slot: int
-    method: str
     name: str
     points: Points
-    gamma: Sequence[float]
     others: Sequence[Points]
     plain: tuple[float, float] | None
     calibrated: tuple[float, float] | None
+    gamma: Sequence[float] = ()
 
 
 class Riding(NamedTuple):
@@ -42,7 +41,7 @@ class Riding(NamedTuple):
     gamma: float | None
 
 
-def curve_of(row: MethodRow, slot: int) -> Curve | None:
+def curve_of(row: MethodRow, slot: int) -> Series | None:
     """The curve of a method's median seed, where it has one."""
     shown = row.shown
     points = _points(shown)
@@ -51,9 +50,8 @@ def curve_of(row: MethodRow, slot: int) -> Curve | None:
     gamma = (shown.get("curve") or {}).get("gamma") or ()
     starts = [gamma[0], *gamma] if len(gamma) == len(points) - 1 and gamma else []
     kept = _kept(points)
-    return Curve(
+    return Series(
         slot=slot,
-        method=row.method,
         name=row.name,
         points=[points[place] for place in kept],
         gamma=[starts[place] for place in kept] if starts else [],

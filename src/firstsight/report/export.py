@@ -19,7 +19,7 @@ from firstsight.files import replacing, write_text
 from firstsight.report import charts, tables
 from firstsight.report.comparison import HEADLINES
 from firstsight.report.names import display_name, plain_name
-from firstsight.report.page import source, view
+from firstsight.report.page import view
 from firstsight.report.records import read_results
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
@@ -273,54 +273,60 @@ def _escaped(value: Any) -> str:
 
 def figures_of(shown: Mapping[str, Any], folder: Path) -> list[Path]:
     """The figures of a view."""
-    style = standalone_style(shown["slots"].values())
     written = []
     for section in shown["sections"]:
-        figures = {name: section[name] for name in ("curves", "forest", "bars", "strips") if section[name]}
-        if section["curves"]:
-            figures["curves"] = charts.with_legend(section["curves"], [one["curve"] for one in section["riders"]])
+        figures = {name: section[name] for name in ("forest", "bars", "strips") if section[name]}
+        if section["series"]:
+            label = f"Seen-unseen curves on {section['name']}"
+            figures["curves"] = charts.curve_chart(section["series"], label, True, not section["is_many"])
         figures |= {f"analysis-{place}": one.figure for place, one in enumerate(section["analyses"], 1) if one.figure}
         for name, markup in figures.items():
             drawings = re.findall(r"<svg.*?</svg>", str(markup), flags=re.DOTALL)
             for number, drawing in enumerate(drawings, start=1):
                 part = f"-{number}" if len(drawings) > 1 else ""
                 path = folder / (_file_name(f"{section['name']}-{name}{part}") + ".svg")
-                write_text(path, standalone(Markup(drawing), style))
+                write_text(path, standalone(Markup(drawing)))
                 written.append(path)
     return written
 
 
-def standalone(drawing: Markup, style: str) -> str:
-    """An SVG of the page as a file: name space, size, white ground, a style without variables."""
-    head, rest = str(drawing).split(">", 1)
+def standalone(figure: Markup) -> str:
+    """The figure as an SVG file that looks right alone: light, with its style inside.
+
+    Programs other than browsers know no CSS variables, so they are replaced by what they stand for.
+    """
+    head, rest = str(figure).split(">", 1)
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
     if box is None:
-        raise InputError("figure must be an svg whose viewBox starts with 0 0; got another one")
+        raise ValueError("figure must be one drawing of firstsight.report")
     width, height = float(box[1]) + 16, float(box[2]) + 16
     head = head.replace(box[0], f'viewBox="-8 -8 {width:g} {height:g}" width="{width:g}" height="{height:g}"')
     ground = f'<rect x="-8" y="-8" width="{width:g}" height="{height:g}" fill="#fff"/>'
     title, rest = re.split(r"(?<=</title>)", rest, maxsplit=1)
-    return f'{head} xmlns="http://www.w3.org/2000/svg">{title}<style>{style}</style>{ground}{rest}\n'
+    sheet = _without_variables(sorted({int(slot) for slot in re.findall(r'class="m(\d+) ', figure)}))
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{title}<style>{sheet}</style>{ground}{rest}\n'
 
 
-def standalone_style(slots: Iterable[int]) -> str:
-    """The style of the charts in the colours of the light page, for programs that know no variables."""
-    colors = dict(re.findall(r"--([\w-]+): ([^;]+);", source("page.css.jinja").split(":root {", 1)[1].split("}", 1)[0]))
-    colors |= {"paper": "#fff", "sans": "Helvetica, Arial, sans-serif"}
-    rules = []
-    for selector, body in re.findall(r"([^{}]+)\{([^{}]*)\}", source("charts.css")):
-        if "var(--c)" not in body and "var(--dash)" not in body:
-            rules.append(f"{selector.strip()}{{{_filled(body, colors)}}}")
+def _without_variables(slots: Sequence[int]) -> str:
+    """The charts' style sheet with every var() replaced; rules that a slot colours come once for each slot."""
+    rules = [(selector.strip(), body) for selector, body in re.findall(r"([^{}]+)\{([^{}]*)\}", charts.style(slots))]
+    values = {selector: dict(re.findall(r"--([\w-]+): *([^;]+);", body)) for selector, body in rules}
+    colors = values[":root"] | {"paper": "#fff", "sans": "Helvetica, Arial, sans-serif"}
+    lines = []
+    for selector, body in rules:
+        if not selector.startswith("svg"):
             continue
-        of_slot = selector.strip().removeprefix("svg ")
+        if "var(--c)" not in body:
+            lines.append(f"{selector}{{{_filled(body, colors)}}}")
+            continue
         for slot in slots:
-            color, dash = charts.slot_style(slot)
-            rules.append(f".m{slot}{of_slot}{{{_filled(body, colors | {'c': colors[f'c{color}'], 'dash': dash})}}}")
-    return "".join([*rules, ".ray, .ring{display: none}"])
+            own = {name: _filled(value, colors) for name, value in values[f".m{slot}"].items()}
+            lines.append(f"{selector.replace('svg .', f'svg .m{slot}.')}{{{_filled(body, colors | own)}}}")
+    return "".join(lines)
 
 
-def _filled(body: str, colors: Mapping[str, str]) -> str:
-    return re.sub(r"var\(--([\w-]+)\)", lambda found: colors[found[1]], body).strip()
+def _filled(body: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"var\(--([\w-]+)\)", lambda found: values[found[1]], body).strip()
 
 
 def _file_name(name: str) -> str:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from firstsight.report import charts, classes, comparison, names, provenance, tables
 from firstsight.report.comparison import Standing
-from firstsight.report.curves import Curve, curve_of, harmonic, riding
+from firstsight.report.curves import Series, curve_of, harmonic, riding
 from firstsight.report.records import Results
 from firstsight.report.tables import MethodRow, Record
 
@@ -72,7 +72,7 @@ def render(shown: Mapping[str, Any]) -> str:
         column_of=tables.column_of,
         published_columns=tables.PUBLISHED_COLUMNS,
         headlines=comparison.HEADLINES,
-        slot_styles=[(slot, charts.slot_style(slot)) for slot in shown["slots"].values()],
+        style=charts.style(shown["slots"].values()),
         start=START,
         few=FEW,
     )
@@ -131,7 +131,10 @@ def _section(
         if standing.intervals
         else None,
         "published": names.published_numbers(name),
-        "curves": charts.curve_chart(curves, f"Seen-unseen curves on {name}", is_few, START) if curves else None,
+        "series": curves,
+        "curves": charts.curve_chart(curves, f"Seen-unseen curves on {name}", with_seeds=is_few, balance=START)
+        if curves
+        else None,
         "riders": [
             {
                 "curve": curve,
@@ -150,12 +153,18 @@ def _section(
         "strips": charts.variance_strips(variance, f"Attribute variances of {name}") if variance else None,
         "samples": pictures.get("samples") or [],
         "reconstructions": pictures.get("reconstructions") or [],
-        "analyses": _analyses([run for row in rows for run in row.runs], about),
+        "analyses": _analyses([row.shown for row in rows], about, slots),
     }
 
 
-def _analyses(runs: Sequence[Record], data: Record) -> Sequence[Any]:
-    """Further sections on one data set, each with `title`, `text` and `figure`; the one place that knows of them."""
+def _analyses(runs: Sequence[Record], data: Record, slots: Mapping[str, int]) -> Sequence[Any]:
+    """Further sections on one data set, each with `title`, `text` and `figure`; the one place that knows of them.
+
+    Args:
+        runs: the run of each method that stands for all.
+        data: the record of the data set.
+        slots: colours by method.
+    """
     return []
 
 
@@ -163,7 +172,7 @@ def _title(key: str) -> str:
     return comparison.HEADLINES[key]
 
 
-def _thin(curve: Curve) -> dict[str, Any]:
+def _thin(curve: Series) -> dict[str, Any]:
     """A curve as the slider needs it."""
     return {
         "slot": curve.slot,
