@@ -125,7 +125,8 @@ def test_choosing_methods(open_page):
     view = open_page()
     rows = view.locator("#trade-1 .riders tbody tr")
     assert rows.count() == 8
-    drawn = "() => [...document.querySelectorAll('#trade-1 g.of')].filter(one => one.style.display !== 'none').length"
+    groups = "[...document.querySelectorAll('#trade-1 g[data-slot]')]"
+    drawn = f"{groups}.filter(one => one.style.display !== 'none').length"
     assert view.evaluate(drawn) == 2 * 6
     last = rows.nth(7).get_by_role("checkbox")
     assert not last.is_checked()
@@ -160,6 +161,6 @@ def test_without_script_everything_is_there(open_page, browser, out):
     view.goto(out.as_uri())
     assert not view.locator("#balance-1").is_visible()
     assert not view.locator("#trade-1 input[type=checkbox]").first.is_visible()
-    assert view.locator("#trade-1 g.of").first.is_visible()
+    assert view.locator("#trade-1 g[data-slot]").first.is_visible()
     assert view.locator("#data-1 table.main tbody tr").count() == 8
     context.close()

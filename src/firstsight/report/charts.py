@@ -69,11 +69,11 @@ def curve_chart(
         parts.append(_ray(place, reach[0], reach[1], balance))
     for one in series:
         seeds = one.others if with_seeds else ()
-        parts.append(Markup('<g class="of m{}" data-slot="{}">').format(one.slot, one.slot))
+        parts.append(Markup('<g class="m{}" data-slot="{}">').format(one.slot, one.slot))
         parts += [path(place, line, f"m{one.slot} other") for line in seeds]
         parts += [path(place, one.points, f"m{one.slot} line", one.name), Markup("</g>")]
     for one in series:  # marks lie on top of all lines
-        parts.append(Markup('<g class="of m{}" data-slot="{}">').format(one.slot, one.slot))
+        parts.append(Markup('<g class="m{}" data-slot="{}">').format(one.slot, one.slot))
         ring = Markup("") if balance is None else _ring(place, one, balance)
         parts += [_cross(place, one), _dot(place, one), ring, Markup("</g>")]
     numbers = f"{left} {height - bottom} {scale[0]:.4f} {scale[1]:.4f} {reach[0]} {reach[1]}"

@@ -103,9 +103,9 @@ def _read(path: Path, shape: Mapping[str, Any]) -> Record:
         raise InputError(f"{name} must be a file that can be read; got {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{name} must be valid JSON; got {error}; {ADVICE}") from error
-    misfit: str | None = _misfit(record, shape, "") or _uneven(record)
-    if misfit:
-        raise InputError(f"{name} must have {misfit}; {ADVICE}")
+    wrong = misfit(record, shape, "") or _uneven(record)
+    if wrong:
+        raise InputError(f"{name} must have {wrong}; {ADVICE}")
     return record
 
 
@@ -113,7 +113,7 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value := float(text)) else None
 
 
-def _misfit(value: Any, shape: Any, where: str) -> str | None:
+def misfit(value: Any, shape: Any, where: str) -> str | None:
     """`a number as 'curve.u[3]'; got str` for the first place where the value is not of this shape."""
     kind: Any = list if isinstance(shape, list) else dict if isinstance(shape, dict) else shape
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -134,7 +134,7 @@ def _misfit(value: Any, shape: Any, where: str) -> str | None:
             for field, inner in fields.items()
             if value.get(name := field.removesuffix("?")) is not None or name == field
         )
-    return next((misfit for part in parts if (misfit := _misfit(*part))), None)
+    return next((wrong for part in parts if (wrong := misfit(*part))), None)
 
 
 def _uneven(record: Mapping[str, Any]) -> str | None:
