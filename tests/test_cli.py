@@ -615,6 +615,26 @@ def test_report_of_a_bench(run, folder, tmp_path):
     assert "TINY" in text
 
 
+def test_report_with_tables_and_figures(run, folder, tmp_path):
+    bench(run, folder, tmp_path / "out")
+    page, tables, figures = (tmp_path / name for name in ("page.html", "tables", "figures"))
+    code, out, _ = run("report", tmp_path / "out", "--out", page, "--tables", tables, "--figures", figures)
+    assert (code, out) == (0, f"The report is at {page}\n")
+    assert (tables / "TINY-numbers.csv").is_file()
+    assert (tables / "TINY-numbers.tex").is_file()
+    assert (figures / "TINY-curves.svg").is_file()
+
+
+def test_report_as_pdf_without_a_browser(run, folder, tmp_path, monkeypatch):
+    bench(run, folder, tmp_path / "out")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    page = tmp_path / "page.html"
+    code, out, err = run("report", tmp_path / "out", "--out", page, "--pdf", tmp_path / "page.pdf")
+    assert (code, out) == (2, f"The report is at {page}\n")
+    assert err.startswith("firstsight: pdf must be printed by a browser; got none of chromium")
+    assert err.count("\n") == 1
+
+
 def test_report_of_nothing(run, tmp_path):
     code, out, err = run("report", tmp_path / "nowhere")
     assert (code, out) == (2, "")

@@ -10,10 +10,13 @@ from tiny import tiny_dataset
 
 from firstsight.analysis import analyse, class_gains, projection
 from firstsight.data import ClassEmbeddings
-from firstsight.report import _misfit, figures
+from firstsight.report import figures
 from firstsight.report.analyses import ANALYSES, MOST_SHOWN, PROJECTION, sections
-from firstsight.report.charts import Series, curve_chart, legend, style
-from firstsight.report.figures import Shown, standalone
+from firstsight.report.charts import curve_chart, legend, style
+from firstsight.report.curves import Series
+from firstsight.report.figures import Shown
+from firstsight.report.records import misfit
+from firstsight.report.standalone import MARGIN, standalone
 
 HOSTILE = '"><script>alert(1)</script>'
 NAMES = ("001.Black_auk", HOSTILE, *(f"{row:03d}.kea_{row}" for row in range(2, 12)))
@@ -82,7 +85,7 @@ def test_a_figure_stands_alone(name):
     assert root.get("class") == name
     left, top, width, height = map(float, root.get("viewBox").split())
     assert (float(root.get("width")), float(root.get("height"))) == (width, height)
-    assert left == top == -figures.MARGIN
+    assert left == top == -MARGIN
     assert "var(" not in text
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
     sheet = root.find("{http://www.w3.org/2000/svg}style").text
@@ -93,7 +96,7 @@ def test_a_figure_stands_alone(name):
             assert f".{word}" in style([9]) or re.fullmatch(rf"m\d+|name|paper|{name}", word), word
         for axis, most in (("x", width), ("cx", width), ("y", height), ("cy", height)):
             if element.get(axis) is not None:
-                assert -figures.MARGIN <= float(element.get(axis)) <= most, ElementTree.tostring(element)
+                assert -MARGIN <= float(element.get(axis)) <= most, ElementTree.tostring(element)
 
 
 def test_colours_of_a_slot_are_written_out():
@@ -239,8 +242,8 @@ def test_hostile_names_are_escaped():
 
 def test_the_shapes_that_files_are_checked_against():
     for changes in ({}, {"gamma": None, "temperature": None}):
-        assert _misfit(found(**changes), ANALYSES, "") is None
-    assert _misfit(about()["projection"], PROJECTION, "") is None
+        assert misfit(found(**changes), ANALYSES, "") is None
+    assert misfit(about()["projection"], PROJECTION, "") is None
     broken = found()
     broken["reject"]["curve"]["risk"][3] = "x"
-    assert _misfit(broken, ANALYSES, "") == "a number as 'reject.curve.risk[3]'; got str"
+    assert misfit(broken, ANALYSES, "") == "a number as 'reject.curve.risk[3]'; got str"

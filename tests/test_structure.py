@@ -25,12 +25,13 @@ ALLOWED = {
     "evaluation": {"errors", "data", "methods", "probability"},
     "explanation": {"errors", "data", "methods"},
     "pictures": {"errors", "data", "methods", "explanation"},
+    "statistics": {"errors"},
     "settings": {"errors", "files", "methods"},
     "tune": {"errors", "data", "methods", "evaluation"},
     "experiment": {
         *("errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress", "settings", "jobs")
     },
-    "report": {"errors", "files", "analysis"},
+    "report": {"errors", "files", "analysis", "statistics"},
     "demo": {"errors", "data", "datasets", "methods", "experiment", "report", "progress"},
 }
 MAY_IMPORT_ALL = {"cli", "__init__", "__main__"}

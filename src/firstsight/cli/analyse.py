@@ -69,13 +69,13 @@ def analyse_variance(
     from firstsight.analysis import attribute_variance
     from firstsight.datasets import load
     from firstsight.progress import Display
-    from firstsight.report import charts, tables
+    from firstsight.report import charts, classes
 
     with Display() as display:
         data = load(path, semantics=semantics, progress=display)
     report = attribute_variance(data)
     if figure:
-        view = tables.variance_view({key: list(value) for key, value in vars(report).items() if key != "cosine"})
+        view = classes.variance_view({key: list(value) for key, value in vars(report).items() if key != "cosine"})
         assert view is not None
         _write(figure, charts.variance_strips(view, f"Attribute variances of {data.name}"))
     if json:
@@ -134,7 +134,8 @@ def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
         test: the data.
     """
     from firstsight.experiment import thinned
-    from firstsight.report.charts import Series, curve_chart
+    from firstsight.report.charts import curve_chart
+    from firstsight.report.curves import Series
 
     tested = _tested(models, test, test.calibrate)
     if test.figure:
@@ -344,7 +345,7 @@ def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list
     from firstsight.evaluation import evaluate
     from firstsight.methods import Run, load_method
     from firstsight.progress import Display
-    from firstsight.report.tables import display_name
+    from firstsight.report.names import display_name
 
     if not models:
         raise InputError("models must be one file or more; got none")
@@ -394,7 +395,7 @@ def _shown(value: float | None) -> str:
 
 def _write(file: Path, figure: Markup) -> None:
     from firstsight.files import write_text
-    from firstsight.report.figures import standalone
+    from firstsight.report.standalone import standalone
 
     write_text(file, standalone(figure))
 

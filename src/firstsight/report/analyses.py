@@ -16,7 +16,8 @@ from firstsight.analysis.gain import class_gains
 from firstsight.errors import InputError
 from firstsight.report import figures
 from firstsight.report.figures import Shown
-from firstsight.report.tables import Record, display_name, plain_name
+from firstsight.report.names import display_name, plain_name
+from firstsight.report.tables import Record
 
 MOST_SHOWN = 4  # methods in a figure
 

@@ -10,82 +10,77 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
-from typing import NamedTuple
 
 from markupsafe import Markup
 
-from firstsight.report.tables import ClassRow, VarianceView
+from firstsight.report.classes import ClassRow, VarianceView
+from firstsight.report.comparison import Standing, rivals
+from firstsight.report.curves import Series, riding
+from firstsight.report.tables import MethodRow, column_of, ranked
 
 Place = Callable[[float, float], tuple[float, float]]  # (u, s) -> (x, y)
 
 DASHES = ("none", "8 3", "2.5 2.5", "10 3 2 3", "14 3", "5 5", "1.5 4", "12 3 2 3 2 3")
+STEPS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # between ticks
 MOST_NAMED_CLASSES = 60  # beyond them, bars lose their names and become a profile
-
-
-class Series(NamedTuple):
-    """One method's seen-unseen curve: `points` of the seed that stands for all, and fainter those of the others."""
-
-    slot: int
-    name: str
-    points: Sequence[tuple[float, float]]
-    others: Sequence[Sequence[tuple[float, float]]]
-    plain: tuple[float, float] | None
-    calibrated: tuple[float, float] | None
 
 
 def style(slots: Iterable[int]) -> Markup:
     """The style sheet of the charts, with a colour and a dash pattern for each slot.
 
-    Dashes move on by one with every round of colours, so that no two methods share both.
+    Dashes move on by one with every round of colours, so that no two of 64 methods share both.
     """
     sheet = resources.files(__package__).joinpath("charts.css").read_text(encoding="utf-8")
     colors = (f".m{n} {{ --c: var(--c{n % 8}); --dash: {DASHES[(n + n // 8) % 8]}; }}\n" for n in slots)
     return Markup(sheet + "".join(colors))  # the sheet is ours, and slots are numbers
 
 
-def curve_chart(series: Sequence[Series], label: str, has_legend: bool = False) -> Markup:
+def curve_chart(
+    series: Sequence[Series],
+    label: str,
+    has_legend: bool = False,
+    with_seeds: bool = True,
+    balance: float | None = None,
+) -> Markup:
     """Seen against unseen accuracy, u on x and s on y, over lines of equal H.
 
-    A cross marks gamma = 0, a dot the calibrated point. The page has a legend of its own, a figure needs one.
+    A cross marks gamma = 0, a dot the calibrated point.
+
+    Args:
+        series: one a method.
+        label: what the chart is called.
+        has_legend: for a figure alone; the page has a table beside it.
+        with_seeds: draw the other seeds too, fainter.
+        balance: percent of u in u + s, for a ray with a ring where it meets each curve; the page's script moves both.
     """
     width, height, left, right, top, bottom = 480, 420, 46, 38, 10, 46
-    lines = [line for one in series for line in (one.points, *one.others)]
+    lines = [line for one in series for line in (one.points, *(one.others if with_seeds else ()))]
     reach = [
         max(10, 10 * math.ceil(max((point[axis] for line in lines for point in line), default=100) / 10))
         for axis in (0, 1)
     ]
+    scale = (width - left - right) / reach[0], (height - top - bottom) / reach[1]
 
     def place(u: float, s: float) -> tuple[float, float]:
-        x = left + (width - left - right) * u / reach[0]
-        return x, height - bottom - (height - top - bottom) * s / reach[1]
+        return left + u * scale[0], height - bottom - s * scale[1]
 
     parts = [_equal_h(place, *reach), _axes(place, *reach)]
+    if balance is not None:
+        parts.append(_ray(place, reach[0], reach[1], balance))
     for one in series:
-        parts += [path(place, line, f"m{one.slot} other") for line in one.others]
-    for one in series:
-        parts.append(path(place, one.points, f"m{one.slot} line", one.name))
-    for one in series:
-        if one.plain is not None:
-            x, y = place(*one.plain)
-            title = f"{one.name} without calibration: u {one.plain[0]:.1f}, s {one.plain[1]:.1f}"
-            arms = f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
-            parts.append(
-                Markup('<g class="m{} mark"><title>{}</title><path class="halo" d="{}"/><path d="{}"/></g>').format(
-                    one.slot, title, arms, arms
-                )
-            )
-        if one.calibrated is not None:
-            x, y = place(*one.calibrated)
-            title = f"{one.name} calibrated: u {one.calibrated[0]:.1f}, s {one.calibrated[1]:.1f}"
-            parts.append(
-                Markup('<circle class="m{} dot" cx="{:.1f}" cy="{:.1f}" r="5.5"><title>{}</title></circle>').format(
-                    one.slot, x, y, title
-                )
-            )
+        seeds = one.others if with_seeds else ()
+        parts.append(Markup('<g class="m{}" data-slot="{}">').format(one.slot, one.slot))
+        parts += [path(place, line, f"m{one.slot} other") for line in seeds]
+        parts += [path(place, one.points, f"m{one.slot} line", one.name), Markup("</g>")]
+    for one in series:  # marks lie on top of all lines
+        parts.append(Markup('<g class="m{}" data-slot="{}">').format(one.slot, one.slot))
+        ring = Markup("") if balance is None else _ring(place, one, balance)
+        parts += [_cross(place, one), _dot(place, one), ring, Markup("</g>")]
+    numbers = f"{left} {height - bottom} {scale[0]:.4f} {scale[1]:.4f} {reach[0]} {reach[1]}"
     if has_legend:
         entries, below = legend([(one.slot, one.name) for one in series], left, height + 16, width - left)
         parts, height = [*parts, entries], height + below
-    return svg("curve", width, height, label, parts)
+    return svg("curve", width, height, label, parts, Markup(' data-frame="{}"').format(numbers))
 
 
 def legend(entries: Sequence[tuple[int, str]], x: float, y: float, width: float) -> tuple[Markup, int]:
@@ -99,6 +94,81 @@ def legend(entries: Sequence[tuple[int, str]], x: float, y: float, width: float)
         parts += [sample, text("label", x + at + 31, y + 20 * row + 4, name)]
         at += wide + 14
     return Markup("").join(parts), 20 * (row + 1) + 8
+
+
+def _ray(place: Place, u_reach: float, s_reach: float, balance: float) -> Markup:
+    """From the corner to the frame, where u is this percentage of u + s."""
+    share = balance / 100
+    length = min(reach / part if part else math.inf for reach, part in ((u_reach, share), (s_reach, 1 - share)))
+    (x0, y0), (x1, y1) = place(0, 0), place(share * length, (1 - share) * length)
+    return Markup('<path class="ray" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(x0, y0, x1, y1)
+
+
+def _cross(place: Place, one: Series) -> Markup:
+    if one.plain is None:
+        return Markup("")
+    x, y = place(*one.plain)
+    title = f"{one.name} without calibration: u {one.plain[0]:.1f}, s {one.plain[1]:.1f}"
+    arms = f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
+    shape = '<g class="m{} mark"><title>{}</title><path class="halo" d="{}"/><path d="{}"/></g>'
+    return Markup(shape).format(one.slot, title, arms, arms)
+
+
+def _dot(place: Place, one: Series) -> Markup:
+    if one.calibrated is None:
+        return Markup("")
+    x, y = place(*one.calibrated)
+    title = f"{one.name} calibrated: u {one.calibrated[0]:.1f}, s {one.calibrated[1]:.1f}"
+    shape = '<circle class="m{} dot" cx="{:.1f}" cy="{:.1f}" r="5.5"><title>{}</title></circle>'
+    return Markup(shape).format(one.slot, x, y, title)
+
+
+def _ring(place: Place, one: Series, balance: float) -> Markup:
+    at = riding(one.points, balance)
+    x, y = place(at.u, at.s)
+    return Markup('<circle class="m{} ring" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(one.slot, x, y)
+
+
+def forest(rows: Sequence[MethodRow], standing: Standing, key: str, label: str) -> Markup:
+    """One row a method: its number with the 95 % interval, the highest first; a line marks the highest."""
+    found = ranked(rows, key)
+    close = {one.name for one in rivals(rows, standing, key) if one.comparison is not None and not one.is_clear}
+    digits = column_of(key).digits
+    ends = [standing.interval(row.method, key) or (stat.mean, stat.mean) for row, stat in found]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    step = next((step for step in STEPS if (high - low) / step <= 7), STEPS[-1])
+    low, high = step * math.floor(low / step), step * max(math.ceil(high / step), math.floor(low / step) + 1)
+    names = [shortened(row.name, 36) for row, _ in found]
+    width, right, row_height, top = 720, 150, 24, 6
+    left = 24 + 7.2 * max(map(len, names))
+    scale = (width - left - right) / (high - low)
+    floor = top + row_height * len(found)
+
+    def x(value: float) -> float:
+        return left + (value - low) * scale
+
+    parts = []
+    for tick in range(round(low / step), round(high / step) + 1):
+        shown = f"{tick * step:.{max(0, -math.floor(math.log10(step)))}f}"
+        parts.append(Markup('<path class="grid" d="M{:.1f} {}V{}"/>').format(x(tick * step), top, floor))
+        parts.append(text("tick middle", x(tick * step), floor + 16, shown))
+    parts.append(Markup('<path class="cut" d="M{:.1f} {}V{}"/>').format(x(found[0][1].mean), top, floor))
+    for number, (row, stat) in enumerate(found):
+        y = top + row_height * (number + 0.5)
+        ends_of = standing.interval(row.method, key)
+        numbers = f"{stat.mean:.{digits}f}" + (
+            f"  [{ends_of[0]:.{digits}f}, {ends_of[1]:.{digits}f}]" if ends_of else ""
+        )
+        css = "first" if not number else "close" if row.name in close else "below"
+        parts += [
+            text("name", 0, y + 4, names[number]),
+            Markup('<path class="whisker {}" d="M{:.1f} {:.1f}H{:.1f}"/>').format(css, x(ends_of[0]), y, x(ends_of[1]))
+            if ends_of
+            else Markup(""),
+            Markup('<circle class="estimate {}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(css, x(stat.mean), y),
+            text("number", width - right + 14, y + 4, numbers),
+        ]
+    return svg("forest", width, floor + 24, label, parts)
 
 
 def _equal_h(place: Place, u_reach: float, s_reach: float) -> Markup:
@@ -254,9 +324,11 @@ def rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
     return Markup(shape).format(css, x, y, max(0.0, width), max(0.0, height))
 
 
-def svg(css: str, width: float, height: float, label: str, parts: Iterable[Markup]) -> Markup:
+def svg(
+    css: str, width: float, height: float, label: str, parts: Iterable[Markup], more: Markup | None = None
+) -> Markup:
     """The whole drawing; the label is what it says to those who do not see it."""
-    head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>').format(
-        css, width, height, label, label
+    head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"{}><title>{}</title>').format(
+        css, width, height, label, more or "", label
     )
     return head + Markup("").join(parts) + Markup("</svg>")

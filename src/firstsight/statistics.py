@@ -1,0 +1,288 @@
+"""How far the test images alone would let the numbers move: bootstrap intervals and paired comparisons.
+
+Everything starts from two facts per test image: how far its best seen score leads its best unseen one, and whether the
+best class on its own side (seen or unseen) is its own. With gamma an image is answered by a seen class where its lead
+exceeds gamma, so accuracies, the seen-unseen curve and its area all follow.
+
+The bootstrap draws images again within each class: n - 1 of its n, each weighing n / (n - 1), without which intervals
+would be too narrow where classes have few images (Rao and Wu, JASA 1988). All methods and seeds see the same draws, so
+differences are paired. What such an interval leaves out: other classes, since those of the data set are taken as
+given, and other trainings, since seeds are averaged over and not drawn.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firstsight.errors import InputError
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+METRICS = ("t1", "u", "s", "h", "ausuc", "u_cal", "s_cal", "h_cal")
+LEVEL = 0.95  # of intervals
+ALPHA = 0.05  # corrected p below which a difference is one
+MOST_RESAMPLES = 20_000
+CELLS = 1 << 20  # images x resamples held at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """What one run answered for each test image of a data set.
+
+    Attributes:
+        lead: [n] best score among seen classes minus best among unseen ones.
+        right: [n] whether the best class on the image's own side is its own.
+        labels: [n] rows of the classes.
+        is_seen: [c] whether the class has training images.
+    """
+
+    lead: NDArray[np.float32]
+    right: Flags
+    labels: NDArray[np.int64]
+    is_seen: Flags
+
+    @classmethod
+    def decode(cls, run: Mapping[str, Any], data: Mapping[str, Any]) -> Images | None:
+        """From the records of a run and of its data set; None where either has no such part, or it is of other data.
+
+        Raises:
+            InputError: the parts do not fit together.
+        """
+        images, labels, is_seen = run.get("images"), data.get("labels"), data.get("is_seen")
+        if not images or labels is None or is_seen is None or run.get("fingerprint") != data.get("fingerprint"):
+            return None
+        n, c = len(labels), len(is_seen)
+        lead = np.frombuffer(_bytes(images, "lead", 4 * n), dtype="<f4")
+        right = np.unpackbits(np.frombuffer(_bytes(images, "right", (n + 7) // 8), dtype=np.uint8), count=n)
+        rows = np.asarray(labels, dtype=np.int64)
+        if not np.isfinite(lead).all():
+            raise InputError(f"images.lead must be finite; {np.count_nonzero(~np.isfinite(lead))} of {n} are not")
+        if n and not (rows.min() >= 0 and rows.max() < c):
+            raise InputError(f"labels must be rows of the {c} classes; got {rows.min()} to {rows.max()}")
+        flags = np.asarray(is_seen, dtype=bool)
+        if len(set(flags[rows].tolist())) < 2:
+            raise InputError("labels must be of seen and of unseen classes; got one side only")
+        return cls(lead, right.astype(bool), rows, flags)
+
+    @staticmethod
+    def encode(lead: NDArray[Any], right: NDArray[Any]) -> dict[str, str]:
+        """The part of a run's record that `decode` reads."""
+        return {
+            "lead": base64.b64encode(np.asarray(lead, dtype="<f4").tobytes()).decode(),
+            "right": base64.b64encode(np.packbits(np.asarray(right, dtype=bool)).tobytes()).decode(),
+        }
+
+    @cached_property
+    def of_seen(self) -> Flags:
+        """[n] whether the image is of a seen class."""
+        return self.is_seen[self.labels]
+
+    @cached_property
+    def share(self) -> Floats:
+        """[n] percent that a right image adds to the mean per-class accuracy of its side."""
+        counts = np.bincount(self.labels, minlength=len(self.is_seen))
+        n_classes = np.where(self.is_seen, *(np.count_nonzero(counts[side]) for side in (self.is_seen, ~self.is_seen)))
+        return 100.0 / (counts * n_classes)[self.labels]
+
+    def hits(self, gamma: float) -> Flags:
+        """[n] whether the image is recognised among all classes where gamma is subtracted from seen scores."""
+        return self.right & ((self.lead > np.float32(gamma)) == self.of_seen)
+
+    def metrics(self, gamma: float | None = None) -> dict[str, float]:
+        """The numbers of METRICS; those that end in `_cal` only where gamma is given."""
+        parts = self._linear(gamma)
+        found = {name: values.sum() for name, values in parts.items()}
+        found |= _harmonic(found) | {"ausuc": _Area(self).of(np.ones((len(self.lead), 1)))[0]}
+        return {name: float(value) for name, value in _in_order(found).items()}
+
+    def _linear(self, gamma: float | None) -> dict[str, Floats]:
+        """Numbers that are sums over images: what each image adds."""
+        unseen = ~self.of_seen
+        plain = self.share * self.hits(0.0)
+        parts = {"t1": self.share * (self.right & unseen), "u": plain * unseen, "s": plain * self.of_seen}
+        if gamma is not None:
+            calibrated = self.share * self.hits(gamma)
+            parts |= {"u_cal": calibrated * unseen, "s_cal": calibrated * self.of_seen}
+        return parts
+
+
+def _bytes(images: Mapping[str, Any], name: str, n: int) -> bytes:
+    try:
+        found = base64.b64decode(images[name], validate=True)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise InputError(f"images.{name} must be base64; got {error}") from error
+    if len(found) != n:
+        raise InputError(f"images.{name} must hold {n} bytes for the test images; got {len(found)}")
+    return found
+
+
+class _Area:
+    """AUSUC under any weights of the images: leads are sorted once, each resample only adds up."""
+
+    def __init__(self, images: Images) -> None:
+        order = np.argsort(images.lead, kind="stable")
+        order = order[images.right[order]]  # an image that is wrong on its own side never moves the curve
+        of_seen = images.of_seen[order]
+        self.seen, self.unseen = order[of_seen], order[~of_seen]
+        self.seen_share, self.unseen_share = images.share[self.seen, None], images.share[self.unseen, None]
+        seen_leads, unseen_leads = images.lead[self.seen], images.lead[self.unseen]
+        # seen images that are lost before an unseen one is won; with those that tie with it, the step is slanted
+        self.before, self.with_ties = (np.searchsorted(seen_leads, unseen_leads, side) for side in ("left", "right"))
+
+    def of(self, weights: Floats) -> Floats:
+        """[b] areas in [0, 1], for weights [n, b] of the images."""
+        lost = np.zeros((len(self.seen) + 1, weights.shape[1]))
+        np.multiply(weights[self.seen], self.seen_share, out=lost[1:])
+        np.cumsum(lost, axis=0, out=lost)
+        height = lost[self.before]
+        if not np.array_equal(self.before, self.with_ties):
+            height = (height + lost[self.with_ties]) / 2
+        width = weights[self.unseen]
+        width *= self.unseen_share
+        return (lost[-1] * width.sum(axis=0) - np.einsum("ib,ib->b", height, width)) / 1e4
+
+
+def bootstrap(
+    methods: Mapping[str, Sequence[tuple[Images, float | None]]], resamples: int = 1000, seed: int = 0
+) -> dict[str, dict[str, Floats]]:
+    """Numbers of every method under redrawn test images, means over its seeds.
+
+    Args:
+        methods: by name, each seed's images with its gamma; all of the same test images.
+        resamples: how often images are drawn.
+        seed: of the draws; the same seed gives the same draws.
+
+    Returns:
+        by method, by metric, [resamples] values; entry i of all of them stands on the same draw.
+    """
+    runs = [(name, images, gamma) for name, seeds in methods.items() for images, gamma in seeds]
+    if not runs:
+        return {}
+    first = runs[0][1]
+    for name, images, _ in runs:
+        if not (np.array_equal(images.labels, first.labels) and np.array_equal(images.is_seen, first.is_seen)):
+            raise InputError(f"methods must answer the same test images; got others in {name!r}")
+    prepared = [(name, images._linear(gamma), _Area(images), 1 / len(methods[name])) for name, images, gamma in runs]
+    found: dict[str, dict[str, Floats]] = {name: {} for name in methods}
+    for part, weights in _draws(first.labels, resamples, np.random.default_rng(seed)):
+        for name, linear, area, share in prepared:
+            values = dict(zip(linear, np.stack(list(linear.values())) @ weights, strict=True))
+            values |= {"ausuc": area.of(weights)} | _harmonic(values)
+            for metric, of_part in values.items():
+                found[name].setdefault(metric, np.zeros(resamples))[part] += share * of_part
+    return {name: _in_order(numbers) for name, numbers in found.items()}
+
+
+def _draws(labels: NDArray[np.int64], resamples: int, rng: np.random.Generator) -> Iterator[tuple[slice, Floats]]:
+    """Parts of the resamples with weights [n, b] of the images, few enough at a time to bound memory."""
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
+    width = max(1, CELLS // len(labels))
+    for start in range(0, resamples, width):
+        b = min(width, resamples - start)
+        weights = np.ones((len(labels), b))
+        for rows in by_class:
+            if (n := len(rows)) > 1:  # a single image cannot vary
+                drawn = rng.integers(n, size=(n - 1, b)) * b + np.arange(b)
+                counts = np.bincount(drawn.ravel(), minlength=n * b).reshape(n, b)
+                weights[rows] = counts * (n / (n - 1))
+        yield slice(start, start + b), weights
+
+
+def _harmonic(found: Mapping[str, Any]) -> dict[str, Any]:
+    """h, and h_cal where there is a calibrated pair."""
+    return {
+        h: 2 * found[u] * found[s] / np.maximum(found[u] + found[s], 1e-300)
+        for h, u, s in (("h", "u", "s"), ("h_cal", "u_cal", "s_cal"))
+        if u in found
+    }
+
+
+def _in_order(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: found[name] for name in METRICS if name in found}
+
+
+def interval(values: Floats) -> tuple[float, float]:
+    """The middle 95 % of the resamples."""
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+class Comparison(NamedTuple):
+    """The method with the highest value against another one.
+
+    Attributes:
+        difference: of the values, 0 or more.
+        low: lower end of the 95 % interval of the difference; `high` is the upper one.
+        p: two-sided, from the paired bootstrap.
+        corrected: p after Holm's correction for all pairs.
+    """
+
+    best: str
+    other: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    corrected: float
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the test images tell the two apart."""
+        return self.corrected < ALPHA
+
+
+def compare(values: Mapping[str, float], resampled: Mapping[str, Floats]) -> list[Comparison]:
+    """The highest method against every other one, the closest first.
+
+    Which one is the highest shows on the test images only, so the correction is for every pair that might have been
+    the one to look at, not just for the pairs shown.
+
+    Args:
+        values: by method.
+        resampled: by method, from `bootstrap`.
+    """
+    ranked = sorted(values, key=lambda name: -values[name])
+    pairs = list(combinations(ranked, 2))
+    p = {pair: p_value(resampled[pair[0]] - resampled[pair[1]]) for pair in pairs}
+    corrected = dict(zip(pairs, holm(list(p.values())), strict=True))
+    return [
+        Comparison(
+            *pair,
+            values[pair[0]] - values[pair[1]],
+            *interval(resampled[pair[0]] - resampled[pair[1]]),
+            p[pair],
+            corrected[pair],
+        )
+        for pair in pairs[: max(0, len(ranked) - 1)]
+    ]
+
+
+def p_value(differences: Floats) -> float:
+    """Two-sided: twice the share of resamples on the rarer side of zero, each count with one added, so never 0."""
+    rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
+    return min(1.0, 2 * (rarer + 1) / (len(differences) + 1))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (Scand. J. Statist. 1979), in the order given."""
+    corrected, highest = [0.0] * len(p), 0.0
+    for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
+        corrected[place] = highest
+    return corrected
+
+
+def enough_resamples(n_methods: int) -> int:
+    """So many that a pair on one side of zero in all of them can be told apart after Holm's correction."""
+    pairs = n_methods * (n_methods - 1) // 2
+    return min(MOST_RESAMPLES, max(1000, round(2.5 * pairs / ALPHA)))
