@@ -92,7 +92,7 @@ class SPAEN(Method):
     }
 
     space = {"alpha": (0.1, 1.0, 10.0, 100.0), "beta": (0.01, 0.1, 1.0, 10.0)}
-    trials = 6  # a full grid takes an hour on two cores
+    trials = 6  # of 16: one takes minutes
 
     alpha: float = 10.0
     beta: float = 0.1
