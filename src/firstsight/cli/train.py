@@ -119,7 +119,7 @@ def tune(
     from firstsight.settings import write_settings
     from firstsight.tune import open_storage, tune_job
 
-    kinds = [named(name) for name in (METHODS if methods == ("all",) else methods)]
+    kinds = sorted(map(named, METHODS if methods == ("all",) else methods), key=lambda kind: kind.trials)  # slow first
     starts = [kind.preset(preset) if preset else kind() for kind in kinds]
     aims = [objective or kind.objective for kind in kinds]
     out.parent.mkdir(parents=True, exist_ok=True)

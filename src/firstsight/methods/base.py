@@ -84,7 +84,7 @@ class Method(ABC):
     source: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     space: ClassVar[Mapping[str, Sequence[Any] | Span]] = {}  # what tuning may choose, by setting
-    trials: ClassVar[int] = 12  # that tuning makes where it cannot try all
+    trials: ClassVar[int] = 12  # that tuning makes where it cannot try all; fewer where a fit takes long
     objective: ClassVar[str] = "ausuc"  # number of a result that tuning maximises
     is_random: ClassVar[bool] = True  # whether the seed changes what is learned
     generalized_only: ClassVar[bool] = False  # it needs seen classes among the candidates, so it has no t1
