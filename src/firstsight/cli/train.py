@@ -106,7 +106,8 @@ def tune(
             where none is named.
         partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
         trials: settings to try where not all can be; 12 for most methods.
-        storage: URL of the database that keeps the studies; with postgresql://... several machines work on one study.
+        storage: URL of the database that keeps the studies; with postgresql+psycopg2://USER@HOST/NAME, and that driver
+            installed, several machines work on one study.
             A SQLite file beside OUT where none is named.
         jobs: methods tuned side by side.
         preset: settings to start from.
