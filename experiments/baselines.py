@@ -1,11 +1,11 @@
 """The tables of docs/baselines.md and docs/methods/, from a results folder of `firstsight bench`.
 
     firstsight bench --data path/to/CUB --features resnet_logits.mat --semantics att sent --methods all \\
-        --settings docs/tuned.toml --seeds 5 --jobs 2 --out runs/baselines
+        --settings experiments/tuned.toml --seeds 5 --jobs 2 --out runs/baselines
     python experiments/baselines.py runs/baselines
 
 Each page has the names of its methods in a comment, `<!-- numbers: dap iap -->`; the table goes below it, up to
-`<!-- end of numbers -->`.
+`<!-- end of numbers -->`. In README.md the comment says `summary`, in docs/atlas.md `atlas`.
 """
 
 import argparse
@@ -17,8 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from firstsight.report.names import display_name
+
 METRICS = {"t1": 1, "u": 1, "s": 1, "h": 1, "ausuc": 3, "h_cal": 1}
-PAGES = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+SUMMARY = ("t1", "h", "ausuc", "h_cal")
+NAMES = {"t1": "T1", "h": "H", "ausuc": "AUSUC", "h_cal": "H cal."}
 PUBLIC = {  # T1 of public re-implementations on 2,048-d features, attributes
     "devise": "44.1",
     "ale": "49.0",
@@ -34,17 +38,43 @@ def main() -> None:
     options = parser.parse_args()
     runs = [json.loads(path.read_text()) for path in sorted((options.results / "runs").glob("*.json"))]
     published = tomllib.loads((resources.files("firstsight") / "report" / "published.toml").read_text())
-    for page in (PAGES / "baselines.md", PAGES / "spaen.md", *(PAGES / "methods").glob("*.md")):
+    docs = ROOT / "docs"
+    for page in (ROOT / "README.md", docs / "baselines.md", docs / "atlas.md", *(docs / "methods").glob("*.md")):
         text = page.read_text()
         filled = re.sub(
             r"(<!-- numbers: (.*?) -->\n).*?(<!-- end of numbers -->)",
-            lambda found: found[1] + "\n" + table(runs, found[2].split(), published) + "\n" + found[3],
+            lambda found: found[1] + "\n" + content(runs, found[2], published) + "\n" + found[3],
             text,
             flags=re.DOTALL,
         )
         if filled != text:
             page.write_text(filled)
             print(f"wrote {page}")
+
+
+def content(runs: list[dict], asked: str, published: dict) -> str:
+    if asked == "summary":
+        return summary(runs, {"CUB": "attributes", "CUB sent": "sentences"})
+    if asked == "atlas":
+        return summary(runs, {"atlas": "loss 0", "atlas 0.5": "loss .5", "atlas 1": "loss 1"})
+    return table(runs, asked.split(), published)
+
+
+def summary(runs: list[dict], sets: dict[str, str]) -> str:
+    """All methods on several data sets, the highest mean AUSUC on the first one on top."""
+
+    def of(method: str, data: str, metric: str) -> list[float | None]:
+        return [run[metric] for run in runs if (run["method"], run["data"]) == (method, data)]
+
+    first = next(iter(sets))
+    methods = {run["method"] for run in runs if run["data"] == first}
+    ordered = sorted(methods, key=lambda method: -np.mean(of(method, first, "ausuc")))
+    head = ["", *(f"{words}: {NAMES[metric]}" for words in sets.values() for metric in SUMMARY)]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for method in ordered:
+        cells = [spread(of(method, data, metric), METRICS[metric]) for data in sets for metric in SUMMARY]
+        lines.append("| " + " | ".join([display_name(method), *cells]) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def table(runs: list[dict], methods: list[str], published: dict) -> str:

@@ -108,7 +108,7 @@ def tune(
         trials: settings to try where not all can be; 12 for most methods.
         storage: URL of the database that keeps the studies; with postgresql+psycopg2://USER@HOST/NAME, and that driver
             installed, several machines work on one study.
-            A SQLite file beside OUT where none is named.
+            A SQLite file beside OUT, for one command at a time, where none is named.
         jobs: methods tuned side by side.
         preset: settings to start from.
         out: TOML file with a table for each data set and method; other tables stay.
