@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,12 +116,20 @@ def _outcome(work: Callable[..., Any], job: tuple[Any, ...], reports: Reports) -
 
 
 def _child(connection: Connection, work: Callable[..., Any], job: tuple[Any, ...], threads: int) -> None:
-    """The whole life of a process; a parent that has gone ends it at its next report."""
+    """The whole life of a process, which ends with its parent's, however that ends."""
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         connection.send(("outcome", _outcome(work, job, _Pipe(connection))))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Pipe:
