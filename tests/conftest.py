@@ -1,4 +1,4 @@
-"""What several test files share: small data sets in the GBU layout, and the way to the real ones."""
+"""What several test files share: running commands, small data sets in the GBU layout, the way to the real ones."""
 
 import os
 from pathlib import Path
@@ -24,6 +24,25 @@ def gbu_root(data_root) -> Path:
     if not (data_root / "gbu").is_dir():
         pytest.skip(f"no gbu folder in {data_root}")
     return data_root / "gbu"
+
+
+@pytest.fixture
+def run(capfd):
+    """Runs a command and returns (exit code, stdout, stderr), also of what writes past Python."""
+
+    from firstsight.cli import main
+
+    def run(*words):
+        capfd.readouterr()
+        code = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
 
 
 def write_mat5(path: Path, variables: dict, **options) -> None:

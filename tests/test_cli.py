@@ -58,23 +58,6 @@ def model(folder, tmp_path_factory):
     return ESZSL(gamma=1.0, lam=1.0).fit(load(folder).training_set()).save(tmp_path_factory.mktemp("model") / "eszsl")
 
 
-@pytest.fixture
-def run(capfd):
-    """Runs a command and returns (exit code, stdout, stderr), also of what writes past Python."""
-
-    def run(*words):
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main([str(word) for word in words])
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
-
-
 def fails(run, sentence, *words):
     assert run(*words) == (2, "", f"firstsight: {sentence}\n")
 

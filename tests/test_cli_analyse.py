@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import tiny_dataset, write_gbu
 
-from firstsight import cli, evaluation
+from firstsight import evaluation
 from firstsight.analysis import analyse, class_gains, projection
 from firstsight.datasets import load
 from firstsight.evaluation import evaluate
@@ -29,23 +29,6 @@ def models(folder, tmp_path_factory):
     """Two saved models of it."""
     training, place = load(folder).training_set(), tmp_path_factory.mktemp("models")
     return [kind().fit(training).save(place / kind.name) for kind in (ESZSL, SAE)]
-
-
-@pytest.fixture
-def run(capfd):
-    """Runs a command and returns (exit code, stdout, stderr)."""
-
-    def run(*words):
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main([str(word) for word in words])
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture
