@@ -367,6 +367,13 @@ def test_tune_for_people(run, folder, tmp_path):
     assert (tmp_path / "tuned.db").exists()
 
 
+def test_tune_checks_before_it_loads(run):
+    fails(run, "methods must be named; got none; `all` is every one", "tune", "--data", "/nowhere")
+    for option in ("jobs", "partitions"):
+        words = ("tune", "eszsl", "--data", "/nowhere", f"--{option}", "0")
+        fails(run, f"{option} must be 1 or more; got 0", *words)
+
+
 def test_tune_of_several_where_one_fails(run, folder, tmp_path):
     tuned = tmp_path / "tuned.toml"
     words = ("--data", folder, "--objective", "t1", "--out", tuned)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from firstsight.errors import InputError
+
 if TYPE_CHECKING:
     from firstsight.data import Dataset
     from firstsight.progress import Display
@@ -51,6 +53,13 @@ def option(argv: Sequence[str], name: str) -> str | None:
         if word.startswith(name + "="):
             return word.removeprefix(name + "=")
     return None
+
+
+def at_least_one(**counts: int) -> None:
+    """Refuse an option that counts something and is not 1 or more."""
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"{name} must be 1 or more; got {count}")
 
 
 def as_json(document: Any) -> str:

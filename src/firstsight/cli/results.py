@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from firstsight.cli.options import DataOptions, as_json
+from firstsight.cli.options import DataOptions, as_json, at_least_one
 from firstsight.errors import InputError
 
 
@@ -60,8 +60,7 @@ def bench(
     from firstsight.progress import Display
     from firstsight.settings import read_settings
 
-    if seeds < 1:
-        raise InputError(f"seeds must be 1 or more; got {seeds}")
+    at_least_one(seeds=seeds, jobs=jobs)
     tuned = read_settings(settings) if settings else {}
     specs = tuple(METHODS) if methods == ("all",) else methods
     made = {spec: make_method(spec) for spec in specs}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from firstsight.cli.options import DataOptions, as_json, option, parsed
+from firstsight.cli.options import DataOptions, as_json, at_least_one, option, parsed
 from firstsight.errors import InputError
 
 
@@ -120,6 +120,9 @@ def tune(
     from firstsight.settings import write_settings
     from firstsight.tune import open_storage, tune_job
 
+    if not methods:
+        raise InputError("methods must be named; got none; `all` is every one")
+    at_least_one(jobs=jobs, partitions=partitions)
     kinds = sorted(map(named, METHODS if methods == ("all",) else methods), key=lambda kind: kind.trials)  # slow first
     starts = [kind.preset(preset) if preset else kind() for kind in kinds]
     aims = [objective or kind.objective for kind in kinds]
