@@ -29,7 +29,8 @@ ALLOWED = {
     "settings": {"errors", "files", "methods"},
     "tune": {"errors", "data", "methods", "evaluation"},
     "experiment": {
-        *("errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress", "settings", "jobs")
+        *("errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress", "settings", "jobs"),
+        "statistics",
     },
     "report": {"errors", "files", "analysis", "statistics"},
     "demo": {"errors", "data", "datasets", "methods", "experiment", "report", "progress"},

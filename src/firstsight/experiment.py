@@ -10,7 +10,6 @@ the files whose settings and data are the same. A run that fails leaves the sent
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import platform
@@ -38,6 +37,7 @@ from firstsight.methods import Method, Run, named, torch_device
 from firstsight.pictures import explained, guesses, samples
 from firstsight.progress import Display
 from firstsight.settings import Chosen
+from firstsight.statistics import Images
 
 ROW = ("data", "method", "seed", "t1", "u", "s", "h", "ausuc", "gamma", "u_cal", "s_cal", "h_cal")
 CURVE_POINTS = 400  # kept in the file; the areas are computed on all of them
@@ -167,7 +167,7 @@ def run_one(data: Dataset, label: str, method: Method, calibrate: bool, reports:
         "classes": [vars(row) for row in result.classes],
         "temperature": result.temperature,
         "curve": thinned(result.curve),
-        "images": {"lead": as_text(result.lead.astype("<f4")), "right": as_text(np.packbits(result.right))},
+        "images": Images.encode(result.lead, result.right),
         "device": f"{device.type}, {os.cpu_count()} cores" if device.type == "cpu" else str(device),
     }
     tests = np.concatenate([data.test_seen, data.test_unseen])
@@ -182,11 +182,6 @@ def run_one(data: Dataset, label: str, method: Method, calibrate: bool, reports:
 
 def _stage(data: Dataset, label: str, method: Method) -> str:
     return f"{label} on {data.name}, seed {method.seed}"
-
-
-def as_text(array: np.ndarray) -> str:
-    """Base64 of the array's bytes."""
-    return base64.b64encode(array.tobytes()).decode()
 
 
 class PeakMemory:
