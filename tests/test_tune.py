@@ -47,6 +47,15 @@ def test_every_setting_is_tried_on_every_partition(data):
     assert means[0] > means[-1]
 
 
+@pytest.mark.parametrize("objective", ["ausuc", "h", "h_cal", "t1"])
+def test_objectives_are_the_numbers_of_evaluate(objective, data):
+    for part in (data.validation_set(0), data.validation_set(1)):
+        fitted = ESZSL(scaling="l2").fit(part.training_set())
+        result = evaluate(fitted, part, calibrate=False)
+        expected = result.curve.best[1] if objective == "h_cal" else getattr(result, objective)
+        assert tune_module._value(fitted, part, objective) == pytest.approx(expected)
+
+
 def test_the_best_value_is_the_mean_over_partitions(data):
     trials = tune(ESZSL(), data, GRID, partitions=3)
     for trial in trials:
