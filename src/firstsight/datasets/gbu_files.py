@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
+from firstsight.datasets.gbu_pictures import FoundPictures, find_pictures
 from firstsight.datasets.matfile import read_mat, variable_names
-from firstsight.errors import InputError
+from firstsight.errors import InputError, nearest
 
 SPLITS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 VALIDATION_SPLITS = ("train_loc", "val_loc")
@@ -51,6 +51,7 @@ class GBUFiles:
         features: the files whose features are joined into the data set's.
         reconstruction: the file whose features F and G work on, or None.
         others: files that only hold labels.
+        pictures: the picture of each image on this machine, or None where nobody asked.
     """
 
     folder: Path
@@ -63,6 +64,7 @@ class GBUFiles:
     features: tuple[ImageFile, ...]
     reconstruction: ImageFile | None
     others: tuple[ImageFile, ...]
+    pictures: FoundPictures | None = None
 
     @property
     def image_files(self) -> list[ImageFile]:
@@ -76,6 +78,7 @@ def read_gbu(
     features: FeatureNames = None,
     semantics: str | None = None,
     reconstruction_features: str | Path | None = None,
+    pictures: str | Path | None = None,
 ) -> GBUFiles:
     """Everything the data set needs from its files; raises only where a file is not there or cannot be read."""
     folder = Path(folder)
@@ -88,7 +91,8 @@ def read_gbu(
     if (folder / "labels.mat").is_file():
         needs.setdefault(folder / "labels.mat", "labels")
     # Paths of pictures take longest to read, and only say something beside those of another file.
-    files = {path: _read_image_file(path, need, with_pictures=len(needs) > 1) for path, need in needs.items()}
+    with_pictures = len(needs) > 1 or pictures is not None
+    files = {path: _read_image_file(path, need, with_pictures) for path, need in needs.items()}
     labels, labels_from = next(
         ((file.labels, file.name) for file in files.values() if file.labels is not None), (None, "")
     )
@@ -110,7 +114,18 @@ def read_gbu(
         features=tuple(files[path] for path in feature_paths),
         reconstruction=files[reconstruction_path] if reconstruction_path else None,
         others=tuple(files[path] for path, need in needs.items() if need == "labels"),
+        pictures=None if pictures is None else _find_pictures(folder, pictures, list(files.values()), len(labels)),
     )
+
+
+def _find_pictures(folder: Path, root: str | Path, files: Sequence[ImageFile], n: int) -> FoundPictures:
+    names = next((file.pictures for file in files if file.pictures), ())
+    if len(names) != n:
+        raise InputError(
+            f"image_files must be in the feature file or in labels.mat, one per label, to find the pictures; "
+            f"got {len(names)} for {n} labels in {folder}"
+        )
+    return find_pictures(root, names)
 
 
 def _read_image_file(path: Path, need: str, with_pictures: bool) -> ImageFile:
@@ -189,13 +204,6 @@ def _feature_path(folder: Path, name: str | Path, argument: str) -> Path:
 def _files_with_features(folder: Path) -> list[Path]:
     candidates = (path for path in sorted(folder.glob("*.mat")) if not path.name.endswith("_splits.mat"))
     return [path for path in candidates if "features" in variable_names(path)]  # names only: a quick look
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest known one, or nothing."""
-    close = get_close_matches(name.lower(), [known.lower() for known in names], n=1)
-    known = next((known for known in names if close and known.lower() == close[0]), None)
-    return f"; did you mean {known!r}?" if known else ""
 
 
 def _short(path: Path) -> str:
