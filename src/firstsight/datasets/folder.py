@@ -22,6 +22,7 @@ from firstsight.datasets.feature_files import FeatureFile, find_feature_files, r
 from firstsight.datasets.folder_files import (
     CLASSES_FILE,
     IMAGES_FOLDER,
+    SUFFIXES,
     ClassTable,
     Pictures,
     first_of,
@@ -34,7 +35,17 @@ from firstsight.datasets.gbu import is_bad_row
 from firstsight.datasets.gbu_files import FeatureNames
 from firstsight.errors import InputError, nearest
 
-__all__ = ["FolderFiles", "as_dataset", "find_problems", "folder_name", "load_folder", "read_folder"]
+__all__ = [
+    "SUFFIXES",
+    "FolderFiles",
+    "Vectors",
+    "as_dataset",
+    "find_problems",
+    "first_of",
+    "folder_name",
+    "load_folder",
+    "read_folder",
+]
 
 # Class embeddings from elsewhere: [c, a] numbers, or what makes them of c names and c descriptions.
 Vectors = np.ndarray | Callable[[Sequence[str], Sequence[str]], np.ndarray]
