@@ -46,7 +46,7 @@ def build(
     out: str | Path,
     features: FeatureNames = None,
     semantics: str | None = None,
-    vectors: Any = None,
+    vectors: Vectors | None = None,
 ) -> Built:
     """Write a folder of pictures as a data set in the GBU layout.
 
