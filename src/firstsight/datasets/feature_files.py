@@ -140,7 +140,7 @@ def _safetensors(path: Path) -> tuple[np.ndarray, list[str], dict[str, Any]]:
 
 
 def _npz(path: Path) -> tuple[np.ndarray, list[str], dict[str, Any]]:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file) as arrays:  # numpy refuses objects, which could run, by itself
         if missing := {"features", "image_files"} - set(arrays):
             raise ValueError(f"no {sorted(missing)[0]!r}")
         return arrays["features"], [str(entry) for entry in arrays["image_files"].ravel()], {}

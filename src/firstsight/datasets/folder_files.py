@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from firstsight.errors import InputError, nearest
+from firstsight.errors import InputError
 
 CLASSES_FILE = "classes.csv"
 IMAGES_FOLDER = "images"
@@ -154,7 +154,7 @@ def read_classes(folder: str | Path) -> ClassTable:
     if repeated:
         raise InputError(f"columns of {path} must have different names; got {repeated[0]!r} more than once")
     if "class" not in lower:
-        raise InputError(f"{path} must have a column 'class'; got {', '.join(header[:5])}{nearest('class', header)}")
+        raise InputError(f"{path} must have a column 'class'; got {', '.join(header[:5])}")
     own = {name: lower.index(name) for name in _OWN_COLUMNS if name in lower}
     names = [unicodedata.normalize("NFC", cells[own["class"]]) for _, cells in rows]
     _check_names(names, [line for line, _ in rows], path)
@@ -205,8 +205,8 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], bool]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path} must be text in UTF-8; got other bytes at {error.start}; save it as CSV UTF-8"
-        ) from None
+            f"{path} must be text in UTF-8; got another coding from byte {error.start} on; save it as CSV UTF-8"
+        ) from error
     except OSError as error:
         raise InputError(f"{path} must be a readable file; got {(error.strerror or str(error)).lower()}") from error
     first = text.lstrip().partition("\n")[0]

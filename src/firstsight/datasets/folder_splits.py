@@ -100,9 +100,8 @@ def split_problems(
         problems.append(f"{where} must name every picture; got no line for {first_of(new, len(paths))}; {anew}")
     there = set(keys)
     if gone := [key for key in written if key not in there]:
-        problems.append(
-            f"{where} must name pictures that are there; got {first_of(gone, len(written))} missing; {anew}"
-        )
+        lost = first_of(gone, len(written))
+        problems.append(f"{where} must name pictures that are there; got {lost}, that is not; {anew}")
     strays = [
         (path, name, written[key])
         for path, key, name, unseen in zip(paths, keys, classes, is_unseen, strict=True)
