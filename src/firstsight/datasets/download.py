@@ -79,10 +79,9 @@ def download(
     if path.exists():
         return _check_there(path, remote, progress)
     part = _Part(path.with_name(f"{path.name}.part"), remote)
-    mirrors, empty_rounds = list(remote.urls), 0
+    mirrors, empty_rounds, furthest = list(remote.urls), 0, part.size
     reasons: dict[str, str] = {}
     while mirrors and empty_rounds < _TRIES:
-        before = part.size
         for url in list(mirrors):
             try:
                 part.fetch(url, progress)
@@ -94,7 +93,9 @@ def download(
                 reasons[url] = str(getattr(error, "reason", error)) or type(error).__name__
             else:
                 return digest
-        empty_rounds = empty_rounds + 1 if part.size <= before else 0
+        # Further than ever, not than before: a file that is fetched again and again from the start is no progress.
+        empty_rounds = empty_rounds + 1 if part.size <= furthest else 0
+        furthest = max(furthest, part.size)
         if mirrors and empty_rounds < _TRIES:
             pause(min(2.0**empty_rounds, 30.0))
     kept = f"; what came is kept in {part.path}" if part.size else ""
