@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firstsight import cli
 from firstsight.data import Dataset
 from firstsight.datasets import data_name, load
 from firstsight.datasets.check import check, describe
@@ -62,6 +63,16 @@ def write_features(folder, name="resnet.safetensors", paths=None, v=3, **metadat
     else:
         save_file({"features": features}, folder / name, {"files": json.dumps(files), **metadata})
     return folder / name
+
+
+def run(capsys, *words):
+    """Exit code, stdout and stderr of a command."""
+    code = 0
+    try:
+        cli.main([str(word) for word in words])
+    except SystemExit as stop:
+        code = stop.code or 0
+    return (code, *capsys.readouterr())
 
 
 def fails(sentence, *arguments, **options):

@@ -63,10 +63,8 @@ def data_build(
         sizes = {"images": len(data.labels), "seen": len(data.seen), "unseen": len(data.unseen), **counts}
         print(as_json({"out": str(built.folder), "counts": sizes, "left_out": built.left_out}))
         return
-    images = " / ".join(f"{count:,}" for count in counts.values())
-    print(
-        f"{len(data.seen)} seen + {len(data.unseen)} unseen classes, {images} images to train / test seen / test unseen"
-    )
+    print(f"{len(data.seen)} seen + {len(data.unseen)} unseen classes")
+    print(f"trainval / test seen / test unseen: {' / '.join(f'{count:,}' for count in counts.values())}")
     if built.left_out:
         print(f"left out, without pictures: {', '.join(built.left_out)}")
     if data.features is None:

@@ -171,9 +171,8 @@ def fetch(
             fetched.append(Fetched(remote.name, known["sha256"], is_known=True, is_new=False))
             continue
         sha256 = download(replace(remote, checksum=checksum), folder, progress, pause)
-        record[remote.name] = {"sha256": sha256, "unpacked": []}
-        _write_record(folder, record)
-        record[remote.name]["unpacked"] = unpack(folder / remote.name, folder, progress)
+        # Only now is its checksum worth keeping: it is a whole archive.
+        record[remote.name] = {"sha256": sha256, "unpacked": unpack(folder / remote.name, folder, progress)}
         _write_record(folder, record)
         if not keep:
             (folder / remote.name).unlink()
