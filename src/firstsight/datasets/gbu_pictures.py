@@ -60,7 +60,8 @@ def find_pictures(root: str | Path, image_files: Sequence[str]) -> FoundPictures
         candidates.sort(key=lambda parts: (len(parts), parts))
     found: dict[tuple[str, ...], str] = {}
     for parts in set(wanted):
-        agreement, best = 0, ()
+        agreement = 0
+        best: tuple[str, ...] = ()
         for other in there.get(parts[-1], ()):
             if (parts_in_common := _agreement(parts, other)) > agreement:
                 agreement, best = parts_in_common, other
