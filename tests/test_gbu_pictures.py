@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from conftest import toy_variables
 from test_folder import run, write
 
 from firstsight.datasets import load
@@ -138,6 +139,56 @@ def test_files_without_names_of_pictures(make_gbu, pictures):
         "image_files must be in the feature file or in labels.mat, one per label, to find the pictures; "
         f"got 0 for 30 labels in {folder}"
     )
+
+
+def write_features(path, files, rows=None):
+    from safetensors.numpy import save_file
+
+    rows = np.arange(len(files)) if rows is None else rows
+    features = np.stack([rows, rows + 0.5], axis=1).astype(np.float32)
+    save_file({"features": features}, path, {"files": json.dumps(files), "backbone": "random:resnet18"})
+
+
+def test_own_features_of_a_benchmark(make_gbu, pictures):
+    """Extracted from the pictures on this disk, in any order; labels and splits are the benchmark's."""
+    folder = make_gbu()
+    paths = load(folder, pictures=pictures).paths
+    order = np.random.default_rng(0).permutation(30)
+    write_features(folder / "mine.safetensors", [paths[row] for row in order], order)
+    data, there = load(folder, features="mine"), load(folder)
+    assert there.features.shape == (30, 4)  # res101.mat, as ever
+    np.testing.assert_array_equal(data.features[:, 0], np.arange(30))
+    np.testing.assert_array_equal(data.labels, there.labels)
+    assert (data.feature_source, there.feature_source) == ({"backbone": "random:resnet18"}, None)
+    assert check(folder, features="mine")["features"][0]["file"] == "TOY/mine.safetensors"
+    joined = load(folder, features=["res101.mat", "mine"])
+    assert (joined.feature_widths, joined.feature_source) == ((4, 2), None)
+
+
+def test_own_features_without_those_of_the_benchmark(make_gbu, pictures):
+    labels = {name: toy_variables()[0][name] for name in ("labels", "image_files")}
+    folder = make_gbu(files={"res101.mat": None, "labels.mat": labels})
+    paths = load(folder, pictures=pictures).paths
+    write_features(folder / "mine.safetensors", list(paths))
+    assert load(folder).features.shape == (30, 2)
+    write_features(folder / "mine.safetensors", list(paths[1:]))
+    with pytest.raises(
+        InputError, match=r"^features in TOY/mine.safetensors must have a row for every picture; got"
+    ):
+        load(folder)
+
+
+def test_own_features_of_images_that_share_a_picture(make_gbu):
+    """As in aPY, where a file may name a picture twice; a repeat with other features is a mistake."""
+    names = [f"/disk/VOC/{image // 2}.jpg" for image in range(30)]
+    folder = make_gbu(image_files=names)
+    write_features(folder / "mine.safetensors", names, np.arange(30) // 2)
+    np.testing.assert_array_equal(load(folder, features="mine").features[:, 0], np.arange(30) // 2)
+    write_features(folder / "mine.safetensors", names)
+    with pytest.raises(
+        InputError, match=r"must be different; got '/disk/VOC/0.jpg' more than once, with other"
+    ):
+        load(folder, features="mine")
 
 
 @pytest.mark.real_data

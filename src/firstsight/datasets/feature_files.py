@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,30 +40,37 @@ class FeatureFile:
     source: Mapping[str, Any]
     dtype: str
 
-    def rows_of(self, paths: Sequence[str]) -> np.ndarray:
+    def rows_of(self, paths: Sequence[str], key: Callable[[str], str] = key_of) -> np.ndarray:
         """[n] rows of the file for these pictures, by their names; each must be there.
 
+        Args:
+            paths: n pictures.
+            key: what of a path is its name.
+
         Raises:
-            InputError: pictures that are not in the file, or are in it twice.
+            InputError: pictures that are not in the file, or are in it twice with other features.
         """
         rows: dict[str, int] = {}
         for row, file in enumerate(self.files):
-            if rows.setdefault(key_of(file), row) != row:
-                raise InputError(f"files in {self.name} must be different; got {file!r} more than once")
-        missing = [path for path in paths if key_of(path) not in rows]
+            first = rows.setdefault(key(file), row)
+            if first != row and not np.array_equal(self.features[first], self.features[row]):
+                raise InputError(
+                    f"files in {self.name} must be different; got {file!r} more than once, with other features"
+                )
+        missing = [path for path in paths if key(path) not in rows]
         if missing:
             raise InputError(
                 f"features in {self.name} must have a row for every picture; got none for "
                 f"{first_of(missing, len(paths))}; extract them again"
             )
-        return np.array([rows[key_of(path)] for path in paths], dtype=np.int64)
+        return np.array([rows[key(path)] for path in paths], dtype=np.int64)
 
 
 def find_feature_files(folder: Path, names: Sequence[str | Path] | None, argument: str = "features") -> list[Path]:
     """The files meant by their names or paths; where none is named, the only one in the folder that holds features."""
     if names:
         return [_named(folder, name, argument) for name in names]
-    there = [path for path in _candidates(folder) if _holds_features(path)]
+    there = files_with_features(folder)
     if len(there) > 1:
         listed = ", ".join(path.name for path in there)
         raise InputError(f"{argument} must name a file where {folder} holds several; got none of {listed}")
@@ -74,13 +81,15 @@ def _named(folder: Path, name: str | Path, argument: str) -> Path:
     for path in (folder / name, *(folder / f"{name}{suffix}" for suffix in SUFFIXES), Path(name)):
         if path.is_file():
             return path
-    there = [path.name for path in _candidates(folder) if _holds_features(path)]
+    there = [path.name for path in files_with_features(folder)]
     expected = f"one of {', '.join(there)}" if there else "a .safetensors or .npz file with features, none of which is"
     raise InputError(f"{argument} must be {expected} in {folder}; got {str(name)!r}{nearest(str(name), there)}")
 
 
-def _candidates(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+def files_with_features(folder: Path) -> list[Path]:
+    """The feature files in a folder, by name; a model's file is none."""
+    candidates = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    return [path for path in candidates if _holds_features(path)]
 
 
 def _holds_features(path: Path) -> bool:

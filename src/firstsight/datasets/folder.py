@@ -293,7 +293,7 @@ def as_dataset(files: FolderFiles) -> Dataset:
         feature_widths=tuple(part.shape[1] for part in parts),
         paths=paths,
         root=str(files.folder),
-        feature_source=dict(files.features[0].source) if len(parts) == 1 and files.features[0].source else None,
+        feature_source=dict(files.features[0].source) or None if len(parts) == 1 else None,
     )
 
 

@@ -79,6 +79,11 @@ def distinct_depth(image_files: Sequence[str]) -> int:
     return depth
 
 
+def tail(path: str, depth: int) -> str:
+    """The last parts of a path, without what differs from disk to disk."""
+    return "/".join(_parts(path)[-depth:])
+
+
 def _parts(path: str) -> tuple[str, ...]:
     return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", ".")) or ("",)
 
