@@ -172,9 +172,7 @@ def test_own_features_without_those_of_the_benchmark(make_gbu, pictures):
     write_features(folder / "mine.safetensors", list(paths))
     assert load(folder).features.shape == (30, 2)
     write_features(folder / "mine.safetensors", list(paths[1:]))
-    with pytest.raises(
-        InputError, match=r"^features in TOY/mine.safetensors must have a row for every picture; got"
-    ):
+    with pytest.raises(InputError, match=r"^features in TOY/mine.safetensors must have a row for every picture; got"):
         load(folder)
 
 
@@ -185,9 +183,7 @@ def test_own_features_of_images_that_share_a_picture(make_gbu):
     write_features(folder / "mine.safetensors", names, np.arange(30) // 2)
     np.testing.assert_array_equal(load(folder, features="mine").features[:, 0], np.arange(30) // 2)
     write_features(folder / "mine.safetensors", names)
-    with pytest.raises(
-        InputError, match=r"must be different; got '/disk/VOC/0.jpg' more than once, with other"
-    ):
+    with pytest.raises(InputError, match=r"must be different; got '/disk/VOC/0.jpg' more than once, with other"):
         load(folder, features="mine")
 
 

@@ -65,7 +65,8 @@ def key_of(path: str) -> str:
 
     Some file systems keep an umlaut as a letter and its dots, most as one character.
     """
-    path = unicodedata.normalize("NFC", path.replace("\\", "/"))
+    path = path.replace("\\", "/")
+    path = path if path.isascii() else unicodedata.normalize("NFC", path)
     return path.removeprefix("./").removeprefix(f"{IMAGES_FOLDER}/")
 
 
@@ -113,9 +114,10 @@ def read_pictures(folder: str | Path) -> Pictures:
 def files_below(root: Path, folder: Path) -> Iterator[tuple[str, int | None]]:
     """Files under `root` as paths relative to `folder`, and their sizes; None for a link to nothing."""
     entered = set()
-    waiting = [root]
+    above = root.relative_to(folder).as_posix()
+    waiting = [(str(root), "" if above == "." else f"{above}/")]
     while waiting:
-        place = waiting.pop()
+        place, prefix = waiting.pop()
         real = os.path.realpath(place)
         if real in entered:
             continue
@@ -125,13 +127,13 @@ def files_below(root: Path, folder: Path) -> Iterator[tuple[str, int | None]]:
                 if entry.name.startswith(".") or entry.name in _BY_SYSTEMS:
                     continue
                 if entry.is_dir():
-                    waiting.append(Path(entry.path))
+                    waiting.append((entry.path, f"{prefix}{entry.name}/"))
                     continue
                 try:
                     size = entry.stat().st_size
                 except OSError:
                     size = None
-                yield Path(entry.path).relative_to(folder).as_posix(), size
+                yield prefix + entry.name, size
 
 
 def _is_text(path: str) -> bool:

@@ -50,22 +50,19 @@ def find_pictures(root: str | Path, image_files: Sequence[str]) -> FoundPictures
         raise InputError(f"pictures must be a folder; got {str(root)!r}, {'a file' if root.exists() else 'nothing'}")
     wanted = [_parts(path) for path in image_files]
     depth = distinct_depth(image_files)
-    names = {parts[-1] for parts in wanted}
-    there: dict[str, list[tuple[str, ...]]] = {}
+    ends = {parts[-depth:] for parts in wanted}
+    lengths = {len(end) for end in ends}
+    there: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for path, size in files_below(root, root):
         parts = _parts(path)
-        if size and parts[-1] in names:
-            there.setdefault(parts[-1], []).append(parts)
-    for candidates in there.values():  # of two copies the one that lies less deep, so that the order is no matter
-        candidates.sort(key=lambda parts: (len(parts), parts))
+        for end in {parts[-length:] for length in lengths} & ends if size else ():
+            there.setdefault(end, []).append(parts)
     found: dict[tuple[str, ...], str] = {}
     for parts in set(wanted):
-        agreement = 0
-        best: tuple[str, ...] = ()
-        for other in there.get(parts[-1], ()):
-            if (parts_in_common := _agreement(parts, other)) > agreement:
-                agreement, best = parts_in_common, other
-        found[parts] = "/".join(best) if agreement >= min(depth, len(parts)) else ""
+        # Of two copies that agree as far, the one that lies less deep, so that the order of files is no matter.
+        candidates = sorted(there.get(parts[-depth:], ()), key=lambda other: (len(other), other))
+        best = max(candidates, key=lambda other: _agreement(parts, other), default=())
+        found[parts] = "/".join(best)
     missing = ["/".join(parts[-max(depth, 2) :]) for parts in dict.fromkeys(wanted) if not found[parts]]
     return FoundPictures(root, tuple(found[parts] for parts in wanted), tuple(missing))
 
