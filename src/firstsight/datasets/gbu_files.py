@@ -101,8 +101,8 @@ def read_gbu(
     with_pictures = len(needs) > 1 or pictures is not None
     files = {path: _read_image_file(path, need, with_pictures) for path, need in needs.items() if path not in own}
     if own:
-        names = _names_of_pictures(folder, list(files.values()))
-        files |= {path: _read_own_features(path, names) for path in own}
+        image_names = _names_of_pictures(folder, list(files.values()))
+        files |= {path: _read_own_features(path, image_names) for path in own}
     labels, labels_from = next(
         ((file.labels, file.name) for file in files.values() if file.labels is not None), (None, "")
     )
