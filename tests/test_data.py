@@ -77,6 +77,8 @@ DATASET_SENTENCES = {
     },
     "feature widths must sum to 2; got (1, 2)": {"feature_widths": (1, 2)},
     "pictures must be one per label; got 3 for 8 labels": {"pictures": ["a", "b", "c"]},
+    "paths must be one per label; got 2 for 8 labels": {"paths": ("a", "b"), "root": "."},
+    "root must be given with paths; got None": {"paths": tuple("abcdefgh")},
     "trainval must have images; got none": {"trainval": []},
     "trainval and test_seen must not share images; got 2 in both": {"test_seen": [1, 2, 3]},
     "trainval and test_unseen must not share images; got 1 in both": {"test_unseen": [4, 6]},
@@ -236,11 +238,13 @@ def test_renumbering_keeps_names_vectors_and_images(shape):
 @settings(max_examples=40, deadline=None)
 @given(shapes, st.integers(0, 5), st.integers(0, 5))
 def test_validation_set_is_made_of_training_images(shape, partition, seed):
-    data = tiny_dataset(**shape, pictures=[f"{image}.jpg" for image in range(len(tiny_dataset(**shape).labels))])
+    files = [f"{image}.jpg" for image in range(len(tiny_dataset(**shape).labels))]
+    data = tiny_dataset(**shape, pictures=files, paths=files, root=".")
     validation = data.validation_set(partition, seed)
     known = {picture: image for image, picture in enumerate(data.pictures)}
     original = np.array([known[picture] for picture in validation.pictures])
     assert sorted(original) == sorted(data.trainval)  # no test image, every training image
+    assert validation.paths == tuple(validation.pictures)
     assert validation.classes.names == data.training_set().classes.names  # no unseen class
     np.testing.assert_array_equal(validation.features, data.features[original])
     assert [validation.classes.names[label] for label in validation.labels] == [

@@ -321,7 +321,7 @@ def test_unknown_names(make_gbu, tmp_path):
     )
     bare = make_gbu("BARE", files={"res101.mat": None, "labels.mat": {"labels": FEATURES["labels"]}})
     assert sentence(bare, features="res101.mat") == (
-        f"features must be a MATLAB file that holds features, none of which is in {bare}; got 'res101.mat'"
+        f"features must be a file that holds features, none of which is in {bare}; got 'res101.mat'"
     )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -103,6 +104,9 @@ class Dataset:
         pictures: n picture files or arrays, or empty.
         description: one sentence for reports.
         validation_classes: partitions for model selection, each the names of seen classes to hold out.
+        paths: n picture files relative to `root`, with forward slashes, or empty; images may share one.
+        root: folder of the picture files.
+        feature_source: what the feature file says of how it was made: backbone, crops, transform.
     """
 
     name: str
@@ -117,6 +121,9 @@ class Dataset:
     pictures: Sequence = ()
     description: str = ""
     validation_classes: tuple[tuple[str, ...], ...] = ()
+    paths: tuple[str, ...] = ()
+    root: str | None = None
+    feature_source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         labels = as_indices(self.labels, "labels", len(self.classes), "class")
@@ -136,6 +143,11 @@ class Dataset:
             object.__setattr__(self, "feature_widths", tuple(map(int, widths)))
         if len(self.pictures) not in (0, n):
             raise InputError(f"pictures must be one per label; got {len(self.pictures)} for {n} labels")
+        object.__setattr__(self, "paths", tuple(self.paths))
+        if len(self.paths) not in (0, n):
+            raise InputError(f"paths must be one per label; got {len(self.paths)} for {n} labels")
+        if self.paths and self.root is None:
+            raise InputError("root must be given with paths; got None")
         self._check_splits()
 
     def _check_splits(self) -> None:
@@ -185,7 +197,7 @@ class Dataset:
     def inputs(self, images: Indices) -> Floats:
         """[len(images), v] what a method scores for these images."""
         if self.features is None:
-            there = "pictures" if len(self.pictures) else "labels"
+            there = "pictures" if len(self.pictures) or self.paths else "labels"
             raise InputError(
                 f"features must be given for data set {self.name!r}; got {there} only; name a feature file"
             )
@@ -219,6 +231,7 @@ class Dataset:
             features=None if self.features is None else self.features[keep],
             reconstruction_features=None if other is None else other[keep],
             pictures=[self.pictures[image] for image in keep] if len(self.pictures) else (),
+            paths=tuple(self.paths[image] for image in keep) if self.paths else (),
         )
 
     def validation_set(self, partition: int = 0, seed: int = 0, n_held_out: int | None = None) -> Dataset:

@@ -1,5 +1,10 @@
 """The one error firstsight raises for bad input."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class InputError(ValueError):
     """Something given to firstsight cannot be used.
@@ -7,3 +12,11 @@ class InputError(ValueError):
     The message is one sentence: `<argument> must be <expected>; got <actual>[; <what to do>]`. The command
     line prints it and exits with 2.
     """
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, or nothing."""
+    names = list(names)
+    close = get_close_matches(name.lower(), [known.lower() for known in names], n=1)
+    known = next((known for known in names if close and known.lower() == close[0]), None)
+    return f"; did you mean {known!r}?" if known else ""

@@ -21,7 +21,7 @@ from firstsight.cli.analyse import (
     analyse_reject,
     analyse_variance,
 )
-from firstsight.cli.data import data_check
+from firstsight.cli.data import data_build, data_check, data_fetch
 from firstsight.cli.options import parsed
 from firstsight.cli.results import bench, demo, report
 from firstsight.cli.train import evaluate, fit, tune
@@ -51,6 +51,8 @@ def methods() -> None:
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "data check": data_check,
+    "data build": data_build,
+    "data fetch": data_fetch,
     "analyse variance": analyse_variance,
     "analyse projection": analyse_projection,
     "analyse curve": analyse_curve,

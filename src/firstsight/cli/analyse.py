@@ -61,7 +61,7 @@ def analyse_variance(
     A low cosine says that attributes which tell the unseen classes apart hardly vary among the seen ones.
 
     Args:
-        path: a folder in the GBU layout, or `atlas`.
+        path: a folder in the GBU layout or of pictures, or `atlas`.
         semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
         json: print one JSON document, with every attribute's variances.
         figure: SVG file to draw into.
@@ -93,7 +93,7 @@ def analyse_projection(
     Unseen classes that come close to another without the low-variance attributes need what training may discard.
 
     Args:
-        path: a folder in the GBU layout, or `atlas`.
+        path: a folder in the GBU layout or of pictures, or `atlas`.
         semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
         seed: of t-SNE.
         json: print one JSON document, with the maps.

@@ -19,7 +19,7 @@ class DataOptions:
     """Which data set.
 
     Attributes:
-        data: a folder in the GBU layout, or `atlas` (rendered; `atlas:0.5` sets its semantic loss).
+        data: a folder in the GBU layout or of pictures, or `atlas` (rendered; `atlas:0.5` sets its semantic loss).
         features: feature files, by name or path; several are joined. `res101.mat` where none is named.
         semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
         reconstruction_features: feature file on which F and G of SP-AEN work; `features` where none is named.

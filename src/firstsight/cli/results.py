@@ -42,7 +42,7 @@ def bench(
     """Run methods on data sets with several seeds; finished runs are kept.
 
     Args:
-        data: folders in the GBU layout, or `atlas`.
+        data: folders in the GBU layout or of pictures, or `atlas`.
         methods: names, each with a preset after a colon where wanted, as in `eszsl spaen spaen:cls-only`; or `all`.
         out: folder of the results.
         seeds: how many, from 0; methods without randomness run once.

@@ -99,7 +99,7 @@ def tune(
 
     Args:
         methods: their names, or `all`; `firstsight methods` lists them.
-        data: a folder in the GBU layout, or `atlas`.
+        data: a folder in the GBU layout or of pictures, or `atlas`.
         features: feature files, by name or path; several are joined.
         semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
         objective: what to maximise, as a mean over partitions; h_cal is h at the best gamma; AUSUC for most methods
@@ -176,7 +176,7 @@ def evaluate(
 
     Args:
         model: file that `fit` wrote.
-        data: a folder in the GBU layout, or `atlas`.
+        data: a folder in the GBU layout or of pictures, or `atlas`.
         features: feature files, as in training.
         semantics: class embeddings, as in training.
         reconstruction_features: feature file for F and G, as in training; calibration trains on it.

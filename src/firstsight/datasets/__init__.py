@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from firstsight.data import Dataset
 from firstsight.errors import InputError
+
+if TYPE_CHECKING:
+    from firstsight.datasets.folder import Vectors
 
 __all__ = ["atlas_settings", "data_name", "load"]
 
@@ -18,34 +21,72 @@ def load(
     semantics: str | None = None,
     reconstruction_features: str | Path | None = None,
     progress: Callable[..., None] | None = None,
+    pictures: str | Path | None = None,
+    vectors: Vectors | None = None,
 ) -> Dataset:
     """A data set by its folder or name.
 
     Args:
-        path: a folder in the GBU layout, or `atlas`, rendered on the spot; `atlas:0.5` sets its semantic loss.
+        path: a folder in the GBU layout, a folder of pictures with a `classes.csv`, or `atlas`, rendered on the spot;
+            `atlas:0.5` sets its semantic loss.
         features: a feature file by name or path, or several whose columns are joined; where None, `res101.mat` or else
             the only file in the folder that holds features; the labels alone where there is none.
-        semantics: which class embeddings: `att` (where None), `sent`, `binaryAtt`, ... or the name of a file.
+        semantics: which class embeddings: `att` (where None), `sent`, `binaryAtt`, ... or the name of a file; of a
+            folder of pictures `attributes` or `text`.
         reconstruction_features: the feature file on which F and G work; `features` where None.
         progress: handed to `atlas`, which takes a while; folders ignore it.
+        pictures: folder with the pictures of a GBU data set, as their authors packed them.
+        vectors: class embeddings for the semantics `text` of a folder of pictures: [c, a] numbers, or a function of
+            the classes' names and descriptions that gives them.
     """
     settings = atlas_settings(path)
-    if settings is None:
-        from firstsight.datasets.gbu import load_gbu
+    given = {"pictures": pictures, "vectors": vectors}
+    if settings is not None:
+        files = {"features": features, "semantics": semantics, "reconstruction features": reconstruction_features}
+        _refuse(files | given, "atlas, which renders its own")
+        from firstsight.datasets.atlas import atlas
 
-        return load_gbu(path, features, semantics, reconstruction_features)
-    given = {"features": features, "semantics": semantics, "reconstruction features": reconstruction_features}
+        return atlas(**settings, progress=progress)
+    if is_own_pictures(path):
+        from firstsight.datasets.folder import load_folder
+
+        _refuse({"pictures": pictures}, "a folder of pictures, which holds its own")
+        return load_folder(path, features, semantics, reconstruction_features, vectors)
+    from firstsight.datasets.gbu import load_gbu
+
+    _refuse({"vectors": vectors}, "the GBU layout, whose files hold them")
+    return load_gbu(path, features, semantics, reconstruction_features, pictures)
+
+
+def _refuse(given: dict[str, Any], by: str) -> None:
     for argument, value in given.items():
-        if value:
-            raise InputError(f"{argument} must be left out for atlas, which renders its own; got {str(value)!r}")
-    from firstsight.datasets.atlas import atlas
+        if value is not None and (not isinstance(value, str | Sequence) or value):
+            shown = repr(str(value)) if isinstance(value, str | Path | Sequence) else "some"
+            raise InputError(f"{argument} must be left out for {by}; got {shown}")
 
-    return atlas(**settings, progress=progress)
+
+def is_own_pictures(path: str | Path) -> bool:
+    """Whether the folder holds pictures with a `classes.csv`, not a data set in the GBU layout."""
+    folder = Path(path)
+    if not folder.is_dir() or any(folder.glob("*_splits.mat")):
+        return False
+    if (folder / "classes.csv").is_file():
+        return True
+    if (folder / "images").is_dir():
+        raise InputError(
+            f"{folder} must hold classes.csv beside images, with a column 'class' and columns of attributes; "
+            "got images alone"
+        )
+    return False
 
 
 def data_name(path: str | Path, semantics: str | None = None) -> str:
     """The name that `load` gives the data set, without loading it."""
     settings = atlas_settings(path)
+    if settings is None and is_own_pictures(path):
+        from firstsight.datasets.folder import folder_name
+
+        return folder_name(Path(path), semantics)
     if settings is None:
         from firstsight.datasets.gbu import gbu_name
 

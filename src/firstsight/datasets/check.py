@@ -7,7 +7,7 @@ hyper-parameters, together hold every image of `test_seen_loc`. Whoever chooses 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from firstsight.analysis import attribute_variance
 from firstsight.data import Dataset
-from firstsight.datasets import atlas_settings, load
+from firstsight.datasets import atlas_settings, folder, is_own_pictures, load
 from firstsight.datasets.gbu import as_dataset, find_problems, is_bad_row
 from firstsight.datasets.gbu_files import SPLITS, VALIDATION_SPLITS, FeatureNames, GBUFiles, read_gbu
 from firstsight.errors import InputError
@@ -33,13 +33,21 @@ PUBLISHED = {
 }
 
 
-def check(path: str | Path, features: FeatureNames = None, semantics: str | None = None) -> Report:
+def check(
+    path: str | Path,
+    features: FeatureNames = None,
+    semantics: str | None = None,
+    pictures: str | Path | None = None,
+    vectors: folder.Vectors | None = None,
+) -> Report:
     """Everything worth knowing about a data set before training on it, ready for JSON.
 
     Args:
         path: as for `firstsight.datasets.load`, and so are the others.
         features: feature files, or None.
         semantics: class embeddings, or None.
+        pictures: folder with the pictures of a GBU data set, or None.
+        vectors: class embeddings for the semantics `text`, or None.
 
     Returns:
         Sizes and findings by name. `problems` lists sentences about what keeps the data set from being loaded,
@@ -56,9 +64,12 @@ def check(path: str | Path, features: FeatureNames = None, semantics: str | None
             report["features"] = [{"file": None, "dtype": str(data.features.dtype), **_norms(data.features)}]
         return _judged(report, data)
 
-    files = read_gbu(path, features, semantics)
+    if is_own_pictures(path):
+        return _check_folder(folder.read_folder(path, features, semantics, vectors=vectors))
+
+    files = read_gbu(path, features, semantics, pictures=pictures)
     problems = find_problems(files)
-    sound = _dataset(files, problems)
+    sound = _dataset(lambda: as_dataset(files), problems)
     report = _report(path, "gbu", files.class_names, files.vectors, files.labels, files.splits, problems)
     report["files"] = {
         "semantics": files.semantics,
@@ -72,7 +83,60 @@ def check(path: str | Path, features: FeatureNames = None, semantics: str | None
     ]
     report["leak"] = _leak(files)
     report["published"] = _published(report, is_attributes=files.semantics.endswith("/att_splits.mat"))
+    if found := files.pictures:
+        report["pictures"] = {
+            "root": str(found.root),
+            "files": found.n_files,
+            "missing": len(found.missing),
+            "first_missing": list(found.missing[:3]),
+            "left_out": 0,
+        }
     return _judged(report, sound)
+
+
+def _check_folder(files: folder.FolderFiles) -> Report:
+    """The report of a folder of pictures."""
+    problems = folder.find_problems(files)
+    sound = _dataset(lambda: folder.as_dataset(files), problems)
+    names, where, others = files.table.names, files.folder.resolve().name, files.pictures.others
+    splits = {
+        name: np.flatnonzero(np.array(files.splits, dtype=object) == name.removesuffix("_loc")) + 1 for name in SPLITS
+    }
+    vectors = sound.classes.vectors if sound else np.asarray(files.vectors)
+    report = _report(files.folder, "folder", names, vectors, files.labels + 1, splits, problems)
+    report["files"] = {
+        "semantics": f"{where}/classes.csv, {files.semantics}",
+        "labels": f"{where}/images",
+        "features": [file.name for file in files.features],
+    }
+    report["features"] = [{"file": file.name, "dtype": file.dtype, **_norms(file.features)} for file in files.features]
+    report["pictures"] = {
+        "root": str(files.folder),
+        "files": len(files.pictures.paths),
+        "missing": 0,
+        "first_missing": [],
+        "left_out": len(others),
+    }
+    report = _judged(report, sound)
+    if others:
+        report["warnings"].append(
+            f"files in {where}/images should be pictures ({', '.join(folder.SUFFIXES)}); left out "
+            f"{folder.first_of(others)}"
+        )
+    if files.table.text_columns and files.semantics == "attributes":
+        columns = ", ".join(map(repr, files.table.text_columns[:3]))
+        report["warnings"].append(
+            f"columns of {where}/classes.csv should be numbers to be attributes; left out {columns}"
+        )
+    if not problems and not report["counts"]["unseen"]:
+        report["warnings"].append(
+            f"some classes should be unseen to test on; got none; mark them in column 'split' of {where}/classes.csv"
+        )
+    if files.written is None:
+        report["warnings"].append(
+            f"splits should be written down; got no {where}/splits.csv; loading writes it where it may"
+        )
+    return report
 
 
 def split_fingerprint(class_names: Sequence[str], splits: dict[str, np.ndarray]) -> str:
@@ -108,7 +172,7 @@ def _report(
     trainval = trainval[(trainval >= 1) & (trainval <= len(labels))].astype(np.int64)
     seen = np.intersect1d(_numbers(labels[trainval - 1]), np.arange(1, len(names) + 1))
     return {
-        "name": Path(path).resolve().name if layout == "gbu" else str(path),
+        "name": str(path) if layout == "atlas" else Path(path).resolve().name,
         "path": str(path),
         "layout": layout,
         "files": None,
@@ -123,6 +187,7 @@ def _report(
         "class_names": list(names),
         "class_embeddings": {"dtype": str(vectors.dtype), **_norms(vectors)},
         "features": [],
+        "pictures": None,
         "overlaps": {
             f"{a} and {b}": len(np.intersect1d(splits[f"{a}_loc"], splits[f"{b}_loc"]))
             for a, b in (("trainval", "test_seen"), ("trainval", "test_unseen"), ("test_seen", "test_unseen"))
@@ -193,12 +258,12 @@ def _published(report: Report, is_attributes: bool) -> Report | None:
     return {"name": name, "differences": differences}
 
 
-def _dataset(files: GBUFiles, problems: list[str]) -> Dataset | None:
+def _dataset(make: Callable[[], Dataset], problems: list[str]) -> Dataset | None:
     """The data set, or None; what `Dataset` itself objects to joins the problems."""
     if problems:
         return None
     try:
-        return as_dataset(files)
+        return make()
     except InputError as error:
         problems.append(str(error))
         return None
@@ -268,6 +333,9 @@ def describe(report: Report) -> str:
     rows += [("features", f"{table['file'] or 'rendered'}: {_table_line(table)}") for table in report["features"]]
     if not report["features"]:
         rows.append(("features", "none; labels only"))
+    if pictures := report["pictures"]:
+        missing = f", {pictures['missing']:,} missing" if pictures["missing"] else ""
+        rows.append(("pictures", f"{pictures['files']:,} in {pictures['root']}{missing}"))
     if leak := report["leak"]:
         leaked = f"{leak['test_seen_in_train_or_val']:,} of {leak['test_seen']:,} test seen images"
         rows.append(("leak into train_loc and val_loc", leaked))

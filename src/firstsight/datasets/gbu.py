@@ -26,9 +26,10 @@ def load_gbu(
     features: FeatureNames = None,
     semantics: str | None = None,
     reconstruction_features: str | Path | None = None,
+    pictures: str | Path | None = None,
 ) -> Dataset:
     """The data set in a folder of the GBU layout; see `firstsight.datasets.load` for the arguments."""
-    files = read_gbu(folder, features, semantics, reconstruction_features)
+    files = read_gbu(folder, features, semantics, reconstruction_features, pictures)
     for problem in find_problems(files):
         raise InputError(problem)
     return as_dataset(files)
@@ -55,6 +56,9 @@ def as_dataset(files: GBUFiles) -> Dataset:
         reconstruction_features=files.reconstruction.features if files.reconstruction else None,
         feature_widths=tuple(values.shape[1] for values in features),
         validation_classes=_validation_classes(files.folder, seen),
+        paths=files.pictures.paths if files.pictures else (),
+        root=str(files.pictures.root) if files.pictures else None,
+        feature_source=dict(files.features[0].source) or None if len(features) == 1 else None,
     )
 
 
@@ -91,6 +95,7 @@ def find_problems(files: GBUFiles) -> list[str]:
         *(problem for file in files.image_files for problem in _feature_problems(file, files)),
         *_order_problems(files),
         *_split_problems(files),
+        *_picture_problems(files),
     ]
 
 
@@ -187,6 +192,15 @@ def _order_problems(files: GBUFiles) -> Iterator[str]:
                     f"{what} in {name} must be those of {first}, in their order; "
                     f"got {given[place]} instead of {expected[place]} for image {place + 1}"
                 )
+
+
+def _picture_problems(files: GBUFiles) -> Iterator[str]:
+    if files.pictures and (missing := files.pictures.missing):
+        total = len(missing) + files.pictures.n_files
+        yield (
+            f"pictures of {files.folder.resolve().name} must all be in {files.pictures.root}; got {len(missing)} of "
+            f"{total} missing, the first {', '.join(map(repr, missing[:3]))}"
+        )
 
 
 def _tails(pictures: Sequence[str], depth: int) -> list[str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from firstsight.datasets.feature_files import SUFFIXES, files_with_features, read_features
+from firstsight.datasets.gbu_pictures import FoundPictures, distinct_depth, find_pictures, tail
 from firstsight.datasets.matfile import read_mat, variable_names
-from firstsight.errors import InputError
+from firstsight.errors import InputError, nearest
 
 SPLITS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 VALIDATION_SPLITS = ("train_loc", "val_loc")
@@ -27,6 +29,7 @@ class ImageFile:
         labels: [n] class numbers from 1, or None where the file holds none.
         pictures: n paths on the authors' disks, or empty.
         dtype: type of the features in the file.
+        source: what the file says of how its features were made, or nothing.
     """
 
     name: str
@@ -34,6 +37,7 @@ class ImageFile:
     labels: np.ndarray | None = None
     pictures: Sequence[str] = ()
     dtype: str = ""
+    source: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,7 @@ class GBUFiles:
         features: the files whose features are joined into the data set's.
         reconstruction: the file whose features F and G work on, or None.
         others: files that only hold labels.
+        pictures: the picture of each image on this machine, or None where nobody asked.
     """
 
     folder: Path
@@ -63,6 +68,7 @@ class GBUFiles:
     features: tuple[ImageFile, ...]
     reconstruction: ImageFile | None
     others: tuple[ImageFile, ...]
+    pictures: FoundPictures | None = None
 
     @property
     def image_files(self) -> list[ImageFile]:
@@ -76,6 +82,7 @@ def read_gbu(
     features: FeatureNames = None,
     semantics: str | None = None,
     reconstruction_features: str | Path | None = None,
+    pictures: str | Path | None = None,
 ) -> GBUFiles:
     """Everything the data set needs from its files; raises only where a file is not there or cannot be read."""
     folder = Path(folder)
@@ -87,8 +94,15 @@ def read_gbu(
     needs = dict.fromkeys([*feature_paths, *([reconstruction_path] if reconstruction_path else [])], "features")
     if (folder / "labels.mat").is_file():
         needs.setdefault(folder / "labels.mat", "labels")
+    own = [path for path in needs if path.suffix in SUFFIXES]  # these hold no labels, and name their pictures
+    if own and len(own) == len(needs) and (folder / "res101.mat").is_file():
+        needs[folder / "res101.mat"] = "labels"
     # Paths of pictures take longest to read, and only say something beside those of another file.
-    files = {path: _read_image_file(path, need, with_pictures=len(needs) > 1) for path, need in needs.items()}
+    with_pictures = len(needs) > 1 or pictures is not None
+    files = {path: _read_image_file(path, need, with_pictures) for path, need in needs.items() if path not in own}
+    if own:
+        image_names = _names_of_pictures(folder, list(files.values()))
+        files |= {path: _read_own_features(path, image_names) for path in own}
     labels, labels_from = next(
         ((file.labels, file.name) for file in files.values() if file.labels is not None), (None, "")
     )
@@ -110,7 +124,30 @@ def read_gbu(
         features=tuple(files[path] for path in feature_paths),
         reconstruction=files[reconstruction_path] if reconstruction_path else None,
         others=tuple(files[path] for path, need in needs.items() if need == "labels"),
+        pictures=None
+        if pictures is None
+        else find_pictures(pictures, _names_of_pictures(folder, list(files.values()))),
     )
+
+
+def _names_of_pictures(folder: Path, files: Sequence[ImageFile]) -> Sequence[str]:
+    """The paths on the authors' disks, one per image."""
+    n = next((len(file.labels) for file in files if file.labels is not None), 0)
+    names = next((file.pictures for file in files if file.pictures), ())
+    if not names or len(names) != n:
+        raise InputError(
+            f"image_files must be in the feature file or in labels.mat, one per label, to find the pictures; "
+            f"got {len(names)} for {n} labels in {folder}"
+        )
+    return names
+
+
+def _read_own_features(path: Path, names: Sequence[str]) -> ImageFile:
+    """A file of `firstsight features`, its rows in the order of the images."""
+    file = read_features(path)
+    depth = distinct_depth(names)
+    rows = file.rows_of(names, lambda name: tail(name, depth))
+    return ImageFile(name=file.name, features=file.features[rows], dtype=file.dtype, source=file.source)
 
 
 def _read_image_file(path: Path, need: str, with_pictures: bool) -> ImageFile:
@@ -178,24 +215,18 @@ def _feature_paths(folder: Path, features: FeatureNames) -> list[Path]:
 
 
 def _feature_path(folder: Path, name: str | Path, argument: str) -> Path:
-    for path in (folder / name, folder / f"{name}.mat", Path(name)):
+    for path in (folder / name, *(folder / f"{name}{suffix}" for suffix in (".mat", *SUFFIXES)), Path(name)):
         if path.is_file():
             return path
     there = [path.name for path in _files_with_features(folder)]
-    expected = f"one of {', '.join(there)}" if there else "a MATLAB file that holds features, none of which is"
+    expected = f"one of {', '.join(there)}" if there else "a file that holds features, none of which is"
     raise InputError(f"{argument} must be {expected} in {folder}; got {str(name)!r}{nearest(str(name), there)}")
 
 
 def _files_with_features(folder: Path) -> list[Path]:
     candidates = (path for path in sorted(folder.glob("*.mat")) if not path.name.endswith("_splits.mat"))
-    return [path for path in candidates if "features" in variable_names(path)]  # names only: a quick look
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest known one, or nothing."""
-    close = get_close_matches(name.lower(), [known.lower() for known in names], n=1)
-    known = next((known for known in names if close and known.lower() == close[0]), None)
-    return f"; did you mean {known!r}?" if known else ""
+    with_features = [path for path in candidates if "features" in variable_names(path)]  # names only: a quick look
+    return [*with_features, *files_with_features(folder)]
 
 
 def _short(path: Path) -> str:

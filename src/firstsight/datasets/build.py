@@ -1,0 +1,165 @@
+"""Write a data set in the layout of the GBU benchmark, so that other people's code can read it.
+
+`att_splits.mat`, `res101.mat` (whatever made the features: it is the name that code looks for) and the lists of
+classes, all as MATLAB 5 files with indices from 1. `train_loc` and `val_loc` divide `trainval_loc` by classes and hold
+no test image, unlike those of the benchmark's first release.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from firstsight.data import Dataset
+from firstsight.datasets.folder import Vectors, as_dataset, find_problems, read_folder, unit_rows
+from firstsight.datasets.folder_splits import write_splits
+from firstsight.datasets.gbu_files import FeatureNames
+from firstsight.errors import InputError
+
+_LARGEST = 2**31 - 1  # bytes of one variable in a MATLAB 5 file
+N_PARTITIONS = 3
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was written.
+
+    Attributes:
+        folder: where it is.
+        data: the data set as it was written.
+        left_out: classes without pictures, which the layout has no place for.
+    """
+
+    folder: Path
+    data: Dataset
+    left_out: tuple[str, ...]
+
+
+def build(
+    folder: str | Path,
+    out: str | Path,
+    features: FeatureNames = None,
+    semantics: str | None = None,
+    vectors: Vectors | None = None,
+) -> Built:
+    """Write a folder of pictures as a data set in the GBU layout.
+
+    Args:
+        folder: pictures with a `classes.csv`; its `splits.csv` is written if it is not there.
+        out: a folder that is not there yet, or is empty.
+        features: feature files, as for `firstsight.load`; labels alone are written where there are none.
+        semantics: `attributes` or `text`.
+        vectors: as for `firstsight.load`.
+    """
+    out = Path(out).absolute()
+    _check_out(out)
+    files = read_folder(folder, features, semantics, vectors=vectors)
+    for problem in find_problems(files):
+        raise InputError(problem)
+    data = as_dataset(files)
+    if files.written is None:
+        write_splits(files.folder, files.pictures.paths, files.splits)
+    there = np.unique(data.labels)
+    left_out = tuple(name for row, name in enumerate(data.classes.names) if row not in set(there.tolist()))
+    data = replace(data, classes=data.classes[there], labels=np.searchsorted(there, data.labels))
+    write_gbu(data, out, np.asarray(files.vectors)[there])
+    return Built(out, data, left_out)
+
+
+def write_gbu(data: Dataset, out: str | Path, original: np.ndarray | None = None) -> None:
+    """Write the data set whole or not at all.
+
+    Args:
+        data: every class must have images.
+        out: a folder that is not there yet, or is empty.
+        original: [c, a] class embeddings before they got unit length, for `original_att`.
+
+    Raises:
+        InputError: `out` holds something, a class has no images, or the features are more than a file can hold.
+    """
+    out = Path(out).absolute()
+    _check_out(out)
+    bare = [name for row, name in enumerate(data.classes.names) if row not in set(data.labels.tolist())]
+    if bare:
+        raise InputError(f"every class must have images in the GBU layout; got none for {bare[0]!r}")
+    if data.features is not None and data.features.nbytes > _LARGEST:
+        raise InputError(
+            f"features must be at most 2 GiB for a MATLAB 5 file; got {data.features.nbytes / 2**30:.1f} GiB"
+        )
+    partitions = _partitions(data)
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        unfinished.mkdir(parents=True)
+        _write_files(data, original, partitions, unfinished)
+        os.replace(unfinished, out)  # an empty folder gives way
+    except OSError as error:
+        raise InputError(f"{out} must be a folder to write to; got {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "one that holds files" if out.is_dir() else "a file"
+        raise InputError(f"out must be a new or empty folder; got {str(out)!r}, {what}")
+
+
+def _partitions(data: Dataset) -> list[list[str]]:
+    """Sets of seen classes to choose settings on: the data set's own, then those it would draw with seed 0."""
+    if len(data.seen) < 3:
+        return []
+    held_out = [data.validation_set(partition) for partition in range(N_PARTITIONS)]
+    return [[one.classes.names[row] for row in one.unseen] for one in held_out]
+
+
+def _write_files(data: Dataset, original: np.ndarray | None, partitions: list[list[str]], out: Path) -> None:
+    from scipy.io import savemat
+
+    names = data.classes.names
+    images: dict[str, Any] = {"labels": _column(data.labels + 1)}
+    if data.paths:
+        images["image_files"] = _cells(data.paths)
+    if data.features is None:
+        savemat(out / "labels.mat", images)
+    else:
+        savemat(out / "res101.mat", {"features": data.features.T, **images})
+    held_out = set(partitions[0]) if partitions else set()
+    is_val = np.array([names[label] in held_out for label in data.labels[data.trainval]], dtype=bool)
+    splits = {
+        "trainval_loc": data.trainval,
+        "train_loc": data.trainval[~is_val],
+        "val_loc": data.trainval[is_val],
+        "test_seen_loc": data.test_seen,
+        "test_unseen_loc": data.test_unseen,
+    }
+    vectors: dict[str, Any] = {"att": unit_rows(data.classes.vectors).T, "allclasses_names": _cells(names)}
+    if original is not None and not np.array_equal(original, data.classes.vectors):
+        vectors["original_att"] = original.T
+    savemat(out / "att_splits.mat", vectors | {name: _column(rows + 1) for name, rows in splits.items()})
+    seen = [names[row] for row in data.seen]
+    lists = {"allclasses": list(names), "trainvalclasses": seen, "testclasses": [names[row] for row in data.unseen]}
+    for number, held in enumerate(partitions, start=1):
+        lists[f"trainclasses{number}"] = [name for name in seen if name not in set(held)]
+        lists[f"valclasses{number}"] = held
+    if data.classes.attributes:
+        lists["attributes"] = [" ".join(name.split()) for name in data.classes.attributes]
+    for name, lines in lists.items():
+        (out / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _column(numbers: np.ndarray) -> np.ndarray:
+    """[m, 1] whole numbers, since some code takes them as indices as they are."""
+    return numbers.astype(np.int32)[:, None]
+
+
+def _cells(texts: Sequence[str]) -> np.ndarray:
+    """[m, 1] a cell array of text."""
+    cells = np.empty((len(texts), 1), dtype=object)
+    cells[:, 0] = texts
+    return cells

@@ -1,0 +1,197 @@
+"""The public data sets: where they are, and how they get here.
+
+Checksums are those that the publishers give or that loaders in wide use check. Where none is known, the sha256 of the
+first download is written to `fetched.json` and every later download into that folder must have it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from firstsight.datasets.archives import unpack
+from firstsight.datasets.download import Progress, Remote, download
+from firstsight.errors import InputError, nearest
+from firstsight.files import write_text
+
+RECORD = "fetched.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A public data set.
+
+    Attributes:
+        what: what it holds, in a few words.
+        about: its size, roughly, as its users report it; empty where nobody does.
+        home: page of its publisher, with its terms.
+        files: its archives.
+    """
+
+    what: str
+    about: str
+    home: str
+    files: tuple[Remote, ...]
+
+
+SOURCES = {
+    "xlsa17": Source(
+        what="GBU benchmark: features, splits and attributes of CUB, SUN, AWA1, AWA2, aPY",
+        about="0.9 GB",
+        home="https://www.mpi-inf.mpg.de/departments/computer-vision-and-machine-learning/research/zero-shot-learning/"
+        "zero-shot-learning-the-good-the-bad-and-the-ugly",
+        files=(
+            Remote(
+                "xlsa17.zip",
+                (
+                    "https://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip",
+                    "http://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip",
+                ),
+            ),
+        ),
+    ),
+    "CUB_200_2011": Source(
+        what="pictures of CUB: 11,788 of 200 birds",
+        about="1.2 GB",
+        home="https://www.vision.caltech.edu/datasets/cub_200_2011/",
+        files=(
+            Remote(
+                "CUB_200_2011.tgz",
+                (
+                    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+                    "https://s3.amazonaws.com/fast-ai-imageclas/CUB_200_2011.tgz",
+                ),
+                checksum="md5:97eceeb196236b17998738112f37df78",  # CaltechDATA
+                size=1_150_585_339,
+            ),
+        ),
+    ),
+    "AWA2": Source(
+        what="pictures of AWA2: 37,322 of 50 animals",
+        about="13 GB",
+        home="https://cvml.ista.ac.at/AwA2/",
+        files=(
+            Remote(
+                "AwA2-data.zip",
+                ("https://cvml.ista.ac.at/AwA2/AwA2-data.zip", "https://cvml.ist.ac.at/AwA2/AwA2-data.zip"),
+            ),
+        ),
+    ),
+    "SUN": Source(
+        what="pictures of SUN: 14,340 of 717 scenes",
+        about="1.8 GB",
+        home="https://cs.brown.edu/~gmpatter/sunattributes.html",
+        files=(
+            Remote(
+                "SUNAttributeDB_Images.tar.gz",
+                (
+                    "https://cs.brown.edu/people/gmpatter/Attributes/SUNAttributeDB_Images.tar.gz",
+                    "https://cs.brown.edu/~gmpatter/Attributes/SUNAttributeDB_Images.tar.gz",
+                ),
+            ),
+        ),
+    ),
+    "aPY": Source(
+        what="pictures of aPY: VOC 2008 and a-Yahoo",
+        about="",
+        home="http://vision.cs.uiuc.edu/attributes/",
+        files=(
+            Remote(
+                "VOCtrainval_14-Jul-2008.tar",
+                (
+                    "http://host.robots.ox.ac.uk/pascal/VOC/voc2008/VOCtrainval_14-Jul-2008.tar",
+                    "http://pascallin.ecs.soton.ac.uk/challenges/VOC/voc2008/VOCtrainval_14-Jul-2008.tar",
+                ),
+                # what the VOC loaders in wide use check
+                checksum="sha256:7f0ca53c1b5a838fbe946965fc106c6e86832183240af5c88e3f6c306318d42e",
+            ),
+            Remote("ayahoo_test_images.tar.gz", ("http://vision.cs.uiuc.edu/attributes/ayahoo_test_images.tar.gz",)),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One archive that is here now.
+
+    Attributes:
+        name: of the archive.
+        sha256: of the archive, as it came.
+        is_known: whether it was checked against a checksum, the publisher's or that of an earlier download.
+        is_new: whether it came just now.
+    """
+
+    name: str
+    sha256: str
+    is_known: bool
+    is_new: bool
+
+
+def source_named(name: str) -> str:
+    """The name as the table has it, whatever its case."""
+    known = {one.lower(): one for one in SOURCES}
+    if name.lower() not in known:
+        hint = nearest(name, SOURCES) or f"; there are {', '.join(SOURCES)}"
+        raise InputError(f"unknown data set {name!r}{hint}")
+    return known[name.lower()]
+
+
+def fetch(
+    name: str,
+    out: str | Path,
+    keep: bool = False,
+    progress: Progress | None = None,
+    pause: Callable[[float], None] = time.sleep,
+) -> tuple[Path, list[Fetched]]:
+    """Download a public data set and unpack it; its folder, OUT/NAME, and what came of each archive.
+
+    What is there already is left alone, and what an earlier call began is continued.
+
+    Args:
+        name: one of `SOURCES`.
+        out: folder of data sets.
+        keep: keep the archives after unpacking.
+        progress: called with a stage, how much of it is done, and how much there is.
+        pause: waits some seconds between tries.
+    """
+    name = source_named(name)
+    folder = Path(out) / name
+    record = _read_record(folder)
+    fetched = []
+    for remote in SOURCES[name].files:
+        known = record.get(remote.name, {})
+        checksum = remote.checksum or (f"sha256:{known['sha256']}" if known else None)
+        unpacked = known.get("unpacked", [])
+        if unpacked and all((folder / entry).exists() for entry in unpacked):
+            fetched.append(Fetched(remote.name, known["sha256"], is_known=True, is_new=False))
+            continue
+        sha256 = download(replace(remote, checksum=checksum), folder, progress, pause)
+        # Only now is its checksum worth keeping: it is a whole archive.
+        record[remote.name] = {"sha256": sha256, "unpacked": unpack(folder / remote.name, folder, progress)}
+        _write_record(folder, record)
+        if not keep:
+            (folder / remote.name).unlink()
+        fetched.append(Fetched(remote.name, sha256, is_known=checksum is not None, is_new=True))
+    return folder, fetched
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            str(name): {"sha256": str(one["sha256"]), "unpacked": list(one["unpacked"])} for name, one in record.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} must be what `data fetch` wrote; got a damaged file; delete it") from error
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")

@@ -1,0 +1,303 @@
+"""People's own pictures: `images/<class>/*.jpg` beside a `classes.csv` that describes the classes.
+
+    FOLDER/images/red kite/0001.jpg
+    FOLDER/classes.csv               class,split,has forked tail,is red,...
+    FOLDER/splits.csv                written at the first load: file,split
+    FOLDER/resnet50.safetensors      features, from `firstsight features`
+
+A class is unseen where `split` says so or where it has no pictures. As in the GBU layout, reading (`read_folder`),
+judging (`find_problems`) and making the `Dataset` are three steps, so that `firstsight data check` can list everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from firstsight.data import ClassEmbeddings, Dataset
+from firstsight.datasets.feature_files import FeatureFile, find_feature_files, read_features
+from firstsight.datasets.folder_files import (
+    CLASSES_FILE,
+    IMAGES_FOLDER,
+    SUFFIXES,
+    ClassTable,
+    Pictures,
+    first_of,
+    key_of,
+    read_classes,
+    read_pictures,
+)
+from firstsight.datasets.folder_splits import NAMES, SPLITS_FILE, draw_splits, read_splits, split_problems, write_splits
+from firstsight.datasets.gbu import is_bad_row
+from firstsight.datasets.gbu_files import FeatureNames
+from firstsight.errors import InputError, nearest
+
+__all__ = [
+    "SUFFIXES",
+    "FolderFiles",
+    "Vectors",
+    "as_dataset",
+    "find_problems",
+    "first_of",
+    "folder_name",
+    "load_folder",
+    "read_folder",
+]
+
+# Class embeddings from elsewhere: [c, a] numbers, or what makes them of c names and c descriptions.
+Vectors = np.ndarray | Callable[[Sequence[str], Sequence[str]], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class FolderFiles:
+    """What the files of one folder say, before anyone has judged it.
+
+    Attributes:
+        folder: where they are.
+        table: the classes.
+        pictures: the picture files.
+        labels: [n] row of the class of each picture; -1 where its folder is no class.
+        splits: n names of splits, as `splits.csv` has them or as drawn; empty for a picture in none.
+        written: `splits.csv` by the key of the picture, or None where there is no such file.
+        vectors: [c, a] class embeddings, before scaling; None where there are none.
+        semantics: `attributes` or `text`.
+        features: the feature files that are joined.
+        reconstruction: the feature file on which F and G work, or None.
+    """
+
+    folder: Path
+    table: ClassTable
+    pictures: Pictures
+    labels: np.ndarray
+    splits: Sequence[str]
+    written: dict[str, str] | None
+    vectors: np.ndarray | None
+    semantics: str
+    features: tuple[FeatureFile, ...]
+    reconstruction: FeatureFile | None
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return folder_name(self.folder, self.semantics)
+
+    @property
+    def is_unseen(self) -> np.ndarray:
+        """[c] True for classes marked as unseen or without pictures."""
+        has_pictures = np.isin(np.arange(len(self.table.names)), self.labels)
+        return np.array([split == "unseen" for split in self.table.splits]) | ~has_pictures
+
+
+def load_folder(
+    folder: str | Path,
+    features: FeatureNames = None,
+    semantics: str | None = None,
+    reconstruction_features: str | Path | None = None,
+    vectors: Vectors | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """The data set in a folder of pictures; writes `splits.csv` if it is not there and can be written.
+
+    Args:
+        folder: where `classes.csv` and `images` are.
+        features: feature files by name or path; the only one in the folder where None; no features where none is there.
+        semantics: `attributes`, the columns of numbers in `classes.csv`, or `text`, what `vectors` makes.
+        reconstruction_features: the feature file on which F and G work; `features` where None.
+        vectors: for `text`: [c, a] numbers, or a function of the classes' names and descriptions that gives them.
+        seed: of the fifth that tests seen classes, where `splits.csv` is not there.
+    """
+    files = read_folder(folder, features, semantics, reconstruction_features, vectors, seed)
+    for problem in find_problems(files):
+        raise InputError(problem)
+    data = as_dataset(files)
+    if files.written is None:
+        write_splits(files.folder, files.pictures.paths, files.splits)
+    return data
+
+
+def folder_name(folder: Path, semantics: str | None) -> str:
+    """The folder's name, with `text` where the class embeddings are that."""
+    return folder.resolve().name + (" text" if semantics == "text" else "")
+
+
+def read_folder(
+    folder: str | Path,
+    features: FeatureNames = None,
+    semantics: str | None = None,
+    reconstruction_features: str | Path | None = None,
+    vectors: Vectors | None = None,
+    seed: int = 0,
+) -> FolderFiles:
+    """Everything the data set needs from its files; raises only where a file is not there or cannot be read."""
+    folder = Path(folder)
+    table = read_classes(folder)
+    kind = _semantics(semantics, vectors, table, folder)
+    pictures = read_pictures(folder)
+    labels = _labels(pictures.paths, table.names)
+    named = [features] if isinstance(features, str | Path) else features
+    reconstruction = [reconstruction_features] if reconstruction_features else None
+    files = FolderFiles(
+        folder=folder,
+        table=table,
+        pictures=pictures,
+        labels=labels,
+        splits=[],
+        written=read_splits(folder),
+        vectors=_vectors(vectors, table) if kind == "text" else table.vectors,
+        semantics=kind,
+        features=tuple(read_features(path) for path in find_feature_files(folder, named)),
+        reconstruction=read_features(find_feature_files(folder, reconstruction, "reconstruction features")[0])
+        if reconstruction
+        else None,
+    )
+    if files.written is None:
+        splits = draw_splits(pictures.paths, *_of_pictures(files), seed)
+    else:
+        splits = [files.written.get(key_of(path), "") for path in pictures.paths]
+    return replace(files, splits=splits)
+
+
+def _semantics(semantics: str | None, vectors: Vectors | None, table: ClassTable, folder: Path) -> str:
+    kind = semantics or ("text" if vectors is not None else "attributes")
+    kind = "attributes" if kind == "att" else kind
+    if kind not in ("attributes", "text"):
+        raise InputError(
+            f"semantics must be attributes or text for {folder}; got {kind!r}{nearest(kind, ['attributes', 'text'])}"
+        )
+    if kind == "text" and vectors is None:
+        raise InputError(
+            f"vectors must be given for class embeddings of text; got none for {folder}; "
+            "give numbers or a function of names and descriptions"
+        )
+    if kind == "attributes" and vectors is not None:
+        raise InputError("vectors must be left out for semantics attributes, which are in classes.csv; got both")
+    if kind == "attributes" and not table.attributes:
+        raise InputError(
+            f"{folder / CLASSES_FILE} must have columns of numbers for class embeddings; got none; "
+            "add attributes, or take text for semantics"
+        )
+    return kind
+
+
+def _vectors(vectors: Vectors | None, table: ClassTable) -> np.ndarray:
+    made = vectors(table.names, table.descriptions) if callable(vectors) else vectors
+    return np.asarray(made)
+
+
+def _labels(paths: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """[n] row of each picture's class: the deepest folder under `images` that is the name of one; -1 for none."""
+    rows = {name: row for row, name in enumerate(names)}
+    known: dict[str, int] = {}
+
+    def row_of(place: str) -> int:
+        if place not in known:
+            above = place.rpartition("/")[0]
+            known[place] = rows[place] if place in rows else row_of(above) if above else -1
+        return known[place]
+
+    return np.array([row_of(key_of(path).rpartition("/")[0]) for path in paths], dtype=np.int64)
+
+
+def _of_pictures(files: FolderFiles) -> tuple[list[str], list[bool]]:
+    """For each picture the name of its class and whether that is unseen."""
+    is_unseen = files.is_unseen
+    names = [files.table.names[row] if row >= 0 else "" for row in files.labels]
+    return names, [bool(is_unseen[row]) for row in files.labels]
+
+
+def find_problems(files: FolderFiles) -> list[str]:
+    """A sentence for everything that keeps the files from being a data set; empty where all is well."""
+    table, folder = files.table, files.folder
+    problems = list(files.pictures.problems)
+    if not files.pictures.paths:
+        return [*problems, f"{folder / IMAGES_FOLDER} must hold pictures in a folder per class; got none"]
+    homeless = [path for path, label in zip(files.pictures.paths, files.labels, strict=True) if label < 0]
+    if homeless:
+        place = key_of(homeless[0]).partition("/")[0] if "/" in key_of(homeless[0]) else ""
+        problems.append(
+            f"pictures must lie in a folder named as a class of {CLASSES_FILE}; got "
+            f"{first_of(homeless, len(files.labels))}{nearest(place, table.names)}"
+        )
+    bare = [
+        name
+        for row, (name, split) in enumerate(zip(table.names, table.splits, strict=True))
+        if split == "seen" and row not in set(files.labels.tolist())
+    ]
+    if bare:
+        problems.append(f"seen classes must have pictures; got none for {first_of(bare)} of {folder / CLASSES_FILE}")
+    if files.is_unseen.all():
+        problems.append(f"classes in {folder / CLASSES_FILE} must not all be unseen; got no seen class with pictures")
+    problems += _vector_problems(files)
+    if files.written is not None and not homeless:
+        where = f"{folder.resolve().name}/{SPLITS_FILE}"
+        problems += split_problems(files.written, files.pictures.paths, *_of_pictures(files), where)
+    for file in (*files.features, *((files.reconstruction,) if files.reconstruction else ())):
+        problems += _feature_problems(file, files.pictures.paths)
+    return problems
+
+
+def _vector_problems(files: FolderFiles) -> list[str]:
+    vectors, c = files.vectors, len(files.table.names)
+    if vectors is None or vectors.ndim != 2 or len(vectors) != c or vectors.dtype.kind not in "fiub":
+        shape = None if vectors is None else list(vectors.shape)
+        return [f"vectors must be numbers of [{c} classes, columns]; got shape {shape}"]
+    if bad := int(is_bad_row(vectors).sum()):
+        return [f"vectors must be finite; {bad} of {c} classes contain NaN or inf"]
+    zeros = [name for name, row in zip(files.table.names, vectors, strict=True) if not row.any()]
+    if zeros:
+        return [f"class embeddings must not be all zeros, which say nothing of a class; got {first_of(zeros, c)}"]
+    return []
+
+
+def _feature_problems(file: FeatureFile, paths: Sequence[str]) -> list[str]:
+    try:
+        rows = file.rows_of(paths)
+    except InputError as error:
+        return [str(error)]
+    bad = rows[is_bad_row(file.features)[rows]]
+    if not len(bad):
+        return []
+    return [
+        f"features in {file.name} must be finite; {len(bad)} of {len(rows)} pictures contain NaN or inf, "
+        f"the first {file.files[bad[0]]!r}"
+    ]
+
+
+def as_dataset(files: FolderFiles) -> Dataset:
+    """The data set the files describe, if `find_problems` found none.
+
+    Class embeddings get unit length, as the benchmarks have it, where they do not have it already.
+    """
+    paths = files.pictures.paths
+    parts = [file.features[file.rows_of(paths)] for file in files.features]
+    where = {name: np.flatnonzero(np.array(files.splits) == name) for name in NAMES}
+    of = " and ".join(Path(file.name).name for file in files.features) or "no feature file"
+    reconstruction = files.reconstruction
+    return Dataset(
+        name=files.name,
+        description=f"own pictures; features from {of}, class embeddings from {files.semantics}",
+        classes=ClassEmbeddings(
+            files.table.names,
+            unit_rows(np.asarray(files.vectors)),
+            files.table.attributes if files.semantics == "attributes" else (),
+        ),
+        labels=files.labels,
+        trainval=where["trainval"],
+        test_seen=where["test_seen"],
+        test_unseen=where["test_unseen"],
+        features=None if not parts else parts[0] if len(parts) == 1 else np.hstack(parts),
+        reconstruction_features=reconstruction.features[reconstruction.rows_of(paths)] if reconstruction else None,
+        feature_widths=tuple(part.shape[1] for part in parts),
+        paths=paths,
+        root=str(files.folder),
+        feature_source=dict(files.features[0].source) or None if len(parts) == 1 else None,
+    )
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """[c, a] the rows with unit length; the same numbers where they all have it to a thousandth."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return vectors if (np.abs(lengths - 1) < 1e-3).all() else vectors / lengths

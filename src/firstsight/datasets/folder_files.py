@@ -1,0 +1,253 @@
+"""The files of a folder of pictures: which pictures there are, and what `classes.csv` says of their classes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from firstsight.errors import InputError
+
+CLASSES_FILE = "classes.csv"
+IMAGES_FOLDER = "images"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+_OWN_COLUMNS = ("class", "split", "description")
+_BY_SYSTEMS = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")  # what archives and file servers leave behind
+_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTable:
+    """What `classes.csv` says.
+
+    Attributes:
+        names: c classes in the order of the file.
+        splits: c times `seen`, `unseen` or nothing.
+        descriptions: c texts, empty where there is none.
+        attributes: a names of the columns of numbers.
+        vectors: [c, a] their values, as in the file.
+        text_columns: columns that are no numbers, which nothing reads.
+    """
+
+    names: tuple[str, ...]
+    splits: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    attributes: tuple[str, ...]
+    vectors: np.ndarray
+    text_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """What lies under `images`.
+
+    Attributes:
+        paths: n picture files relative to the folder, with forward slashes, in the order of their keys.
+        others: files that are no pictures by their extension.
+        problems: sentences about files that should be pictures and cannot be.
+    """
+
+    paths: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    problems: list[str] = field(default_factory=list)
+
+
+def key_of(path: str) -> str:
+    """A picture's name that is the same on every machine: relative to `images`, forward slashes, composed letters.
+
+    Some file systems keep an umlaut as a letter and its dots, most as one character.
+    """
+    path = path.replace("\\", "/")
+    path = path if path.isascii() else unicodedata.normalize("NFC", path)
+    return path.removeprefix("./").removeprefix(f"{IMAGES_FOLDER}/")
+
+
+def first_of(entries: Sequence[str], total: int | None = None) -> str:
+    """`3 of 10, the first 'x'`."""
+    of = "" if total is None else f" of {total}"
+    return f"{len(entries)}{of}, the first {entries[0]!r}"
+
+
+def read_pictures(folder: str | Path) -> Pictures:
+    """Every picture under `images`, at any depth; hidden files and what systems leave behind are passed over.
+
+    Links are followed, to files and to folders, since pictures often lie on another disk; a folder is entered once.
+    """
+    folder = Path(folder)
+    root = folder / IMAGES_FOLDER
+    if not root.is_dir():
+        raise InputError(f"{folder} must hold a folder {IMAGES_FOLDER} with a folder of pictures per class; got none")
+    found: dict[str, str] = {}
+    others, empty, unreadable, twice = [], [], [], []
+    for path, size in files_below(root, folder):
+        if not path.lower().endswith(SUFFIXES):
+            others.append(path)
+        elif size is None or not _is_text(path):
+            unreadable.append(path)
+        elif not size:
+            empty.append(path)
+        elif key_of(path) in found:
+            twice.append(path)
+        else:
+            found[key_of(path)] = path
+    total = len(found) + len(empty) + len(unreadable) + len(twice)
+    problems = [
+        f"pictures must {expected}; got {first_of(sorted(wrong), total)} in {folder}; {remedy}"
+        for wrong, expected, remedy in (
+            (empty, "not be empty files", "delete or replace them"),
+            (unreadable, "be files that are there, named in UTF-8", "mend or delete what links to nothing"),
+            (twice, "have names that differ in more than the coding of their letters", "rename one of each two"),
+        )
+        if wrong
+    ]
+    return Pictures(tuple(found[key] for key in sorted(found)), tuple(sorted(others)), problems)
+
+
+def files_below(root: Path, folder: Path) -> Iterator[tuple[str, int | None]]:
+    """Files under `root` as paths relative to `folder`, and their sizes; None for a link to nothing."""
+    entered = set()
+    above = root.relative_to(folder).as_posix()
+    waiting = [(str(root), "" if above == "." else f"{above}/")]
+    while waiting:
+        place, prefix = waiting.pop()
+        real = os.path.realpath(place)
+        if real in entered:
+            continue
+        entered.add(real)
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name in _BY_SYSTEMS:
+                    continue
+                if entry.is_dir():
+                    waiting.append((entry.path, f"{prefix}{entry.name}/"))
+                    continue
+                try:
+                    size = entry.stat().st_size
+                except OSError:
+                    size = None
+                yield prefix + entry.name, size
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:  # bytes of another coding
+        return False
+    return True
+
+
+def read_classes(folder: str | Path) -> ClassTable:
+    """The classes of `classes.csv`: a column `class`, and `split`, `description` and columns of numbers if wanted.
+
+    Commas, semicolons (then with decimal commas too) and tabs separate; yes, no, true and false count as numbers.
+    """
+    path = Path(folder) / CLASSES_FILE
+    header, rows, decimal_comma = _table(path)
+    lower = [name.lower() for name in header]
+    repeated = [name for name, count in Counter(name.lower() for name in header if name).items() if count > 1]
+    if repeated:
+        raise InputError(f"columns of {path} must have different names; got {repeated[0]!r} more than once")
+    if "class" not in lower:
+        raise InputError(f"{path} must have a column 'class'; got {', '.join(header[:5])}")
+    own = {name: lower.index(name) for name in _OWN_COLUMNS if name in lower}
+    names = [unicodedata.normalize("NFC", cells[own["class"]]) for _, cells in rows]
+    _check_names(names, [line for line, _ in rows], path)
+    splits = [cells[own["split"]].lower() if "split" in own else "" for _, cells in rows]
+    for (line, cells), split in zip(rows, splits, strict=True):
+        if split not in ("", "seen", "unseen"):
+            raise InputError(
+                f"split in {path} must be 'seen', 'unseen' or empty; got {cells[own['split']]!r} in line {line}"
+            )
+    attributes, columns, text = [], [], []
+    for place, name in enumerate(header):
+        if place in own.values():
+            continue
+        values = _numbers([cells[place] for _, cells in rows], decimal_comma)
+        filled = [bool(cells[place]) for _, cells in rows]
+        if not name:
+            if any(filled):
+                raise InputError(
+                    f"columns of {path} must have names; got none for column {place + 1}; name it, or delete it "
+                    "if it only counts the lines"
+                )
+            continue  # a comma at the end of every line
+        if all(value is None for value in values):
+            text.append(name)
+            continue
+        for (line, cells), value, class_name in zip(rows, values, names, strict=True):
+            if value is None or not math.isfinite(value):
+                raise InputError(
+                    f"attribute {name!r} in {path} must be a finite number for every class; "
+                    f"got {cells[place]!r} for {class_name!r} in line {line}"
+                )
+        attributes.append(name)
+        columns.append(values)
+    descriptions = [cells[own["description"]] if "description" in own else "" for _, cells in rows]
+    return ClassTable(
+        tuple(names),
+        tuple(splits),
+        tuple(descriptions),
+        tuple(attributes),
+        np.array(columns, dtype=np.float64).T.reshape(len(names), len(columns)),
+        tuple(text),
+    )
+
+
+def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], bool]:
+    """Header, rows with their line numbers, and whether decimals have commas; cells without spaces around them."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} must be text in UTF-8; got another coding from byte {error.start} on; save it as CSV UTF-8"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} must be a readable file; got {(error.strerror or str(error)).lower()}") from error
+    first = text.lstrip().partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(map(str.strip, cells))]
+    except csv.Error as error:
+        raise InputError(f"{path} must be a table of comma-separated values; got {error}") from error
+    if len(rows) < 2:
+        raise InputError(f"{path} must have a header and a line per class; got {len(rows)} lines")
+    (_, header), *rows = rows
+    for line, cells in rows:
+        if len(cells) != len(header):
+            raise InputError(
+                f"every line of {path} must have {len(header)} cells, as its header; got {len(cells)} in line {line}"
+            )
+    return header, rows, delimiter == ";"
+
+
+def _check_names(names: Sequence[str], lines: Sequence[int], path: Path) -> None:
+    first: dict[str, int] = {}
+    for name, line in zip(names, lines, strict=True):
+        if not name or "\n" in name or name.startswith("/") or ".." in name.split("/"):
+            raise InputError(f"class in {path} must be the name of a folder; got {name!r} in line {line}")
+        if name in first:
+            raise InputError(f"classes in {path} must be different; got {name!r} in lines {first[name]} and {line}")
+        first[name] = line
+
+
+def _numbers(cells: Sequence[str], decimal_comma: bool) -> list[float | None]:
+    """The cells as numbers, None for those that are none."""
+
+    def number(cell: str) -> float | None:
+        if cell.lower() in _WORDS:
+            return _WORDS[cell.lower()]
+        try:
+            return float(cell.replace(",", ".") if decimal_comma else cell)
+        except ValueError:
+            return None
+
+    return [number(cell) for cell in cells]

@@ -1,0 +1,95 @@
+"""The pictures of a GBU data set on this machine, found by the names they had on its authors' disks.
+
+`image_files` holds paths such as `/BS/.../CUB_200_2011/images/001.Black_footed_Albatross/..._0001.jpg`. The authors of
+the pictures pack them in folders of their own, so a picture is found by the end of its path: the file that agrees with
+the most folders, and at least with as many as it takes to tell the data set's pictures apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from firstsight.datasets.folder_files import files_below
+from firstsight.errors import InputError
+
+
+@dataclass(frozen=True)
+class FoundPictures:
+    """Which file is which picture.
+
+    Attributes:
+        root: the folder that was searched.
+        paths: n files relative to it, with forward slashes; empty text where there is none.
+        missing: distinct names of the pictures that were not found, as short as they are told apart.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def n_files(self) -> int:
+        """How many files were found; images cut from the same picture share one."""
+        return len(set(self.paths) - {""})
+
+
+def find_pictures(root: str | Path, image_files: Sequence[str]) -> FoundPictures:
+    """The file under `root` for each of the n names.
+
+    Args:
+        root: a folder with the pictures, at any depth.
+        image_files: n paths on somebody's disk.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"pictures must be a folder; got {str(root)!r}, {'a file' if root.exists() else 'nothing'}")
+    wanted = [_parts(path) for path in image_files]
+    depth = distinct_depth(image_files)
+    ends = {parts[-depth:] for parts in wanted}
+    lengths = {len(end) for end in ends}
+    there: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for path, size in files_below(root, root):
+        parts = _parts(path)
+        for end in {parts[-length:] for length in lengths} & ends if size else ():
+            there.setdefault(end, []).append(parts)
+    found: dict[tuple[str, ...], str] = {}
+    for parts in set(wanted):
+        # Of two copies that agree as far, the one that lies less deep, so that the order of files is no matter.
+        candidates = sorted(there.get(parts[-depth:], ()), key=lambda other: (len(other), other))
+        best = max(candidates, key=lambda other: _agreement(parts, other), default=())
+        found[parts] = "/".join(best)
+    missing = ["/".join(parts[-max(depth, 2) :]) for parts in dict.fromkeys(wanted) if not found[parts]]
+    return FoundPictures(root, tuple(found[parts] for parts in wanted), tuple(missing))
+
+
+def distinct_depth(image_files: Sequence[str]) -> int:
+    """How many parts from the end of a path it takes to tell the pictures apart: 1, unless folders share names."""
+    distinct = {_parts(path) for path in image_files}
+    depth = 1
+    while len({parts[-depth:] for parts in distinct}) < len(distinct):
+        depth += 1
+    return depth
+
+
+def tail(path: str, depth: int) -> str:
+    """The last parts of a path, without what differs from disk to disk."""
+    return "/".join(_parts(path)[-depth:])
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", ".")) or ("",)
+
+
+def _agreement(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many parts agree from the end."""
+    count = 0
+    for a, b in zip(reversed(one), reversed(other), strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
