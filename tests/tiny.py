@@ -7,6 +7,7 @@ import torch
 from scipy.io import savemat
 
 from firstsight.data import ClassEmbeddings, Dataset, TrainingSet
+from firstsight.methods import METHODS
 
 FAST = {  # settings with which a method is fitted in milliseconds
     "ale": {"epochs": 3, "batch": 16},
@@ -83,6 +84,11 @@ def tiny_dataset(
         "reconstruction_features": None if w is None else images(w),
     }
     return Dataset(**(given | changes))
+
+
+def widths(name: str, v: int = 7, a: int = 4) -> dict[str, int]:
+    """Columns of tiny features and class embeddings; as many of the latter for a method that needs it."""
+    return {"v": v, "a": v if METHODS[name].one_space else a}
 
 
 def tiny_training(**options) -> TrainingSet:

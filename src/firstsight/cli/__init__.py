@@ -22,6 +22,7 @@ from firstsight.cli.analyse import (
     analyse_variance,
 )
 from firstsight.cli.data import data_check
+from firstsight.cli.features import features
 from firstsight.cli.options import parsed
 from firstsight.cli.results import bench, demo, report
 from firstsight.cli.train import evaluate, fit, tune
@@ -51,6 +52,7 @@ def methods() -> None:
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "data check": data_check,
+    "features": features,
     "analyse variance": analyse_variance,
     "analyse projection": analyse_projection,
     "analyse curve": analyse_curve,

@@ -114,12 +114,12 @@ def tune(
         json: print one JSON document with every trial.
     """
     from firstsight.jobs import run_jobs
-    from firstsight.methods import METHODS, named
+    from firstsight.methods import all_names, named
     from firstsight.progress import Display
     from firstsight.settings import write_settings
     from firstsight.tune import open_storage, tune_job
 
-    kinds = [named(name) for name in (METHODS if methods == ("all",) else methods)]
+    kinds = [named(name) for name in (all_names() if methods == ("all",) else methods)]
     starts = [kind.preset(preset) if preset else kind() for kind in kinds]
     aims = [objective or kind.objective for kind in kinds]
     out.parent.mkdir(parents=True, exist_ok=True)
