@@ -51,7 +51,7 @@ def test_pictures_are_prepared_as_timm_does(name, size):
     picture = noise(size)
     expected = timm.data.create_transform(**config)(picture).flatten().numpy()
     found = given_to(preparation(config, name), picture)
-    assert np.abs(found - expected).max() < 1.01 / 255 / min(config["std"])
+    assert np.abs(found - expected).max() < 2.01 / 255 / min(config["std"])
     assert np.abs(found - expected).mean() < 2e-3
 
 
@@ -102,7 +102,7 @@ def test_pictures_are_prepared_as_openclip_does(size, mode):
     clip = openclip.Clip("RN50", model, open_clip.get_tokenizer("RN50"))
     found = given_to(openclip.preparation(clip), picture)
     expected = transform(picture).flatten().numpy()
-    assert np.abs(found - expected).max() < 1.01 / 255 / min(cfg["std"])
+    assert np.abs(found - expected).max() < 2.01 / 255 / min(cfg["std"])
     assert np.abs(found - expected).mean() < 2e-3
 
 

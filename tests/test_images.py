@@ -1,10 +1,12 @@
 """One way to open a picture: upright RGB, or a sentence with the file's name."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from firstsight.errors import InputError
 from firstsight.images import MOST_PIXELS, open_picture, upright_rgb
@@ -177,12 +179,14 @@ def test_no_such_file(tmp_path):
 
 
 def test_too_many_pixels_are_refused_before_decoding(monkeypatch):
-    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("decoded"))
-    content = encoded(Image.new("1", (20_000, 20_000)))
-    assert len(content) < 100_000
-    sentence = "images/owl/1.jpg must be a picture of at most {} pixels; got {}; make it smaller"
-    says(sentence.format("100,000,000", "20,000 x 20,000"), content)
+    content = bytearray(encoded(Image.new("RGB", (40, 30))))
+    content[16:24] = struct.pack(">II", 20_000, 20_000)  # what its header says
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    content = bytes(content)
     small = encoded(Image.new("RGB", (40, 30)))
+    sentence = "images/owl/1.jpg must be a picture of at most {} pixels; got {}; make it smaller"
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    says(sentence.format("100,000,000", "20,000 x 20,000"), content)
     says(sentence.format("1,199", "40 x 30"), small, most_pixels=1199)
     monkeypatch.undo()
     assert open_picture(small, most_pixels=1200).size == (40, 30)
@@ -198,7 +202,7 @@ def test_what_pillow_would_warn_of_is_read(monkeypatch):
 
 def test_a_large_jpeg_is_decoded_smaller_but_never_too_small():
     content = encoded(Image.fromarray(COLOURS).resize((1600, 1200)), "JPEG")
-    for enough, side in ((None, 1200), (700, 1200), (600, 600), (299, 600), (150, 150), (10, 150)):
+    for enough, side in ((None, 1200), (601, 1200), (600, 600), (301, 600), (300, 300), (150, 150), (10, 150)):
         assert open_picture(content, enough=enough).height == side
 
 
