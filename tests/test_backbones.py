@@ -56,7 +56,7 @@ def test_one_crop_is_that_of_torchvision(size, interpolation, squash):
     expected = np.asarray(tv.center_crop(resized, [16])).astype(int)
     (found,) = preparation.crops(picture, 1)
     assert np.abs(found - expected).max() <= 2  # levels of 255: ties that are rounded the other way
-    assert np.abs(found - expected).mean() < 0.05
+    assert np.abs(found - expected).mean() < 0.2
 
 
 @pytest.mark.parametrize("size", SIZES)

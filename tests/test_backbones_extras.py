@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import tiny_clip
 
 from firstsight.backbones import load_backbone
 from firstsight.backbones.network import Backbone
@@ -88,31 +89,33 @@ def test_names_of_timm(offline):
 
 @pytest.mark.parametrize("size", [(400, 300), (300, 410)])
 @pytest.mark.parametrize("mode", ["shortest", "squash"])
-def test_pictures_are_prepared_as_openclip_does(size, mode):
+def test_pictures_are_prepared_as_openclip_does(size, mode, tmp_path):
     open_clip = pytest.importorskip("open_clip")
     from firstsight.backbones import openclip
 
-    model = open_clip.create_model("RN50", None)
+    name = tiny_clip(tmp_path)
+    model = open_clip.create_model(name, None)
     model.visual.preprocess_cfg["resize_mode"] = mode
     cfg = model.visual.preprocess_cfg
     transform = open_clip.image_transform(
         cfg["size"], False, cfg["mean"], cfg["std"], resize_mode=mode, interpolation=cfg["interpolation"]
     )
     picture = noise(size)
-    clip = openclip.Clip("RN50", model, open_clip.get_tokenizer("RN50"))
+    clip = openclip.Clip(name, model, open_clip.get_tokenizer(name))
     found = given_to(openclip.preparation(clip), picture)
     expected = transform(picture).flatten().numpy()
     assert np.abs(found - expected).max() < 2.01 / 255 / min(cfg["std"])
     assert np.abs(found - expected).mean() < 2e-3
 
 
-def test_the_picture_tower_of_openclip():
+def test_the_picture_tower_of_openclip(tmp_path):
     pytest.importorskip("open_clip")
     from firstsight.backbones.openclip import load_clip
 
-    backbone = load_backbone("random:openclip:RN50", "cpu")
-    assert (backbone.name, backbone.width) == ("random:openclip:RN50", 1024)
-    clip = load_clip("RN50", is_trained=False)
+    name = tiny_clip(tmp_path)
+    backbone = load_backbone(f"random:openclip:{name}", "cpu")
+    assert (backbone.name, backbone.width) == ("random:openclip:tiny-clip", 12)
+    clip = load_clip(name, is_trained=False)
     prepared = torch.from_numpy(backbone.preparation.crops(noise((300, 240)), 1)).permute(0, 3, 1, 2)
     mean, std = (torch.tensor(of).view(3, 1, 1) for of in (backbone.preparation.mean, backbone.preparation.std))
     with torch.inference_mode():

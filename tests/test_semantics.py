@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import tiny_clip
 
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
@@ -155,11 +156,11 @@ def test_sentences_of_like_meaning_are_near():
     np.testing.assert_allclose(classes.vectors[2], expected / np.linalg.norm(expected), atol=1e-5)
 
 
-def test_texts_of_clip_lie_where_its_pictures_do():
+def test_texts_of_clip_lie_where_its_pictures_do(tmp_path):
     pytest.importorskip("open_clip")
     from firstsight.backbones import load_backbone
 
-    name = "random:openclip:RN50"
+    name = f"random:openclip:{tiny_clip(tmp_path)}"
     classes = prompt_embeddings(["owl", "great_auk"], name, device="cpu")
     assert classes.vectors.shape == (2, load_backbone(name, "cpu").width)
     np.testing.assert_allclose(np.linalg.norm(classes.vectors, axis=1), 1, rtol=1e-5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import islice
@@ -159,7 +159,7 @@ def check_crops(crops: int) -> None:
         raise InputError(f"crops must be 1 or 10; got {crops!r}")
 
 
-def side_by_side(work: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Iterator[Made]:
+def side_by_side(work: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Generator[Made, None, None]:
     """What work makes of each item, in order, made by threads up to `ahead` items before it is asked for."""
     queue: deque[Future[Made]] = deque()
     coming = iter(items)

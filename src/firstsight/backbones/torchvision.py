@@ -20,7 +20,7 @@ def find(name: str, is_trained: bool) -> Found:
     kinds = models.get_model_weights(name)
     if wanted:
         check_known(wanted, [kind.name for kind in kinds], f"weights of {name}")
-    weights = kinds[wanted] if wanted else kinds.DEFAULT  # type: ignore[attr-defined]
+    weights = kinds[wanted] if wanted else kinds.DEFAULT
     if is_trained:
         file = Path(weights.url).name
         folder = Path(torch.hub.get_dir()) / "checkpoints"
