@@ -239,7 +239,7 @@ def test_any_kind_of_number(name, dtype, tiny):
 
 
 def test_two_seen_classes_of_one_image(name):
-    data = tiny_dataset(n_seen=2, n_unseen=1, per_class=1)
+    data = tiny_dataset(n_seen=2, n_unseen=1, per_class=1, **widths(name))
     method = make(name).fit(data.training_set())
     assert np.isfinite(method.scores(data.features, data.classes)).all()
 

@@ -68,9 +68,8 @@ def hub_place(source: str) -> tuple[str, str]:
     """
     if "://" in source:
         return source.rsplit("/", 1)[-1], str(Path(torch.hub.get_dir()) / "checkpoints")
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    return f"the folder models--{source.replace('/', '--')} of a machine that has it", HF_HUB_CACHE
+    cache = importlib.import_module("huggingface_hub.constants").HF_HUB_CACHE
+    return f"the folder models--{source.replace('/', '--')} of a machine that has it", cache
 
 
 @contextmanager
