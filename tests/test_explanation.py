@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiny import FAST, tiny_dataset
+from tiny import FAST, tiny_dataset, widths
 
 from firstsight.errors import InputError
 from firstsight.explanation import attribute_weights, strongest
@@ -24,7 +24,7 @@ def test_of_a_bilinear_score_by_hand():
 
 @pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if not kind.generalized_only])
 def test_of_every_method(name):
-    data = tiny_dataset()
+    data = tiny_dataset(**widths(name))
     method = METHODS[name](**FAST.get(name, {})).fit(data.training_set())
     inputs = data.inputs(data.test_unseen[:3])
     scores = method.scores(inputs, data.classes)

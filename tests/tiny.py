@@ -1,5 +1,6 @@
 """Data sets of a few dozen images for tests, made in a millisecond."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from scipy.io import savemat
 
 from firstsight.data import ClassEmbeddings, Dataset, TrainingSet
+from firstsight.methods import METHODS
 
 FAST = {  # settings with which a method is fitted in milliseconds
     "ale": {"epochs": 3, "batch": 16},
@@ -85,6 +87,11 @@ def tiny_dataset(
     return Dataset(**(given | changes))
 
 
+def widths(name: str, v: int = 7, a: int = 4) -> dict[str, int]:
+    """Columns of tiny features and class embeddings; as many of the latter for a method that needs it."""
+    return {"v": v, "a": v if METHODS[name].one_space else a}
+
+
 def tiny_training(**options) -> TrainingSet:
     """The training set of `tiny_dataset`."""
     return tiny_dataset(**options).training_set()
@@ -101,3 +108,14 @@ def write_gbu(folder: Path, data: Dataset) -> Path:
         if features is not None:
             savemat(folder / file, {"features": features.T, "labels": data.labels[:, None] + 1})
     return folder
+
+
+def tiny_clip(folder: Path) -> str:
+    """The name of a CLIP model of OpenCLIP that is made in milliseconds: 12 numbers for a picture or a text."""
+    import open_clip
+
+    vision = {"image_size": 40, "layers": 1, "width": 16, "head_width": 8, "patch_size": 20}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    (folder / "tiny-clip.json").write_text(json.dumps({"embed_dim": 12, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(folder / "tiny-clip.json")
+    return "tiny-clip"

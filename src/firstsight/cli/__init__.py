@@ -22,6 +22,7 @@ from firstsight.cli.analyse import (
     analyse_variance,
 )
 from firstsight.cli.data import data_build, data_check, data_fetch
+from firstsight.cli.features import features
 from firstsight.cli.options import parsed
 from firstsight.cli.results import bench, demo, report
 from firstsight.cli.train import evaluate, fit, tune
@@ -53,6 +54,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "data check": data_check,
     "data build": data_build,
     "data fetch": data_fetch,
+    "features": features,
     "analyse variance": analyse_variance,
     "analyse projection": analyse_projection,
     "analyse curve": analyse_curve,

@@ -56,13 +56,13 @@ def bench(
     """
     from firstsight.experiment import bench as run_bench
     from firstsight.experiment import make_method, row
-    from firstsight.methods import METHODS
+    from firstsight.methods import all_names
     from firstsight.progress import Display
     from firstsight.settings import read_settings
 
     at_least_one(seeds=seeds, jobs=jobs)
     tuned = read_settings(settings) if settings else {}
-    specs = tuple(METHODS) if methods == ("all",) else methods
+    specs = all_names() if methods == ("all",) else methods
     made = {spec: make_method(spec) for spec in specs}
     with Display() as display:
         datasets = [

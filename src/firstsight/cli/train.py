@@ -115,7 +115,7 @@ def tune(
         json: print one JSON document with every trial.
     """
     from firstsight.jobs import run_jobs
-    from firstsight.methods import METHODS, named
+    from firstsight.methods import all_names, named
     from firstsight.progress import Display
     from firstsight.settings import write_settings
     from firstsight.tune import open_storage, tune_job
@@ -123,7 +123,9 @@ def tune(
     if not methods:
         raise InputError("methods must be named; got none; `all` is every one")
     at_least_one(jobs=jobs, partitions=partitions)
-    kinds = sorted(map(named, METHODS if methods == ("all",) else methods), key=lambda kind: kind.trials)  # slow first
+    kinds = sorted(
+        map(named, all_names() if methods == ("all",) else methods), key=lambda kind: kind.trials
+    )  # slow first
     starts = [kind.preset(preset) if preset else kind() for kind in kinds]
     aims = [objective or kind.objective for kind in kinds]
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,9 @@ import torch
 
 from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings
+from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, Span, torch_device
+from firstsight.methods.base import Method, Run, Span
 
 METHODS: dict[str, type[Method]] = {}
 for _module in pkgutil.iter_modules(__path__):
@@ -29,6 +30,11 @@ def named(name: str) -> type[Method]:
         close = difflib.get_close_matches(name.lower(), METHODS, n=1)
         raise InputError(f"unknown method {name!r}; " + (f"did you mean {close[0]!r}?" if close else _known()))
     return METHODS[name]
+
+
+def all_names() -> tuple[str, ...]:
+    """What `all` means: every method that takes any features with any class embeddings."""
+    return tuple(name for name, kind in METHODS.items() if not kind.one_space)
 
 
 def _known() -> str:
@@ -74,6 +80,7 @@ __all__ = [
     "Method",
     "Run",
     "Span",
+    "all_names",
     "load_method",
     "named",
     "torch_device",

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings, Floats, Indices, TrainingSet, as_matrix
+from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_classes, scale_features, unit_rows
 
@@ -88,6 +89,7 @@ class Method(ABC):
     objective: ClassVar[str] = "ausuc"  # number of a result that tuning maximises
     is_random: ClassVar[bool] = True  # whether the seed changes what is learned
     generalized_only: ClassVar[bool] = False  # it needs seen classes among the candidates, so it has no t1
+    one_space: ClassVar[bool] = False  # features and class embeddings must be of one model, so equally wide
     dtype: ClassVar[torch.dtype] = torch.float32
     widens: ClassVar[bool] = False  # its sums widen float32 features block by block, so they need not come wide
 
@@ -290,15 +292,3 @@ def check_settings(method: Method) -> None:
 
 NUMBERS = {int: "a whole number", float: "a number"}
 LARGEST = {int: 2**63 - 1, float: sys.float_info.max}  # what torch takes
-
-
-def torch_device(name: str) -> torch.device:
-    """The torch device of this name; `auto` is the best there is."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device must be auto, cpu or a device torch finds here; got {name!r}") from error
-    return device

@@ -19,8 +19,9 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, TrainingTensors, torch_device
+from firstsight.methods.base import Method, Run, TrainingTensors
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_features, unit_rows
 from firstsight.methods.spaen import losses
 from firstsight.methods.spaen.networks import discriminator, perceptron

@@ -1,0 +1,59 @@
+"""Features of picture files, ResNet-18: decoding, cropping and all, against the bare network on tensors in memory."""
+
+import io
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks import Case
+from firstsight.backbones import Backbone, load_backbone
+from firstsight.extraction import extract
+
+N = 64
+
+
+def cases() -> Iterator[Case]:
+    backbone = load_backbone("random:resnet18")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for width, height in ((500, 375), (4000, 3000)):
+            place = root / str(width)
+            pictures(place, width, height)
+            for crops in (1, 10):
+                yield Case(
+                    f"{N} JPEGs of {width} x {height}, crops {crops} (1x = no overhead)",
+                    partial(from_files, place, backbone, crops),
+                    partial(bare, backbone, N * crops),
+                )
+
+
+def pictures(folder: Path, width: int, height: int) -> None:
+    """Four drawings, each as many files that differ in a byte after their end, so that none is taken for another."""
+    (folder / "images" / "a").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(N):
+        if number % (N // 4) == 0:
+            grain = Image.fromarray(rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8))
+            buffer = io.BytesIO()
+            grain.resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+        (folder / "images" / "a" / f"{number}.jpg").write_bytes(buffer.getvalue() + bytes([number]))
+
+
+def from_files(folder: Path, backbone: Backbone, crops: int) -> None:
+    out = folder / "features.safetensors"
+    out.unlink(missing_ok=True)
+    extract(folder, backbone, out, crops)
+
+
+def bare(backbone: Backbone, n: int) -> None:
+    side = backbone.preparation.crop
+    batch = torch.rand(min(n, backbone.batch), 3, side, side, device=backbone.device)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        for start in range(0, n, len(batch)):
+            backbone.network(batch[: n - start]).cpu()

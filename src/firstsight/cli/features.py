@@ -1,0 +1,69 @@
+"""The command that turns the pictures of a folder into features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from firstsight.cli.options import as_json
+
+
+def features(
+    folder: Path,
+    /,
+    backbone: str = "resnet50",
+    crops: Literal[1, 10] = 1,
+    out: Path | None = None,
+    batch: int | None = None,
+    device: str = "auto",
+    precision: Literal["float32", "bf16"] = "float32",
+    skip_bad: bool = False,
+    json: bool = False,
+) -> None:
+    """Turn the pictures of a folder, FOLDER/images/CLASS/NAME.jpg, into features.
+
+    Stopped or killed, the same command goes on where it was. Pictures whose features are in OUT already, made in the
+    same way, are not computed again.
+
+    Args:
+        folder: with a folder `images`, in which each class has a folder of its pictures.
+        backbone: `resnet50`, `torchvision:NAME`, `timm:NAME`, `openclip:MODEL/WEIGHTS`; or `random:` and one of these,
+            which has learned nothing.
+        crops: 1, the middle of each picture; or 10, corners, middle and their mirrors, averaged.
+        out: the file; FOLDER/features.safetensors where none is named.
+        batch: crops that go through the network at once; halved where memory runs out.
+        device: torch device to work on; `auto` takes a GPU where there is one.
+        precision: bf16 is faster where the device knows how, and a little different.
+        skip_bad: leave out pictures that cannot be read, and list them; without it the first one ends the work.
+        json: print one JSON document.
+    """
+    from firstsight.backbones import load_backbone
+    from firstsight.extraction import extract, picture_files
+    from firstsight.progress import Display
+
+    picture_files(folder)  # a folder without pictures is found out before weights are loaded
+    out = out or folder / "features.safetensors"
+    network = load_backbone(backbone, device, precision, batch)
+    asked = network.batch
+    with Display() as display:
+        unfinished = out.with_name(out.name + ".partial")
+        if unfinished.exists():
+            display.say(f"continuing from {unfinished}")
+        try:
+            done = extract(folder, network, out, crops, skip_bad, display.stage("features"))
+        except KeyboardInterrupt:
+            if unfinished.exists():
+                display.say(f"stopped; kept in {unfinished}; the same command continues from there")
+            raise
+        if network.batch < asked:
+            display.say(f"memory was too small for {asked} crops at once; {network.batch} were taken")
+        for sentence in done.skipped.values():
+            display.say(f"skipped: {sentence}")
+    if json:
+        answer = {"out": str(out), "pictures": len(done.files), "computed": done.computed, "width": network.width}
+        print(as_json({**answer, "backbone": network.name, "batch": network.batch, "skipped": done.skipped}))
+        return
+    known = len(done.files) - done.computed
+    again = f", {known} of them known before" if known else ""
+    left_out = f"; {len(done.skipped)} were left out" if done.skipped else ""
+    print(f"{len(done.files)} pictures{again}, {network.width} features each by {network.name}, are in {out}{left_out}")

@@ -1,0 +1,142 @@
+"""Descriptions to class embeddings: sentences by a text model, or class names in the sentences CLIP was trained on.
+
+    words = text_embeddings(["owl", "auk"], ["A round face.|Hunts at night.", "Black and white."], "all-MiniLM-L6-v2")
+    both = join(attributes, words, weight=0.5)
+
+Models: a name or a folder of sentence-transformers, or `openclip:MODEL/WEIGHTS`, whose texts lie where its pictures do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from firstsight.backbones.found import from_cache, hub_place, package
+from firstsight.data import ClassEmbeddings, Floats
+from firstsight.devices import torch_device
+from firstsight.errors import InputError
+
+TextModel = Callable[[Sequence[str]], Floats]
+BETWEEN = "|"  # descriptions of one class
+TEMPLATES = (  # a selection of those with which CLIP was published: the class in many kinds of pictures
+    "a photo of a {}.",
+    "a blurry photo of a {}.",
+    "a cropped photo of a {}.",
+    "a bright photo of a {}.",
+    "a dark photo of a {}.",
+    "a close-up photo of a {}.",
+    "a photo of a large {}.",
+    "a photo of a small {}.",
+    "a photo of the {}.",
+    "a drawing of a {}.",
+)
+
+
+def text_embeddings(
+    names: Sequence[str], descriptions: Sequence[str], model: str | TextModel, device: str = "auto"
+) -> ClassEmbeddings:
+    """Class embeddings of unit length from descriptions.
+
+    Each description becomes a vector of unit length; a class gets the mean of its own, at unit length again.
+
+    Args:
+        names: of the class of each description; a class may come several times.
+        descriptions: as many; several in one text are parted by `|`.
+        model: its name, or a function from n texts to [n, a].
+        device: torch device to work on.
+
+    Returns:
+        Classes in the order in which they come first.
+
+    Raises:
+        InputError: a class without a description, an unknown model, or one whose weights are not there.
+    """
+    if len(names) != len(descriptions):
+        raise InputError(f"descriptions must be one per class name; got {len(descriptions)} for {len(names)} names")
+    texts: dict[str, list[str]] = {}
+    for name, description in zip(names, descriptions, strict=True):
+        parts = (part.strip() for part in str(description).split(BETWEEN))
+        texts.setdefault(str(name), []).extend(filter(None, parts))
+    without = [name for name, of_class in texts.items() if not of_class]
+    if without:
+        raise InputError(
+            f"descriptions must be there for every class; got none for {len(without)} of {len(texts)}, "
+            f"the first {without[0]!r}"
+        )
+    return _averaged(texts, load_text_model(model, device) if isinstance(model, str) else model)
+
+
+def prompt_embeddings(
+    names: Sequence[str], model: str | TextModel, templates: Sequence[str] = TEMPLATES, device: str = "auto"
+) -> ClassEmbeddings:
+    """Class embeddings of unit length from names alone, each put into all templates: what the method `clip` needs.
+
+    Args:
+        names: of the classes; underscores are read as blanks.
+        model: its name, `openclip:MODEL/WEIGHTS` for pictures of that backbone, or a function from n texts to [n, a].
+        templates: sentences with `{}` in the place of the name.
+        device: torch device to work on.
+    """
+    wrong = [template for template in templates if "{}" not in template]
+    if wrong or not templates:
+        raise InputError(f"templates must have {{}} in the place of the class name; got {(wrong or ['none'])[0]!r}")
+    texts = {name: [template.replace("{}", name.replace("_", " ")) for template in templates] for name in names}
+    return _averaged(texts, load_text_model(model, device) if isinstance(model, str) else model)
+
+
+def join(attributes: ClassEmbeddings, text: ClassEmbeddings, weight: float = 0.5) -> ClassEmbeddings:
+    """Attributes and text side by side, each at unit length.
+
+    Cosines of what is joined are (1 - weight) times those of the attributes plus weight times those of the text.
+
+    Args:
+        attributes: c classes.
+        text: the same classes in any order, or more.
+        weight: of the text, 0 to 1.
+    """
+    if not 0 <= weight <= 1:
+        raise InputError(f"text weight must be 0 to 1; got {weight!r}")
+    rows = {name: row for row, name in enumerate(text.names)}
+    missing = [name for name in attributes.names if name not in rows]
+    if missing:
+        raise InputError(f"text must be there for every class; got none for {len(missing)}, the first {missing[0]!r}")
+    in_order = text.vectors[[rows[name] for name in attributes.names]]
+    parts = ((attributes.vectors, 1 - weight), (in_order, weight))
+    joined = [np.sqrt(share) * _unit(np.asarray(part, dtype=np.float64)) for part, share in parts]
+    return ClassEmbeddings(attributes.names, np.concatenate(joined, axis=1))
+
+
+def load_text_model(name: str, device: str = "auto") -> TextModel:
+    """A function from n texts to [n, a] vectors.
+
+    Args:
+        name: a name or a folder of sentence-transformers, `openclip:MODEL/WEIGHTS`, or `random:openclip:MODEL`, which
+            has learned nothing.
+        device: torch device to work on.
+    """
+    where = torch_device(device)
+    family, colon, of_family = name.removeprefix("random:").partition(":")
+    if colon and family == "openclip":
+        from firstsight.backbones.openclip import load_clip, text_features
+
+        clip = load_clip(of_family, not name.startswith("random:"))
+        return lambda texts: text_features(clip, texts, where).numpy()
+    library = package("sentence_transformers", "text", f"text model {name}")
+    with from_cache(name, *hub_place(name if "/" in name else f"sentence-transformers/{name}")):
+        model = library.SentenceTransformer(name, device=str(where))
+    return lambda texts: model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)
+
+
+def _averaged(texts: dict[str, list[str]], model: TextModel) -> ClassEmbeddings:
+    """The texts of all classes go through the model together, each different one once."""
+    different = list(dict.fromkeys(text for of_class in texts.values() for text in of_class))
+    rows = {text: row for row, text in enumerate(different)}
+    vectors = _unit(np.asarray(model(different), dtype=np.float64))
+    means = [vectors[[rows[text] for text in of_class]].mean(axis=0) for of_class in texts.values()]
+    return ClassEmbeddings(tuple(texts), _unit(np.stack(means)).astype(np.float32))
+
+
+def _unit(rows: Floats) -> Floats:
+    """Rows of length one; a row of zeros stays."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
