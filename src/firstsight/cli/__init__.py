@@ -23,6 +23,7 @@ from firstsight.cli.analyse import (
 )
 from firstsight.cli.data import data_check
 from firstsight.cli.options import parsed
+from firstsight.cli.predict import predict, recogniser
 from firstsight.cli.results import bench, demo, report
 from firstsight.cli.train import evaluate, fit, tune
 from firstsight.errors import InputError
@@ -63,6 +64,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tune": tune,
     "fit": fit,
     "evaluate": evaluate,
+    "recogniser": recogniser,
+    "predict": predict,
     "bench": bench,
     "report": report,
     "methods": methods,
