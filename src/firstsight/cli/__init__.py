@@ -23,7 +23,7 @@ from firstsight.cli.analyse import (
 )
 from firstsight.cli.data import data_check
 from firstsight.cli.options import parsed
-from firstsight.cli.predict import predict, recogniser
+from firstsight.cli.predict import export, predict, recogniser
 from firstsight.cli.results import bench, demo, report
 from firstsight.cli.train import evaluate, fit, tune
 from firstsight.errors import InputError
@@ -66,6 +66,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "recogniser": recogniser,
     "predict": predict,
+    "export": export,
     "bench": bench,
     "report": report,
     "methods": methods,

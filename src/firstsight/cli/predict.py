@@ -199,3 +199,25 @@ def _text_writer(known: Recogniser, reject: bool) -> Callable[[Answer], None]:
         print("\n".join(lines), flush=True)
 
     return write
+
+
+def export(model: Path, /, onnx: Path, with_backbone: bool = False) -> None:
+    """Write a saved model as an ONNX graph from features and class embeddings to scores.
+
+    Args:
+        model: file that `fit` or `recogniser` wrote.
+        onnx: the graph's file.
+        with_backbone: from pictures, cut to size, instead of features; of a recogniser that knows its backbone.
+    """
+    from firstsight.checkpoint import read
+    from firstsight.graph import export_method, export_recogniser
+    from firstsight.methods import load_method
+    from firstsight.recogniser import Recogniser
+
+    if with_backbone or "recogniser" in read(model)[1]:
+        known = Recogniser.load(model, "cpu")
+        export_recogniser(known, onnx) if with_backbone else export_method(known.method, onnx, known)
+    else:
+        export_method(load_method(model, "cpu"), onnx)
+    source = "pictures" if with_backbone else "features"
+    print(f"the graph from {source} and classes to scores is at {onnx}")
