@@ -1,4 +1,4 @@
-"""The five best of very many classes, in blocks, against all scores at once; and an approximate index against blocks."""
+"""The five best of very many classes: in blocks against all at once, and by an approximate index against blocks."""
 
 from collections.abc import Iterator
 from functools import partial
