@@ -269,7 +269,21 @@ def changed(saved, path, tensors=None, **extras):
 
 @pytest.mark.parametrize("key", ["names", "attributes", "is_seen", "gamma", "temperature", "threshold", "backbone"])
 @pytest.mark.parametrize(
-    "value", ["left out", 3, True, [], {}, [[1]], ["a"], [True], float("nan"), float("inf"), -1, 10**400]
+    "value",
+    [
+        "left out",
+        3,
+        True,
+        [],
+        {},
+        [[1]],
+        ["a"],
+        [True],
+        float("nan"),
+        float("inf"),
+        -1,
+        pytest.param(10**400, id="huge"),
+    ],
 )
 def test_hostile_extras(key, value, saved, tmp_path):
     if (key, value) in [("gamma", 3), ("gamma", -1), ("temperature", 3), ("attributes", [])]:

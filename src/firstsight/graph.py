@@ -15,7 +15,9 @@ import importlib
 import io
 import json
 import logging
+import math
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +32,7 @@ from firstsight.methods.scaling import scale_classes, scale_features
 if TYPE_CHECKING:
     from firstsight.recogniser import Recogniser
 
-NO_GRAPH = {  # methods without one, and why
-    "sse": "its mixtures are solved for by iterating until they no longer move",
-    "cmt_star": "it compares every image with all training images",
-}
+Example = tuple[Tensor, Tensor]
 
 
 class Scorer(nn.Module):
@@ -111,8 +110,8 @@ def _write(
     source: str,
     known: Recogniser | None,
 ) -> Path:
-    if method.name in NO_GRAPH:
-        raise InputError(f"method must be one with a graph; got {method.name}: {NO_GRAPH[method.name]}")
+    if reason := why_not(method):
+        raise InputError(f"method must be one with a graph; got {method.name}: {reason}")
     path = Path(path)
     for package in ("onnx", "onnxscript"):
         try:
@@ -121,40 +120,62 @@ def _write(
             raise InputError(
                 f"{package} must be installed to write a graph; got none; pip install 'firstsight[onnx]'"
             ) from error
-    many = {0: torch.export.Dim.DYNAMIC}
     try:
-        with _quiet():
-            program = torch.onnx.export(
-                module,
-                example,
-                dynamo=True,
-                input_names=[source, "classes"],
-                output_names=["scores"],
-                dynamic_shapes=(many, many),
-                verbose=False,
-            )
-    except Exception as error:  # the exporter raises whatever a method does that it does not know
-        reason = " ".join(str(error).split())[:200]
+        program = _exported(module, example, [source, "classes"])
+    except Exception as error:  # the exporter raises anything, for what a method or a backbone does that it cannot
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise InputError(f"method must be one with a graph; got {method.name}: {reason}") from error
     about: dict[str, Any] = {"method": method.name}
     if known is not None:
         about |= {"gamma": known.gamma, "temperature": known.temperature, "threshold": known.threshold}
-    assert program is not None
     program.model.metadata_props["firstsight"] = json.dumps(about)
     with replacing(path) as unfinished:
         program.save(unfinished)
     return path
 
 
+def why_not(method: Method) -> str:
+    """Why a method has no graph; empty where it has one."""
+    if method.name == "sse":
+        return "its mixtures of seen classes are solved for by iterating until they no longer move"
+    if method.name == "cmt_star" and method.settings()["novelty"] == "loop":
+        return "its local outlier probability compares every image with all training images"
+    return ""
+
+
+def _exported(module: nn.Module, example: Example, inputs: list[str]) -> Any:
+    """The graph, for any number of rows of both inputs."""
+    many = {0: torch.export.Dim.DYNAMIC}
+    table = torch.export.default_decompositions()
+    table[torch.ops.aten._cdist_forward.default] = distances
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(module, example, dynamic_shapes=(many, many))
+        program = program.run_decompositions(table)
+        return torch.onnx.export(
+            program, dynamo=True, input_names=inputs, output_names=["scores"], verbose=False, optimize=True
+        )
+
+
+def distances(points: Tensor, others: Tensor, p: float, compute_mode: int | None) -> Tensor:
+    """[n, m] `torch.cdist`, which ONNX lacks, of what ONNX has."""
+    if p == 2:
+        lengths = points.square().sum(dim=1)[:, None] + others.square().sum(dim=1)
+        return (lengths - 2 * points @ others.T).clamp(min=0).sqrt()
+    gaps = (points[:, None] - others).abs()  # [n, m, a]
+    return gaps.amax(dim=2) if p == math.inf else gaps.pow(p).sum(dim=2).pow(1 / p)
+
+
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Without what the exporter has to say about itself."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -157,7 +157,7 @@ class Recogniser:
             )
         try:
             return cls._restored(method, state[VECTORS].numpy(), metadata["recogniser"])
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
             raise InputError(f"{path} must hold a recogniser; got {reason}") from error
 
@@ -169,11 +169,9 @@ class Recogniser:
                 raise ValueError(f"{key} that are not a list of {kind.__name__}")
         for key in ("gamma", "temperature", "threshold"):
             value = extras[key]
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                if key != "threshold" or value is not None:
-                    raise ValueError(f"{key} {value!r}")
-            elif abs(value) > np.finfo(float).max:
-                raise ValueError(f"{key} that is too large")
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not is_number and (key != "threshold" or value is not None):
+                raise ValueError(f"{key} {value!r}")
         source = {key: extras[key] for key in SOURCE if extras[key] is not None}
         if not all(isinstance(text, str) for text in source.values()):
             raise ValueError("a source of features that is not text")

@@ -80,7 +80,8 @@ class FeatureFile:
         with safe_open(self.path, framework="np") as file:
             features = file.get_slice("features")
             for start in range(0, self.n, rows):
-                yield self.names[start : start + rows], features[start : start + rows]
+                some = slice(start, min(start + rows, self.n))
+                yield self.names[some], features[some]
 
 
 def read_classes(path: str | Path, like: ClassEmbeddings) -> ClassEmbeddings:

@@ -215,6 +215,8 @@ class Method(ABC):
 
     def projected(self, inputs: Floats) -> Tensor:
         """[n, d] of images, whose inner products with `described` classes are `scores`, where `is_product`."""
+        if not self.is_product:
+            raise InputError(f"method must score by a product of image and class to be split; got {self.name}")
         with torch.inference_mode():
             return self._projected(self._scaled(self._tensor(self._checked_inputs(inputs))))
 
@@ -226,7 +228,7 @@ class Method(ABC):
 
     def _projected(self, features: Tensor) -> Tensor:
         """[n, d] of scaled features; written, with `_described`, by methods whose score is a product."""
-        raise InputError(f"method must score by a product of image and class to be split; got {self.name}")
+        raise NotImplementedError
 
     def _described(self, vectors: Tensor) -> Tensor:
         """[k, d] of scaled class embeddings: as they are, where a method does not say otherwise."""
