@@ -63,7 +63,11 @@ def test_a_recogniser_is_made(run, folder, plain, tmp_path):  # noqa: F811
     path = tmp_path / "r.safetensors"
     code, out, err = run("recogniser", plain, "--data", folder, "--out", path)
     assert (code, err) == (0, "")
-    assert out == f"eszsl that knows 6 seen and 3 unseen classes is at {path}\n"
+    caught = Recogniser.load(path).caught
+    assert out == (
+        f"eszsl that knows 6 seen and 3 unseen classes is at {path}\n"
+        f"`predict --reject` refused 5 % of validation images of known classes and {caught:.0f} % of unknown ones\n"
+    )
     made, expected = (
         Recogniser.load(path),
         Recogniser.of(ESZSL(gamma=1.0, lam=1.0).fit(load(folder).training_set()), load(folder)),
@@ -237,3 +241,14 @@ def test_a_reader_that_goes_away(model, tmp_path):
     assert process.wait(60) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+def test_a_graph_is_written(run, model, plain, tmp_path):  # noqa: F811
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    for source, entries in ((plain, {"method"}), (model, {"method", "gamma", "temperature", "threshold"})):
+        path = tmp_path / "graph.onnx"
+        code, out, err = run("export", source, "--onnx", path)
+        assert (code, out, err) == (0, f"the graph from features and classes to scores is at {path}\n", "")
+        (entry,) = [entry for entry in onnx.load(path).metadata_props if entry.key == "firstsight"]
+        assert set(json.loads(entry.value)) == entries

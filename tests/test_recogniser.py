@@ -240,7 +240,8 @@ def test_every_method_in_one_file(name, tmp_path):
     assert loaded.classes.attributes == known.classes.attributes
     np.testing.assert_array_equal(loaded.classes.vectors, known.classes.vectors)
     np.testing.assert_array_equal(loaded.is_seen, known.is_seen)
-    assert (loaded.gamma, loaded.temperature, loaded.threshold) == (known.gamma, known.temperature, known.threshold)
+    for number in ("gamma", "temperature", "threshold", "caught"):
+        assert getattr(loaded, number) == getattr(known, number)
     assert loaded.feature_source == SOURCE
     np.testing.assert_array_equal(
         load_method(path).scores(features, data.classes), method.scores(features, data.classes)
@@ -267,7 +268,9 @@ def changed(saved, path, tensors=None, **extras):
     return path
 
 
-@pytest.mark.parametrize("key", ["names", "attributes", "is_seen", "gamma", "temperature", "threshold", "backbone"])
+@pytest.mark.parametrize(
+    "key", ["names", "attributes", "is_seen", "gamma", "temperature", "threshold", "caught", "backbone"]
+)
 @pytest.mark.parametrize(
     "value",
     [
@@ -286,7 +289,7 @@ def changed(saved, path, tensors=None, **extras):
     ],
 )
 def test_hostile_extras(key, value, saved, tmp_path):
-    if (key, value) in [("gamma", 3), ("gamma", -1), ("temperature", 3), ("attributes", [])]:
+    if (key, value) in [("gamma", 3), ("gamma", -1), ("temperature", 3), ("attributes", []), ("caught", 3)]:
         return  # odd, not wrong
     path = changed(saved, tmp_path / "model.safetensors", **{key: value})
     with pytest.raises(InputError) as caught:

@@ -69,6 +69,7 @@ class Recogniser:
         gamma: subtracted from the scores of seen classes.
         temperature: of the softmax that makes probabilities of scores.
         threshold: answers less probable than this are "none of these"; None where it was not calibrated.
+        caught: percent of validation images of classes that were not offered which it refused, or None.
         feature_source: `backbone`, `crops` and `transform` of the features trained on, where known.
     """
 
@@ -78,6 +79,7 @@ class Recogniser:
     gamma: float = 0.0
     temperature: float = 1.0
     threshold: float | None = None
+    caught: float | None = None
     feature_source: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -91,6 +93,8 @@ class Recogniser:
             raise InputError(f"temperature must be a number above 0; got {self.temperature}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"threshold must be a probability; got {self.threshold}")
+        if self.caught is not None and not 0 <= self.caught <= 100:
+            raise InputError(f"caught must be in percent; got {self.caught}")
         width = len(self.method.class_mean_)
         if self.classes.vectors.shape[1] != width:
             got = self.classes.vectors.shape[1]
@@ -122,7 +126,13 @@ class Recogniser:
         if not calibrate:
             return start
         chosen = calibrated(method, data, run)
-        return replace(start, gamma=chosen.gamma, temperature=chosen.temperature, threshold=chosen.rejection.threshold)
+        return replace(
+            start,
+            gamma=chosen.gamma,
+            temperature=chosen.temperature,
+            threshold=chosen.rejection.threshold,
+            caught=chosen.rejection.caught,
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write one .safetensors file, which `load_method` reads as well; no pickle."""
@@ -135,6 +145,7 @@ class Recogniser:
             "gamma": self.gamma,
             "temperature": self.temperature,
             "threshold": self.threshold,
+            "caught": self.caught,
             **{key: source.get(key) for key in SOURCE},
         }
         vectors = torch.tensor(self.classes.vectors)
@@ -167,11 +178,13 @@ class Recogniser:
         for key, kind in (("names", str), ("attributes", str), ("is_seen", bool)):
             if not isinstance(extras[key], list) or not all(isinstance(entry, kind) for entry in extras[key]):
                 raise ValueError(f"{key} that are not a list of {kind.__name__}")
-        for key in ("gamma", "temperature", "threshold"):
+        numbers: dict[str, Any] = {}
+        for key in ("gamma", "temperature", "threshold", "caught"):
             value = extras[key]
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number and (key != "threshold" or value is not None):
+            if not is_number and (value is not None or key in ("gamma", "temperature")):
                 raise ValueError(f"{key} {value!r}")
+            numbers[key] = None if value is None else float(value)
         source = {key: extras[key] for key in SOURCE if extras[key] is not None}
         if not all(isinstance(text, str) for text in source.values()):
             raise ValueError("a source of features that is not text")
@@ -179,10 +192,8 @@ class Recogniser:
             method,
             ClassEmbeddings(tuple(extras["names"]), vectors, tuple(extras["attributes"])),
             np.array(extras["is_seen"], dtype=bool),
-            float(extras["gamma"]),
-            float(extras["temperature"]),
-            None if extras["threshold"] is None else float(extras["threshold"]),
-            source or None,
+            feature_source=source or None,
+            **numbers,
         )
 
     def with_classes(self, more: ClassEmbeddings) -> Self:

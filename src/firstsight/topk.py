@@ -27,6 +27,7 @@ from firstsight.methods import Method
 
 CLASSES = 4096  # scored at once
 IMAGES = 1024  # against that many
+PROPOSED = 64  # images whose proposals are scored together
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,7 @@ class ClassIndex:
         method: fitted, with `is_product`.
         candidates: c classes; their vectors are kept where they are, and one byte per column in the index.
         handicap: [c] to subtract from the scores of each class.
-        n_lists: clusters of the classes; about 4 sqrt(c) where None.
+        n_lists: clusters of the classes; about sqrt(c) where None.
         n_probe: clusters that are searched; more find more and take longer.
         block: classes added at once.
     """
@@ -159,7 +160,7 @@ class ClassIndex:
         self.method, self.candidates, self.handicap = method, candidates, handicap
         faiss = _faiss()
         c = len(candidates)
-        n_lists = n_lists or max(1, min(round(4 * math.sqrt(c)), c // 40))
+        n_lists = n_lists or max(1, min(round(math.sqrt(c)), c // 40))
         sample = np.sort(np.random.default_rng(0).choice(c, min(c, 64 * n_lists), replace=False))
         start = self._vectors(candidates[sample], sample)
         self._index: Any = faiss.index_factory(start.shape[1], f"IVF{n_lists},SQ8", faiss.METRIC_INNER_PRODUCT)
@@ -182,13 +183,17 @@ class ClassIndex:
             points = np.column_stack([points, np.full(len(points), -1, dtype=np.float32)])
         _, found = self._index.search(np.ascontiguousarray(points), max(k, n_proposals))
         rows, scores = np.full((len(found), k), -1), np.full((len(found), k), -np.inf, dtype=np.float32)
-        for image, proposed in enumerate(found):
-            proposed = np.sort(proposed[proposed >= 0])
-            if not len(proposed):
+        for start in range(0, len(found), PROPOSED):
+            some = np.unique(found[start : start + PROPOSED])
+            some = some[some >= 0]
+            if not len(some):
                 continue
-            own = self._vectors(self.candidates[proposed], proposed) @ points[image]
-            order = np.argsort(-own, kind="stable")[:k]
-            rows[image, : len(order)], scores[image, : len(order)] = proposed[order], own[order]
+            vectors = self._vectors(self.candidates[some], some)
+            for image, proposed in enumerate(found[start : start + PROPOSED], start):
+                proposed = np.sort(proposed[proposed >= 0])
+                own = vectors[np.searchsorted(some, proposed)] @ points[image]
+                order = np.argsort(-own, kind="stable")[:k]
+                rows[image, : len(order)], scores[image, : len(order)] = proposed[order], own[order]
         return Top(rows, scores, np.full(len(found), np.nan), 1.0)
 
     def _vectors(self, part: ClassEmbeddings, rows: slice | Indices) -> NDArray[np.float32]:
