@@ -189,7 +189,8 @@ def _text_writer(known: Recogniser, reject: bool) -> Callable[[Answer], None]:
     def write(answer: Answer) -> None:
         lines = [answer.source]
         if answer.error is not None:
-            lines = [f"{answer.source}: {answer.error}"]
+            named = answer.error.startswith(answer.source)
+            lines = [answer.error if named else f"{answer.source}: {answer.error}"]
         if reject and answer.rejected:
             lines.append(f"    none of these: the best is less probable than {100 * (known.threshold or 0):.1f} %")
         for name, chance, seen in zip(answer.classes, answer.probabilities, answer.seen, strict=True):
