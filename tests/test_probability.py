@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
 from firstsight.errors import InputError
-from firstsight.probability import fit_temperature, log_probabilities, negative_log_likelihood, probabilities
+from firstsight.probability import (
+    KEPT,
+    fit_rejection,
+    fit_temperature,
+    log_probabilities,
+    negative_log_likelihood,
+    probabilities,
+)
 
 
 def noisy_scores(seed=0, n=200, k=7, scale=1.0):
@@ -92,3 +99,45 @@ def test_bad_temperature(temperature):
     with pytest.raises(InputError) as caught:
         probabilities(np.eye(2), temperature)
     assert str(caught.value) == f"temperature must be a number above 0; got {temperature}"
+
+
+def some_images(seed, n=600, k=9, lead=3.0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, k, n)
+    scores = rng.normal(size=(n, k))
+    scores[np.arange(n), labels] += lead
+    return scores, labels
+
+
+@given(st.integers(0, 50), st.floats(0.2, 5))
+def test_the_threshold_keeps_what_it_says(seed, temperature):
+    scores, labels = some_images(seed)
+    found = fit_rejection(scores, labels, temperature)
+    assert KEPT <= found.kept <= KEPT + 0.2  # two of three times 600 images: steps of 1 / 1200
+    assert 0 <= found.threshold <= 1
+
+
+def test_the_threshold_by_hand():
+    """Classes taken out one at a time, as the thirds of three classes are single ones."""
+    scores, labels = some_images(0, n=200, k=3)
+    kept, out = [], []
+    for left_out in range(3):
+        columns = [column for column in range(3) if column != left_out]
+        highest = np.exp(scores[:, columns]).max(axis=1) / np.exp(scores[:, columns]).sum(axis=1)
+        kept.append(highest[labels != left_out])
+        out.append(highest[labels == left_out])
+    kept, out = np.sort(np.concatenate(kept)), np.concatenate(out)
+    found = fit_rejection(scores, labels, 1.0)
+    assert found.threshold == pytest.approx(kept[int(0.05 * (len(kept) - 1))])
+    assert found.caught == pytest.approx(100 * np.mean(out < found.threshold))
+
+
+def test_better_scores_catch_more():
+    weak, strong = (fit_rejection(*some_images(0, lead=lead), 1.0).caught for lead in (0.5, 6.0))
+    assert weak < 15 < 50 < strong
+
+
+def test_rejection_needs_three_classes():
+    with pytest.raises(InputError) as caught:
+        fit_rejection(np.zeros((4, 2)), [0, 1, 0, 1], 1.0)
+    assert str(caught.value) == "scores must be for 3 classes or more to leave some out; got 2"

@@ -30,6 +30,12 @@ ALLOWED = {
     "evaluation": {"errors", "data", "methods", "probability"},
     "explanation": {"errors", "data", "methods"},
     "pictures": {"errors", "data", "methods", "explanation"},
+    "topk": {"errors", "data", "methods"},
+    "sources": {"errors", "data"},
+    "recogniser": {
+        *("errors", "data", "checkpoint", "probability", "methods", "evaluation", "explanation", "topk", "backbones")
+    },
+    "graph": {"errors", "files", "methods", "recogniser"},
     "statistics": {"errors"},
     "settings": {"errors", "files", "methods"},
     "tune": {"errors", "data", "methods", "evaluation"},

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from firstsight.datasets import load
     from firstsight.evaluation import Result, evaluate
     from firstsight.methods import load_method
+    from firstsight.recogniser import Recogniser
 
 __version__ = "0.1.0"
 __all__ = [
     "ClassEmbeddings",
     "Dataset",
     "InputError",
+    "Recogniser",
     "Result",
     "TrainingSet",
     "evaluate",
@@ -41,6 +43,7 @@ _HOMES = {
     "Result": "evaluation",
     "evaluate": "evaluation",
     "load_method": "methods",
+    "Recogniser": "recogniser",
 }
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from firstsight.data import Dataset, Floats, Indices
 from firstsight.errors import InputError
 from firstsight.methods.base import Method, Run
-from firstsight.probability import fit_temperature
+from firstsight.probability import Rejection, fit_rejection, fit_temperature
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,13 +136,7 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
     for split in ("test_seen", "test_unseen"):
         if not len(getattr(data, split)):
             raise InputError(f"{split} must have images to evaluate on; got none in {data.name!r}")
-    seen_names = {data.classes.names[row] for row in data.seen}
-    stranger = next((name for name in getattr(method, "trained_on_", ()) if name not in seen_names), None)
-    if stranger is not None:
-        raise InputError(
-            f"method must be trained on seen classes of {data.name!r}; got one trained on {stranger!r}, "
-            "which has no training images there"
-        )
+    check_trained_on(method, data)
     tests = np.concatenate([data.test_seen, data.test_unseen])
     is_seen = np.isin(np.arange(len(data.classes)), data.seen)  # [c]
     start = time.perf_counter()
@@ -199,6 +193,17 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
         scores=scores,
         seconds_score=seconds,
     )
+
+
+def check_trained_on(method: Method, data: Dataset) -> None:
+    """Refuse a method that was trained on a class which is not one of the data set's seen ones."""
+    seen_names = {data.classes.names[row] for row in data.seen}
+    stranger = next((name for name in getattr(method, "trained_on_", ()) if name not in seen_names), None)
+    if stranger is not None:
+        raise InputError(
+            f"method must be trained on seen classes of {data.name!r}; got one trained on {stranger!r}, "
+            "which has no training images there"
+        )
 
 
 def _unseen_alone(method: Method, data: Dataset) -> Floats:
@@ -286,10 +291,12 @@ class Calibration:
     Attributes:
         gamma: to subtract from seen scores.
         temperature: softmax((scores - gamma is_seen) / temperature) are probabilities.
+        rejection: when the best of them is too low for an answer.
     """
 
     gamma: float
     temperature: float
+    rejection: Rejection
 
 
 def calibrated(method: Method, data: Dataset, run: Run | None = None) -> Calibration:
@@ -309,14 +316,17 @@ def calibrated(method: Method, data: Dataset, run: Run | None = None) -> Calibra
     is_seen = np.isin(np.arange(len(validation.classes)), validation.seen)
     scores = trial.scores(validation.inputs(tests), validation.classes)
     gamma, _ = seen_unseen_curve(scores, labels, is_seen).best
-    temperature = fit_temperature(scores - np.float32(gamma) * is_seen, labels)
+    stacked = scores - np.float32(gamma) * is_seen
+    temperature = fit_temperature(stacked, labels)
     lead, trial_lead = _mean_lead(method, data), _mean_lead(trial, validation)
     scale = lead / trial_lead if trial_lead > 0 and lead > 0 else 1.0
-    return Calibration(gamma * scale, temperature * scale)
+    return Calibration(gamma * scale, temperature * scale, fit_rejection(stacked, labels, temperature))
 
 
 def _mean_lead(method: Method, data: Dataset) -> float:
-    """Mean over training images of the best seen minus the best unseen score."""
+    """Mean over training images of the best seen minus the best unseen score; 0 where no class is unseen."""
     is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    if is_seen.all():
+        return 0.0
     scores = method.scores(data.inputs(data.trainval), data.classes)
     return float(np.mean(scores[:, is_seen].max(axis=1) - scores[:, ~is_seen].max(axis=1), dtype=np.float64))

@@ -7,6 +7,7 @@ fitted on images whose class is known makes the probabilities of different metho
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +15,8 @@ from numpy.typing import ArrayLike
 from firstsight.data import Floats, Indices, as_indices, as_matrix
 from firstsight.errors import InputError
 
+KEPT = 95  # percent of the images of offered classes that are not to be refused
+THIRDS = 3
 REACH = 1e4  # the temperature is sought between the spread of the scores over this and times this
 
 
@@ -66,6 +69,44 @@ def fit_temperature(scores: Floats, labels: ArrayLike) -> float:
     middle, reach = math.log(spread), math.log(REACH)
     found = minimize_scalar(loss, bounds=(middle - reach, middle + reach), method="bounded", options={"xatol": 1e-5})
     return float(math.exp(found.x))
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """When an answer is refused as "none of these".
+
+    Attributes:
+        threshold: answers that are less probable are refused.
+        kept: percent of the images of offered classes whose answers are not refused; about `KEPT` by construction.
+        caught: percent of the images of classes that were not offered whose answers are.
+    """
+
+    threshold: float
+    kept: float
+    caught: float
+
+
+def fit_rejection(scores: Floats, labels: ArrayLike, temperature: float) -> Rejection:
+    """The threshold on the highest probability that keeps 95 % of the images whose class is offered.
+
+    A third of the classes is taken out of the candidates, three times, so that each is out once: only then are there
+    images for which "none of these" is right, and images of all classes for which it is wrong.
+
+    Args:
+        scores: [n, k] scores, with gamma already subtracted where it is to be; 3 classes or more.
+        labels: [n] column of each image's class.
+        temperature: of the softmax.
+    """
+    scores = as_matrix(scores, "scores", rows="images")
+    rows = as_indices(labels, "labels", scores.shape[1], "class")
+    if scores.shape[1] < THIRDS:
+        raise InputError(f"scores must be for {THIRDS} classes or more to leave some out; got {scores.shape[1]}")
+    third = np.random.default_rng(0).permutation(np.arange(scores.shape[1]) % THIRDS)  # [k]
+    highest = np.stack([probabilities(scores[:, third != out], temperature).max(axis=1) for out in range(THIRDS)])
+    is_out = third[rows] == np.arange(THIRDS)[:, None]  # [3, n]
+    threshold = float(np.quantile(highest[~is_out], 1 - KEPT / 100, method="lower"))
+    refused = highest < threshold
+    return Rejection(threshold, 100 * float(np.mean(~refused[~is_out])), 100 * float(np.mean(refused[is_out])))
 
 
 def negative_log_likelihood(scores: Floats, labels: Indices, temperature: float) -> float:

@@ -24,6 +24,7 @@ from firstsight.cli.analyse import (
 from firstsight.cli.data import data_build, data_check, data_fetch
 from firstsight.cli.features import features
 from firstsight.cli.options import parsed
+from firstsight.cli.predict import export, predict, recogniser
 from firstsight.cli.results import bench, demo, report
 from firstsight.cli.train import evaluate, fit, tune
 from firstsight.errors import InputError
@@ -67,6 +68,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tune": tune,
     "fit": fit,
     "evaluate": evaluate,
+    "recogniser": recogniser,
+    "predict": predict,
+    "export": export,
     "bench": bench,
     "report": report,
     "methods": methods,

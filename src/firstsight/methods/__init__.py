@@ -6,16 +6,21 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.methods.base import Method, Run, Span
+
+RECOGNISER = "recogniser."  # how names of tensors begin that a recogniser adds to its method's file
 
 METHODS: dict[str, type[Method]] = {}
 for _module in pkgutil.iter_modules(__path__):
@@ -52,7 +57,12 @@ def load_method(path: str | Path, device: str = "auto") -> Method:
         InputError: no such file, or not one that `save` wrote; nothing in the file is executed.
     """
     torch_device(device)
-    state, metadata = checkpoint.read(path)
+    return from_file(path, *checkpoint.read(path), device)
+
+
+def from_file(path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any], device: str) -> Method:
+    """The method in what `checkpoint.read` found in a file; what a recogniser adds to it is left out."""
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(RECOGNISER)}
     try:
         method = named(metadata["method"])(**{**metadata["settings"], "device": device})
         for name, tensor in state.items():

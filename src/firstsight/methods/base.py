@@ -191,15 +191,8 @@ class Method(ABC):
         Raises:
             InputError: not fitted, or a dimension or a value that does not fit.
         """
-        if not hasattr(self, "trained_on_"):
-            raise InputError(f"{self.name} must be fitted before it scores; got one without training; call fit")
-        inputs = as_matrix(inputs, "inputs", rows="images")
-        for what, matrix, width in (
-            ("inputs", inputs, len(self.feature_mean_)),
-            ("candidates", candidates.vectors, len(self.class_mean_)),
-        ):
-            if matrix.shape[1] != width:
-                raise InputError(f"{what} must have {width} columns, as in training; got {matrix.shape[1]}")
+        inputs = self._checked_inputs(inputs)
+        self._check_candidates(candidates)
         scores = np.empty((len(inputs), len(candidates)), dtype=np.float32)
         with torch.inference_mode():
             vectors = self._scaled_classes(self._tensor(candidates.vectors))
@@ -216,6 +209,44 @@ class Method(ABC):
     def predict(self, inputs: Floats, candidates: ClassEmbeddings) -> Indices:
         """[n] row of the best candidate for each image (Eq. 1 of the SP-AEN paper)."""
         return self.scores(inputs, candidates).argmax(axis=1)
+
+    @property
+    def is_product(self) -> bool:
+        """Whether a score is the inner product of a vector of the image and a vector of the class."""
+        return type(self)._projected is not Method._projected
+
+    def projected(self, inputs: Floats) -> Tensor:
+        """[n, d] of images, whose inner products with `described` classes are `scores`, where `is_product`."""
+        if not self.is_product:
+            raise InputError(f"method must score by a product of image and class to be split; got {self.name}")
+        with torch.inference_mode():
+            return self._projected(self._scaled(self._tensor(self._checked_inputs(inputs))))
+
+    def described(self, candidates: ClassEmbeddings) -> Tensor:
+        """[k, d] of classes; each row depends on its own class alone."""
+        self._check_candidates(candidates)
+        with torch.inference_mode():
+            return self._described(self._scaled_classes(self._tensor(candidates.vectors)))
+
+    def _projected(self, features: Tensor) -> Tensor:
+        """[n, d] of scaled features; written, with `_described`, by methods whose score is a product."""
+        raise NotImplementedError
+
+    def _described(self, vectors: Tensor) -> Tensor:
+        """[k, d] of scaled class embeddings: as they are, where a method does not say otherwise."""
+        return vectors
+
+    def _checked_inputs(self, inputs: Floats) -> Floats:
+        if not hasattr(self, "trained_on_"):
+            raise InputError(f"{self.name} must be fitted before it scores; got one without training; call fit")
+        inputs = as_matrix(inputs, "inputs", rows="images")
+        if inputs.shape[1] != (width := len(self.feature_mean_)):
+            raise InputError(f"inputs must have {width} columns, as in training; got {inputs.shape[1]}")
+        return inputs
+
+    def _check_candidates(self, candidates: ClassEmbeddings) -> None:
+        if (a := candidates.vectors.shape[1]) != (width := len(self.class_mean_)):
+            raise InputError(f"candidates must have {width} columns, as in training; got {a}")
 
     def settings(self) -> dict[str, Any]:
         """The fields by name."""
@@ -234,10 +265,13 @@ class Method(ABC):
 
     def save(self, path: str | Path) -> Path:
         """Write settings, class names and everything learned as one .safetensors file; no pickle."""
+        return checkpoint.write(path, *self.as_file())
+
+    def as_file(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything learned, by name, and the metadata to keep with it: what `save` writes."""
         if not hasattr(self, "trained_on_"):
             raise InputError(f"{self.name} must be fitted before it is saved; got one without training; call fit")
-        metadata = {"method": self.name, "settings": self.settings(), "classes": list(self.trained_on_)}
-        return checkpoint.write(path, self._state(), metadata)
+        return self._state(), {"method": self.name, "settings": self.settings(), "classes": list(self.trained_on_)}
 
     def _state(self) -> dict[str, Tensor]:
         """Every tensor learned, by the name of its attribute."""

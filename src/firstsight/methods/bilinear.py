@@ -138,5 +138,13 @@ class Bilinear(Method):
         if run.progress is not None:
             run.progress(step, steps, {"loss": loss})
 
+    @property
+    def is_product(self) -> bool:
+        """With one map it is."""
+        return self.n_maps == 1
+
+    def _projected(self, features: Tensor) -> Tensor:
+        return features @ self.maps_[0].T  # [n, a]
+
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
         return reduce(torch.maximum, (features @ (vectors @ weight).T for weight in self.maps_))  # [n, k]

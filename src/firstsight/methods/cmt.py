@@ -95,6 +95,13 @@ class CMT(Method):
                     run.progress(step, steps, {"regression": loss.item()})
         self.theta1_, self.theta2_ = theta1.detach(), theta2.detach()  # [h, v], [a, h]
 
+    def _projected(self, features: Tensor) -> Tensor:
+        points = mapped(features, self.theta1_, self.theta2_)  # -||m - y||^2 = (2 m, -1, -||m||^2) . (y, ||y||^2, 1)
+        return torch.cat([2 * points, -torch.ones_like(points[:, :1]), -points.square().sum(1, True)], dim=1)
+
+    def _described(self, vectors: Tensor) -> Tensor:
+        return torch.cat([vectors, vectors.square().sum(1, True), torch.ones_like(vectors[:, :1])], dim=1)
+
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
         return -squared_distances(mapped(features, self.theta1_, self.theta2_), vectors)  # [n, k]
 
@@ -122,6 +129,7 @@ class CMTStar(CMT):
     space = {"novelty": ("gaussian", "loop"), "outliers": (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)}
     objective = "h"  # AUSUC runs over all thresholds, so it cannot choose one
     generalized_only = True
+    is_product = False
 
     novelty: Literal["gaussian", "loop"] = "gaussian"
     outliers: float = 0.25

@@ -64,8 +64,14 @@ class CONSE(Method):
                 variant.vectors_, variant.weight_, variant.bias_ = fitted.vectors_, fitted.weight_, fitted.bias_
             yield variant
 
-    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
+    def _projected(self, features: Tensor) -> Tensor:
         posterior = torch.addmm(self.bias_, features, self.weight_).softmax(dim=1)  # [n, s]
         best, classes = posterior.topk(min(self.n_top, posterior.shape[1]))  # [n, t]
         weights = torch.zeros_like(posterior).scatter_(1, classes, best)  # [n, s]
-        return unit_rows(weights @ self.vectors_) @ unit_rows(vectors).T  # [n, k]
+        return unit_rows(weights @ self.vectors_)  # [n, a]
+
+    def _described(self, vectors: Tensor) -> Tensor:
+        return unit_rows(vectors)
+
+    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
+        return self._projected(features) @ self._described(vectors).T  # [n, k]

@@ -60,6 +60,12 @@ class DAP(Method):
             training.features, training.labels, present[:, varies], self.penalty, run
         )
 
+    def _projected(self, features: Tensor) -> Tensor:
+        return torch.addmm(self.bias_, features, self.weight_) - self.prior_logit_  # [n, a]
+
+    def _described(self, vectors: Tensor) -> Tensor:
+        return (vectors > self.threshold_).to(self.dtype)  # [k, a]
+
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
         logits = torch.addmm(self.bias_, features, self.weight_)  # [n, a]
         return conjunction(logits, self.prior_logit_, vectors > self.threshold_)

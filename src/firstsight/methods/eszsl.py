@@ -64,6 +64,9 @@ class ESZSL(Method):
             variant.weight_ = right[variant.lam](lefts[variant.gamma].T).T.contiguous()
             yield variant
 
+    def _projected(self, features: Tensor) -> Tensor:
+        return features @ self.weight_  # [n, a]
+
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
         return features @ (self.weight_ @ vectors.T)  # [n, k]
 

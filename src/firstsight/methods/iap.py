@@ -49,11 +49,20 @@ class IAP(Method):
             training.features, training.labels, len(training.vectors), self.penalty, run
         )
 
+    def _projected(self, features: Tensor) -> Tensor:
+        return self._logits(features) - prior_logits(self.present_)  # [n, a]
+
+    def _described(self, vectors: Tensor) -> Tensor:
+        return (vectors > self.threshold_).to(self.dtype)  # [k, a]
+
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
+        return conjunction(self._logits(features), prior_logits(self.present_), vectors > self.threshold_)
+
+    def _logits(self, features: Tensor) -> Tensor:
+        """[n, a] of the probabilities that images have the attributes."""
         posterior = torch.addmm(self.bias_, features, self.weight_).softmax(dim=1)  # [n, s]
         present = self.present_.to(posterior.dtype)
         smallest = torch.finfo(posterior.dtype).tiny  # instead of a logarithm of zero
         yes, no = ((posterior @ which).clamp(min=smallest).log() for which in (present, 1 - present))  # [n, a]
         informative = self.present_.any(dim=0) & ~self.present_.all(dim=0)  # [a]
-        logits = torch.where(informative, yes - no, 0.0)
-        return conjunction(logits, prior_logits(self.present_), vectors > self.threshold_)
+        return torch.where(informative, yes - no, 0.0)

@@ -77,13 +77,15 @@ class SAE(Method):
                 variant.weight_ = weight
                 yield variant
 
+    # in float32, as scores are: a value beyond it shows as infinite, where its unit vector would silently be 0
+    def _projected(self, features: Tensor) -> Tensor:
+        return unit_rows((features @ self.weight_.T if self.direction == "v2s" else features).float())  # [n, a or v]
+
+    def _described(self, vectors: Tensor) -> Tensor:
+        return unit_rows((vectors if self.direction == "v2s" else vectors @ self.weight_).float())  # [k, a or v]
+
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        if self.direction == "v2s":
-            features = features @ self.weight_.T  # [n, a]
-        else:
-            vectors = vectors @ self.weight_  # [k, v]
-        # in float32, as scores are: a value beyond it shows as infinite, where its unit vector would silently be 0
-        return unit_rows(features.float()) @ unit_rows(vectors.float()).T  # [n, k]
+        return self._projected(features) @ self._described(vectors).T  # [n, k]
 
 
 class Sylvester:

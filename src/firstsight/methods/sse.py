@@ -103,8 +103,14 @@ class SSE(Method):
                     run.progress(done, steps, {"loss": loss.item()})
         self.references_, self.weights_ = references.detach() * spread, weights.detach() / spread
 
+    def _projected(self, features: Tensor) -> Tensor:
+        return self._evidence(features, self.references_, self.weights_)  # [n, s]
+
+    def _described(self, vectors: Tensor) -> Tensor:
+        return self._mixtures(vectors)  # [k, s]
+
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        return self._evidence(features, self.references_, self.weights_) @ self._mixtures(vectors).T  # [n, k]
+        return self._projected(features) @ self._described(vectors).T  # [n, k]
 
     def _mixtures(self, vectors: Tensor) -> Tensor:
         """[k, s] of the seen classes that come nearest to class embeddings."""

@@ -90,8 +90,14 @@ class SYNC(Method):
                 variant._solve_phantoms(twin._synthesised(training.vectors), training.vectors)
             yield variant
 
+    def _projected(self, features: Tensor) -> Tensor:
+        return features
+
+    def _described(self, vectors: Tensor) -> Tensor:
+        return self._synthesised(vectors).to(self.dtype)  # [k, v]
+
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        return features @ self._synthesised(vectors).T.to(features)  # [n, k]
+        return features @ self._described(vectors).T  # [n, k]
 
     def _place_phantoms(self, vectors: Tensor) -> None:
         """At the seen classes."""

@@ -168,8 +168,11 @@ class SPAEN(Method):
             return losses.ranking_loss(compatibility, labels, self.margin, self.negatives)
         return losses.softmax_loss(self.temperature * compatibility, labels)
 
+    def _projected(self, features: Tensor) -> Tensor:
+        return self.embed(self.networks_, features)  # [n, a]
+
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        return self.embed(self.networks_, features) @ vectors.T  # [n, k]
+        return self._projected(features) @ vectors.T  # [n, k]
 
     def _state(self) -> dict[str, Tensor]:
         return super()._state() | {f"{NETWORKS}{name}": value for name, value in self.networks_.state_dict().items()}

@@ -1,0 +1,227 @@
+"""Commands that use a trained method: make a recogniser of it, name things in pictures, hand it to other programs."""
+
+from __future__ import annotations
+
+import csv as csvlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from firstsight.cli.options import DataOptions, as_json
+from firstsight.errors import InputError
+
+if TYPE_CHECKING:
+    from firstsight.recogniser import Answer, Recogniser
+
+
+def recogniser(
+    model: Path,
+    /,
+    data: str,
+    out: Path,
+    features: tuple[str, ...] = (),
+    semantics: str | None = None,
+    reconstruction_features: str | None = None,
+    calibrate: bool = True,
+    device: str = "auto",
+) -> None:
+    """Make a recogniser of a saved model: the classes to choose from, calibrated probabilities.
+
+    Args:
+        model: file that `fit` wrote.
+        data: the data set that it was trained on; all its classes become possible answers.
+        out: the recogniser's file; it is a model's file too.
+        features: feature files, as in training.
+        semantics: class embeddings, as in training.
+        reconstruction_features: feature file for F and G, as in training; calibration trains on it.
+        calibrate: choose gamma, temperature and the threshold of "none of these" on validation classes, which trains
+            the same settings once more.
+        device: torch device to work on.
+    """
+    from firstsight.methods import Run, load_method
+    from firstsight.progress import Display
+    from firstsight.recogniser import Recogniser
+
+    method = load_method(model, device)
+    with Display() as display:
+        options = DataOptions(
+            data=data, features=features, semantics=semantics, reconstruction_features=reconstruction_features
+        )
+        made = Recogniser.of(method, options.load(display), calibrate, Run(display.stage("calibrate")))
+    made.save(out)
+    n_seen = int(made.is_seen.sum())
+    print(f"{method.name} that knows {n_seen} seen and {len(made.classes) - n_seen} unseen classes is at {out}")
+    if made.caught is not None:
+        caught = f"{made.caught:.0f} % of unknown ones"
+        print(f"`predict --reject` refused 5 % of validation images of known classes and {caught}")
+
+
+def predict(
+    model: Path,
+    sources: tuple[str, ...],
+    /,
+    top: int = 5,
+    classes: Path | None = None,
+    only: Literal["seen", "unseen"] | None = None,
+    reject: bool = False,
+    explain: bool = False,
+    json: bool = False,
+    csv: bool = False,
+    batch: int = 32,
+    device: str = "auto",
+) -> None:
+    """Name what is in pictures; answers are written as they come, however many there are.
+
+    A picture that cannot be read is reported in its place, the others go on, and the exit code is 1.
+
+    Args:
+        model: file that `recogniser` wrote.
+        sources: pictures, folders of them, or `-` for paths from standard input, one per line; or feature files
+            (.safetensors).
+        top: classes to name for each picture, the most probable first.
+        classes: CSV with more classes, in a column `class` and one column per attribute; nothing is trained.
+        only: choose among seen or unseen classes alone.
+        reject: say "none of these" where the best class is too improbable.
+        explain: name the attributes that spoke for the best class and against it, compared with the next.
+        json: print one JSON object per line for each picture.
+        csv: print a table with a line for each class named.
+        batch: pictures looked at together; 1 answers each line of standard input at once.
+        device: torch device to work on.
+    """
+    from firstsight.recogniser import Recogniser
+    from firstsight.sources import read_classes
+
+    if json and csv:
+        raise InputError("output must be json or csv; got both")
+    for name, value in (("top", top), ("batch", batch)):
+        if value < 1:
+            raise InputError(f"{name} must be 1 or more; got {value}")
+    if not sources:
+        raise InputError("sources must be pictures, folders, feature files or -; got none")
+    known = Recogniser.load(model, device)
+    if classes:
+        known = known.with_classes(read_classes(classes, known.classes))
+    if only:
+        known = known.only(only)
+    if reject and known.threshold is None:
+        raise InputError("recogniser must be calibrated to refuse answers; got one without a threshold")
+    write = _json_writer(reject) if json else _csv_writer() if csv else _text_writer(known, reject)
+    n = failed = 0
+    for answer in _answers(known, sources, top, explain, batch):
+        write(answer)
+        n += 1
+        failed += answer.error is not None
+    if failed:
+        print(f"firstsight: {failed} of {n} pictures could not be read", file=sys.stderr)
+        sys.exit(1)
+
+
+def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: bool, batch: int) -> Iterator[Answer]:
+    """Of feature files, or of pictures."""
+    is_features = [source.endswith(".safetensors") for source in sources]
+    if not any(is_features):
+        yield from known.recognise(_pictures(sources), top, explain, batch)
+        return
+    if not all(is_features):
+        picture = sources[is_features.index(False)]
+        raise InputError(f"sources must be pictures or feature files, not both; got {picture} beside a feature file")
+    from firstsight.sources import FeatureFile
+
+    files = [FeatureFile.open(source) for source in sources]
+    for file in files:
+        known.check_source(file.source, str(file.path))
+    for file in files:
+        for names, features in file.blocks(max(batch, 256)):
+            yield from known.answers(features, names, top, explain)
+
+
+def _pictures(sources: tuple[str, ...]) -> Iterator[str]:
+    """Paths, as they are asked for."""
+    from firstsight.sources import pictures_in
+
+    for source in sources:
+        if source == "-":
+            yield from (path for line in sys.stdin if (path := line.rstrip("\r\n")))
+        elif Path(source).is_dir():
+            yield from map(str, pictures_in(Path(source)))
+        else:
+            yield source
+
+
+def _json_writer(reject: bool) -> Callable[[Answer], None]:
+    def write(answer: Answer) -> None:
+        document: dict[str, object] = {"source": answer.source}
+        if answer.error is not None:
+            document["error"] = answer.error
+        else:
+            named = zip(answer.classes, answer.probabilities, answer.seen, strict=True)
+            document["answers"] = [{"class": name, "probability": chance, "seen": seen} for name, chance, seen in named]
+            if reject:
+                document["rejected"] = answer.rejected
+            if answer.because is not None:
+                document["for"], document["against"] = answer.because
+        print(as_json(document), flush=True)
+
+    return write
+
+
+def _csv_writer() -> Callable[[Answer], None]:
+    table = csvlib.writer(sys.stdout, lineterminator="\n")
+    table.writerow(["source", "rank", "class", "probability", "seen", "rejected", "error"])
+
+    def write(answer: Answer) -> None:
+        if answer.error is not None:
+            table.writerow([answer.source, "", "", "", "", "", answer.error])
+        for rank, (name, chance, seen) in enumerate(
+            zip(answer.classes, answer.probabilities, answer.seen, strict=True), start=1
+        ):
+            rejected = "" if answer.rejected is None else int(answer.rejected)
+            table.writerow([answer.source, rank, name, f"{chance:.6g}", int(seen), rejected, ""])
+        sys.stdout.flush()
+
+    return write
+
+
+def _text_writer(known: Recogniser, reject: bool) -> Callable[[Answer], None]:
+    width = min(40, max(map(len, known.classes.names)))
+
+    def write(answer: Answer) -> None:
+        lines = [answer.source]
+        if answer.error is not None:
+            named = answer.error.startswith(answer.source)
+            lines = [answer.error if named else f"{answer.source}: {answer.error}"]
+        if reject and answer.rejected:
+            lines.append(f"    none of these: the best is less probable than {100 * (known.threshold or 0):.1f} %")
+        for name, chance, seen in zip(answer.classes, answer.probabilities, answer.seen, strict=True):
+            lines.append(f"    {100 * chance:5.1f} %  {name:<{width}}  {'seen' if seen else 'unseen'}")
+        if answer.because is not None:
+            for word, reasons in zip(("for", "against"), answer.because, strict=True):
+                if reasons:
+                    shown = ", ".join(f"{name} ({weight:+.2g})" for name, weight in reasons)
+                    lines.append(f"    {word + ':':<8}  {shown}")
+        print("\n".join(lines), flush=True)
+
+    return write
+
+
+def export(model: Path, /, onnx: Path, with_backbone: bool = False) -> None:
+    """Write a saved model as an ONNX graph from features and class embeddings to scores.
+
+    Args:
+        model: file that `fit` or `recogniser` wrote.
+        onnx: the graph's file.
+        with_backbone: from pictures, cut to size, instead of features; of a recogniser that knows its backbone.
+    """
+    from firstsight.checkpoint import read
+    from firstsight.graph import export_method, export_recogniser
+    from firstsight.methods import load_method
+    from firstsight.recogniser import Recogniser
+
+    if with_backbone or "recogniser" in read(model)[1]:
+        known = Recogniser.load(model, "cpu")
+        export_recogniser(known, onnx) if with_backbone else export_method(known.method, onnx, known)
+    else:
+        export_method(load_method(model, "cpu"), onnx)
+    source = "pictures" if with_backbone else "features"
+    print(f"the graph from {source} and classes to scores is at {onnx}")
