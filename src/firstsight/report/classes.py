@@ -54,12 +54,13 @@ class Portrait(NamedTuple):
     explained: Sequence[Record]
 
 
-def portraits(classes: Sequence[ClassRow], pictures: Record, n: int = 3) -> list[Portrait]:
+def portraits(classes: Sequence[ClassRow], pictures: Record, method: str, n: int = 3) -> list[Portrait]:
     """The best n and the worst n unseen classes of which the results hold pictures or explanations.
 
     Args:
         classes: the best first.
         pictures: the record of the data set's pictures.
+        method: whose explanations come first; of each class one is shown.
         n: of each end.
     """
     shown: dict[str, list[str]] = {}
@@ -67,12 +68,12 @@ def portraits(classes: Sequence[ClassRow], pictures: Record, n: int = 3) -> list
     for one in pictures.get("samples") or ():
         if not one.get("seen"):
             shown.setdefault(plain_name(one["truth"]), []).append(one["picture"])
-    for one in pictures.get("explained") or ():
+    for one in sorted(pictures.get("explained") or (), key=lambda one: one.get("method") != method):
         explained.setdefault(plain_name(one["truth"]), []).append(one)
     known = [(place, row) for place, row in enumerate(classes, start=1) if row.name in shown or row.name in explained]
     ends = [*known[:n], *known[max(n, len(known) - n) :]]
     return [
-        Portrait(row, f"{place} of {len(classes)}", shown.get(row.name, ())[:2], explained.get(row.name, ())[:2])
+        Portrait(row, f"{place} of {len(classes)}", shown.get(row.name, ())[:2], explained.get(row.name, ())[:1])
         for place, row in ends
     ]
 

@@ -18,6 +18,7 @@ from firstsight.report.tables import MethodRow, Record
 
 FEW = 6  # methods that a chart of curves shows at once; of more, the best by the headline number
 START = 50  # where the slider stands: u = s
+MOST_STRIPES = 480  # attributes in the variance figure: beyond it one is narrower than two pixels
 
 
 def view(results: Results) -> dict[str, Any]:
@@ -148,9 +149,11 @@ def _section(
         "curve_data": [_thin(curve) for curve in curves],
         "classes": unseen,
         "bars": charts.class_bars(unseen, f"Accuracy of unseen classes of {name}, {best.name}") if unseen else None,
-        "portraits": classes.portraits(unseen, pictures),
+        "portraits": classes.portraits(unseen, pictures, best.method),
         "variance": variance,
-        "strips": charts.variance_strips(variance, f"Attribute variances of {name}") if variance else None,
+        "strips": charts.variance_strips(variance, f"Attribute variances of {name}")
+        if variance and len(variance.names) <= MOST_STRIPES
+        else None,
         "samples": pictures.get("samples") or [],
         "reconstructions": pictures.get("reconstructions") or [],
         "analyses": _analyses([row.shown for row in rows], about, slots),
