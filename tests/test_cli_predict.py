@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import save_file
-from test_cli import run  # noqa: F401 (a fixture)
 from test_recogniser import SOURCE, fake_backbone  # noqa: F401 (a fixture)
 from tiny import tiny_dataset, write_gbu
 
@@ -59,7 +58,7 @@ def pictures(tmp_path):
     return folder
 
 
-def test_a_recogniser_is_made(run, folder, plain, tmp_path):  # noqa: F811
+def test_a_recogniser_is_made(run, folder, plain, tmp_path):
     path = tmp_path / "r.safetensors"
     code, out, err = run("recogniser", plain, "--data", folder, "--out", path)
     assert (code, err) == (0, "")
@@ -78,7 +77,7 @@ def test_a_recogniser_is_made(run, folder, plain, tmp_path):  # noqa: F811
     assert Recogniser.load(path).threshold is None
 
 
-def test_text(run, model, features):  # noqa: F811
+def test_text(run, model, features):
     code, out, err = run("predict", model, features, "--top", "2")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -92,7 +91,7 @@ def test_text(run, model, features):  # noqa: F811
         assert lines[3 * image + 1] == shown
 
 
-def test_json_lines(run, model, features):  # noqa: F811
+def test_json_lines(run, model, features):
     code, out, _ = run("predict", model, features, "--json", "--top", "9", "--explain", "--reject")
     assert code == 0
     rows = [json.loads(line) for line in out.splitlines()]
@@ -106,7 +105,7 @@ def test_json_lines(run, model, features):  # noqa: F811
             assert weight > 0
 
 
-def test_csv(run, model, features):  # noqa: F811
+def test_csv(run, model, features):
     code, out, _ = run("predict", model, features, "--csv", "--top", "2")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert code == 0
@@ -114,12 +113,12 @@ def test_csv(run, model, features):  # noqa: F811
     assert all(row["class"] in DATA.classes.names and row["error"] == "" for row in rows)
 
 
-def test_json_and_csv(run, model, features):  # noqa: F811
+def test_json_and_csv(run, model, features):
     expected = (2, "", "firstsight: output must be json or csv; got both\n")
     assert run("predict", model, features, "--csv", "--json") == expected
 
 
-def test_only_and_more_classes(run, model, features, tmp_path):  # noqa: F811
+def test_only_and_more_classes(run, model, features, tmp_path):
     more = tmp_path / "more.csv"
     known = Recogniser.load(model).classes
     names = known.attributes or [f"x{column}" for column in range(4)]
@@ -133,7 +132,7 @@ def test_only_and_more_classes(run, model, features, tmp_path):  # noqa: F811
         assert {answer["class"] for answer in answers} == {*DATA.classes[DATA.unseen].names, "yeti"}
 
 
-def test_none_of_these(run, model, features, tmp_path):  # noqa: F811
+def test_none_of_these(run, model, features, tmp_path):
     path = replace(Recogniser.load(model), threshold=1.0).save(tmp_path / "r.safetensors")
     code, out, _ = run("predict", path, features, "--reject", "--top", "1")
     assert code == 0
@@ -197,25 +196,25 @@ def test_answers_come_while_pictures_are_still_coming(run, model, pictures, fake
         (["a.png"], "sources must be pictures or feature files, not both; got a.png beside a feature file"),
     ],
 )
-def test_bad_options(words, sentence, run, model, features):  # noqa: F811
+def test_bad_options(words, sentence, run, model, features):
     assert run("predict", model, features, *words) == (2, "", f"firstsight: {sentence}\n")
 
 
-def test_no_sources_and_no_recogniser(run, model, plain, features):  # noqa: F811
+def test_no_sources_and_no_recogniser(run, model, plain, features):
     assert run("predict", model)[0] == 2
     code, out, err = run("predict", plain, features)
     assert (code, out) == (2, "")
     assert f"make one with `firstsight recogniser {plain} --data PATH --out FILE`" in err
 
 
-def test_features_of_another_backbone(run, model, tmp_path):  # noqa: F811
+def test_features_of_another_backbone(run, model, tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"features": DATA.features[:5]}, path, {"backbone": "other"})
     sentence = f"backbone of {path} must be 'fake', as in training; got 'other'"
     assert run("predict", model, path) == (2, "", f"firstsight: {sentence}\n")
 
 
-def test_features_of_another_width(run, model, tmp_path):  # noqa: F811
+def test_features_of_another_width(run, model, tmp_path):
     path = tmp_path / "x.safetensors"
     save_file({"features": np.zeros((2, 5), dtype=np.float32)}, path)
     sentence = "inputs must have 7 columns, as in training; got 5"
@@ -243,7 +242,7 @@ def test_a_reader_that_goes_away(model, tmp_path):
     process.stderr.close()
 
 
-def test_a_graph_is_written(run, model, plain, tmp_path):  # noqa: F811
+def test_a_graph_is_written(run, model, plain, tmp_path):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     for source, entries in ((plain, {"method"}), (model, {"method", "gamma", "temperature", "threshold"})):
