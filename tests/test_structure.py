@@ -32,6 +32,7 @@ ALLOWED = {
         *("errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress", "settings", "jobs")
     },
     "report": {"errors", "files", "analysis", "statistics"},
+    "serve": {"errors", "data", "images"},
     "demo": {"errors", "data", "datasets", "methods", "experiment", "report", "progress"},
 }
 MAY_IMPORT_ALL = {"cli", "__init__", "__main__"}

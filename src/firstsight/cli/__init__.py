@@ -24,6 +24,7 @@ from firstsight.cli.analyse import (
 from firstsight.cli.data import data_check
 from firstsight.cli.options import parsed
 from firstsight.cli.results import bench, demo, report
+from firstsight.cli.serve import serve
 from firstsight.cli.train import evaluate, fit, tune
 from firstsight.errors import InputError
 
@@ -63,6 +64,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tune": tune,
     "fit": fit,
     "evaluate": evaluate,
+    "serve": serve,
     "bench": bench,
     "report": report,
     "methods": methods,
