@@ -108,21 +108,20 @@ def shown_reason(reason: str) -> str:
 
 async def _form(request: Request) -> dict[str, Any]:
     """The fields of a form; of the file its content only, as its name means nothing here."""
-    try:
-        form = await request.form(max_files=1, max_fields=2 * len(FIELDS), max_part_size=2**20)
-    except HTTPException as error:
-        raise Refusal(
-            422, f"body must be a multipart form with one file; got {shown_reason(str(error.detail))}"
-        ) from error
     given: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if name in given:
-            raise Refusal(422, f"field {shown(name)} must be given once; got it twice")
-        if isinstance(value, UploadFile) != (name == "file"):
-            expected = "a file" if name == "file" else "text"
-            raise Refusal(422, f"field {shown(name)} must be {expected}; got {'text' if name == 'file' else 'a file'}")
-        given[name] = await value.read() if isinstance(value, UploadFile) else value
-    await form.close()
+    try:
+        async with request.form(max_files=1, max_fields=2 * len(FIELDS), max_part_size=2**20) as form:
+            for name, value in form.multi_items():
+                if name in given:
+                    raise Refusal(422, f"field {shown(name)} must be given once; got it twice")
+                is_file = isinstance(value, UploadFile)
+                if is_file != (name == "file"):
+                    expected, got = ("text", "a file") if is_file else ("a file", "text")
+                    raise Refusal(422, f"field {shown(name)} must be {expected}; got {got}")
+                given[name] = await value.read() if isinstance(value, UploadFile) else value
+    except HTTPException as error:
+        reason = shown_reason(str(error.detail))
+        raise Refusal(422, f"body must be a multipart form with one file; got {reason}") from error
     return given
 
 
@@ -151,11 +150,10 @@ def _picture(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_ANSWERS:
+    count = int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_ANSWERS:
         raise Refusal(422, f"top must be a whole number from 1 to {MOST_ANSWERS}; got {shown(value)}")
-    return value
+    return count
 
 
 def _only(value: Any) -> Any:

@@ -39,6 +39,7 @@ def listening(host: str, port: int) -> socket.socket:
     """A socket that listens there."""
     if not 0 <= port <= 65535:
         raise InputError(f"port must be 0 to 65535; got {port}")
+    place = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         place = socket.socket(family, kind, protocol)
@@ -46,6 +47,8 @@ def listening(host: str, port: int) -> socket.socket:
         place.bind(address)
         place.listen(2048)
     except (OSError, UnicodeError) as error:
+        if place is not None:
+            place.close()
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"host and port must be free to listen on; got {host}:{port}: {reason.lower()}") from error
     return place

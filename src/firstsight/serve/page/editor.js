@@ -26,6 +26,7 @@ export class Editor {
     }
     const only = named.size === 1;
     for (const [name, members] of named) this.groups.push(this.group(name, members, only));
+    if (!this.groups[0].isPlain) this.groups[0].box.open = true;
     find("groups").replaceChildren(...this.groups.map((group) => group.box));
   }
 

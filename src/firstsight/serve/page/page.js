@@ -21,7 +21,7 @@ showTheme();
 // -- words ----------------------------------------------------------------------------------------------------------
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const sentence = (error) => { const text = capital(error.message.trim()); return /[.!?]$/.test(text) ? text : `${text}.`; };
-const percent = (chance) => (chance > 0 && chance < 0.001 ? "< 0.1 %" : `${(100 * chance).toFixed(1)} %`);
+const percent = (chance) => (chance > 0 && chance < 0.001 ? "<\u00a00.1\u00a0%" : `${(100 * chance).toFixed(1)}\u00a0%`);
 const count = (n, one, many = `${one}es`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 const complain = (id, error) => { find(id).hidden = !error; find(id).textContent = error ? sentence(error) : ""; };
 
