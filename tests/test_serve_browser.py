@@ -1,7 +1,8 @@
-"""The page in a browser: a picture is named, a class is described with sliders, and all of it with the keyboard alone."""
+"""The page in a browser: a picture is named, a class is described, and all of it with the keyboard alone."""
 
 import shutil
 import threading
+import time
 
 import pytest
 from colours import colours, picture
@@ -81,6 +82,14 @@ def upload(view, colour=GOLD, kind="JPEG", name="light.jpg"):
     view.set_input_files("#file", {"name": name, "mimeType": f"image/{kind.lower()}", "buffer": content})
 
 
+def until(view, expression):
+    """Wait for something to be true; Playwright's own way needs eval, which the page's policy forbids."""
+    end = time.monotonic() + 10
+    while not view.evaluate(expression):
+        assert time.monotonic() < end, expression
+        view.wait_for_timeout(30)
+
+
 def ranking(view):
     """(name, tags, percent) of each row."""
     view.wait_for_selector("#look[aria-busy=false] #ranking li")
@@ -117,7 +126,7 @@ def test_a_picture_is_named(open_page):
     assert not view.is_visible("#nothing")
     assert view.evaluate("document.getElementById('shown').naturalWidth") == 640
     view.get_by_label("seen only", exact=True).check()
-    view.wait_for_function("document.querySelectorAll('#ranking li').length === 4")
+    until(view, "document.querySelectorAll('#ranking li').length === 4")
     assert {tag for _, tags, _ in ranking(view) for tag in tags} == {"seen"}
 
 
@@ -129,7 +138,7 @@ def test_a_described_class_enters_the_ranking_and_stays_when_saved(open_page):
     slide(view, "colour: red", 85)
     after = ranking(view)
     assert [tags for name, tags, _ in after if name == "new class"] == [["unseen", "not saved"]]
-    assert [name for name, *_ in after if name != "new class"] == [name for name, *_ in before]
+    assert [name for name, *_ in after if name != "new class"] == [name for name, *_ in before][:5]
     assert view.inner_text("#standing").startswith("“new class” comes ")
     assert view.get_attribute("#standing", "aria-live") == "polite"
     place = [name for name, *_ in after].index("new class")
@@ -144,11 +153,11 @@ def test_a_described_class_enters_the_ranking_and_stays_when_saved(open_page):
     assert {name: tags for name, tags, _ in ranking(view)}["Golden hour"] == ["unseen", "added"]
     assert view.input_value("#name") == ""
     view.get_by_role("button", name="Delete Golden hour").click()
-    view.wait_for_function("document.querySelectorAll('#kept li').length === 0")
-    view.wait_for_function("!document.getElementById('ranking').textContent.includes('Golden hour')")
+    until(view, "document.querySelectorAll('#kept li').length === 0")
+    until(view, "!document.getElementById('ranking').textContent.includes('Golden hour')")
     view.get_by_role("button", name="Undo").click()
     view.wait_for_selector("#kept li")
-    view.wait_for_function("document.getElementById('ranking').textContent.includes('Golden hour')")
+    until(view, "document.getElementById('ranking').textContent.includes('Golden hour')")
 
 
 def test_starting_from_a_class(open_page):
@@ -165,7 +174,7 @@ def test_starting_from_a_class(open_page):
     slide(view, "colour: red", 20)
     assert ranking(view)[0][0] == "Lemon"
     view.click("#reset")
-    view.wait_for_function("!document.getElementById('ranking').textContent.includes('not saved')")
+    until(view, "!document.getElementById('ranking').textContent.includes('not saved')")
     assert view.input_value("#like") == ""
 
 
@@ -248,14 +257,14 @@ def test_with_the_keyboard_alone(open_page):
 
     tab_to("#file")
     with view.expect_file_chooser() as chooser:
-        press("Enter")
+        press("Space")
     chooser.value.set_files({"name": "light.jpg", "mimeType": "image/jpeg", "buffer": picture(GOLD, "JPEG")})
     assert ranking(view)[0][0] == "Lemon"
     tab_to("#name")
     view.keyboard.type("Straw")
     tab_to("#like")
     view.keyboard.type("lem")
-    view.wait_for_function("document.getElementById('ranking').textContent.includes('Straw')")
+    until(view, "document.getElementById('ranking').textContent.includes('Straw')")
     tab_to("#groups input[type=range]")
     with view.expect_response("**/v1/predict"):
         press("ArrowLeft")
@@ -265,7 +274,7 @@ def test_with_the_keyboard_alone(open_page):
     view.wait_for_selector("#kept li")
     tab_to("#kept button")
     press("Enter")
-    view.wait_for_function("document.activeElement.textContent === 'Undo'")
+    until(view, "document.activeElement.textContent === 'Undo'")
     press("Enter")
     view.wait_for_selector("#kept li")
 
@@ -282,7 +291,7 @@ def test_a_picture_is_pasted_or_dropped(open_page):
     view.evaluate(bring, ["paste", "clipboardData", list(picture("blue"))])
     assert ranking(view)[0][0] == "Sea"
     view.evaluate(bring, ["drop", "dataTransfer", list(picture("red"))])
-    view.wait_for_function("document.querySelector('#ranking b').textContent === 'Fire engine'")
+    until(view, "document.querySelector('#ranking b').textContent === 'Fire engine'")
 
 
 def test_a_phone_and_the_dark(open_page):
@@ -315,8 +324,8 @@ def test_every_control_has_a_name(open_page):
     upload(view)
     ranking(view)
     nameless = view.evaluate(
-        """[...document.querySelectorAll("input, select, button")].filter((one) =>
-          !one.labels?.length && !one.getAttribute("aria-label") && !one.textContent.trim()).map((one) => one.outerHTML)"""
+        """[...document.querySelectorAll("input, select, button")].filter((one) => !one.labels?.length
+          && !one.getAttribute("aria-label") && !one.textContent.trim()).map((one) => one.outerHTML)"""
     )
     assert nameless == []
     assert view.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(one => Number(one.tagName[1]))")[0] == 1
