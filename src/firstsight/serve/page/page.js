@@ -137,8 +137,9 @@ function stand(found, described) {
   else if (!found || !described) return;  // the answer is on its way
   else if (!found.extra.length) place.textContent = "New classes are unseen; they are not among these.";
   else {
-    const { rank, probability } = found.extra[0];
-    place.textContent = `“${plain(described.name)}” comes ${rank === 1 ? "first" : `as number ${rank}`} of ${count(found.n_classes, "class")}, with ${percent(probability)}.`;
+    const { rank, probability } = found.extra[0], best = found.answers[0];
+    const others = rank > 1 ? `; first is ${plain(best.class)}, ${percent(best.probability)}` : "";
+    place.textContent = `“${plain(described.name)}” comes ${rank === 1 ? "first" : `as number ${rank}`} of ${count(found.n_classes, "class")}, with ${percent(probability)}${others}.`;
   }
 }
 find("only").addEventListener("change", ask);
@@ -232,6 +233,7 @@ async function refresh() {
     find("no-attributes").textContent = `This model describes classes by ${count(width, "number", "numbers")} without names, which sliders cannot show; add classes through the API.`;
   } else if (!state.editor) {
     state.editor = new Editor(attributes, () => { stand(null); askSoon(); });
+    find("filter").placeholder = attributeName(attributes[0].name).replace(":", "");
     find("editor").hidden = false;
     stand(null);
   }
