@@ -262,7 +262,7 @@ def test_wrong_names_of_classes_are_named(client):
     sentence = "name must be of an added class; got '003.Sea', which the model came with"
     refused(client.delete("/v1/classes/003.Sea"), 422, sentence)
     answer = client.post("/v1/classes", json={"name": "x", "like": "Lemon"})
-    refused(answer, 404, "unknown class 'Lemon'; did you mean '006.Lemon'?")
+    refused(answer, 422, "unknown class 'Lemon'; did you mean '006.Lemon'?")
 
 
 def test_vectors_without_names():

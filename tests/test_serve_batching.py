@@ -16,7 +16,9 @@ def batcher():
     made = []
 
     def batcher(work, most=4, wait=0.0):
-        made.append(Batcher(work, most, wait))
+        sizes = []
+        made.append(Batcher(work, most, wait, sizes.append))
+        made[-1].sizes = sizes
         return made[-1]
 
     yield batcher

@@ -49,18 +49,12 @@ class Answering:
         self.crops = int((known.base.feature_source or {}).get("crops", "1"))
         self._features: OrderedDict[str, Floats] = OrderedDict()  # by key, the one used last at the end
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "answers")
-        self._batcher = Batcher[Any, Floats](self.backbone.rows, limits.batch, limits.wait)
+        self._batcher = Batcher[Any, Floats](self.backbone.rows, limits.batch, limits.wait, metrics.batches.add)
 
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._batcher.close()
-
-    def count_batches(self) -> None:
-        """Move the sizes of batches to the metrics."""
-        sizes, self._batcher.sizes = self._batcher.sizes, []
-        for size in sizes:
-            self.metrics.batches.add(size)
 
     async def answer(self, question: Question) -> dict[str, Any]:
         """The answer, as JSON has it."""

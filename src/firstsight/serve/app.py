@@ -60,8 +60,12 @@ def make_app(
         raise InputError("api key must have characters; got none")
     metrics = Metrics()
     kept = AddedClasses(state, recogniser.classes.vectors.shape[1])
-    known = Known(recogniser, kept, limits.classes)
-    answering = Answering(known, limits, metrics)
+    try:
+        known = Known(recogniser, kept, limits.classes)
+        answering = Answering(known, limits, metrics)
+    except InputError:
+        kept.close()
+        raise
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -198,7 +202,6 @@ def _serve_health(app: FastAPI, answering: Answering, guard: Guard) -> None:
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Counts and times in the text format of Prometheus."""
-        answering.count_batches()
         gauges = {
             "firstsight_inside": ("Requests that are worked on or wait.", guard.inside),
             "firstsight_classes": ("Classes to choose among.", len(answering.known.now.classes)),

@@ -21,18 +21,25 @@ class Batcher(Generic[Item, Made]):
     one, so that each fails for itself only.
     """
 
-    def __init__(self, work: Callable[[Sequence[Item]], Sequence[Made]], most: int, wait: float) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Sequence[Made]],
+        most: int,
+        wait: float,
+        report: Callable[[int], None] = lambda size: None,
+    ) -> None:
         """Start the thread.
 
         Args:
             work: makes one thing of each item, in order.
             most: items in a batch.
             wait: seconds.
+            report: called with the size of each batch, in the thread.
         """
         self.work = work
         self.most = most
         self.wait = wait
-        self.sizes: list[int] = []  # of the batches so far, until `metrics` takes them
+        self.report = report
         self._waiting: queue.SimpleQueue[tuple[Item, Future[Made]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
         self._thread.start()
@@ -65,7 +72,7 @@ class Batcher(Generic[Item, Made]):
                     break
             is_open = entry is not None
             if batch:
-                self.sizes.append(len(batch))
+                self.report(len(batch))
                 self._finish(batch)
 
     def _finish(self, batch: list[tuple[Item, Future[Made]]]) -> None:

@@ -114,13 +114,13 @@ class Known:
         if name in self.added or name in self.own:
             raise Refusal(409, f"name must be new; got {shown(name)}, which is known")
 
-    def vector(self, name: str) -> Floats:
-        """[a] of a class, by its name."""
+    def vector(self, name: str, status: int = 404) -> Floats:
+        """[a] of a class, by its name; `status` is that of the refusal where there is none."""
         if name in self.added:
             return self.added[name]
         names = self.base.classes.names
         if name not in self.own:
-            raise Refusal(404, unknown("class", name, (*names, *self.added)))
+            raise Refusal(status, unknown("class", name, (*names, *self.added)))
         return self.base.classes.vectors[names.index(name)]
 
     def described(self, given: Any, what: str = "class") -> Described:
@@ -160,7 +160,7 @@ class Known:
             raise Refusal(422, f"attributes must be an object of numbers by name; got {shown(values)}")
         if like is not None and not isinstance(like, str):
             raise Refusal(422, f"like must be the name of a class; got {shown(like)}")
-        vector = np.array(self.usual if like is None else self.vector(like), dtype=np.float64)
+        vector = np.array(self.usual if like is None else self.vector(like, 422), dtype=np.float64)
         rows = {attribute: row for row, attribute in enumerate(attributes)}
         for attribute, value in values.items():
             if attribute not in rows:

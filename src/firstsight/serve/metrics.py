@@ -34,7 +34,7 @@ class Histogram:
 
 
 class Metrics:
-    """What happened since the server started; all calls come from the event loop's thread."""
+    """What happened since the server started; batches are added by their own thread, all else by the event loop's."""
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, int], int] = defaultdict(int)

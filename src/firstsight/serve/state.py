@@ -32,17 +32,21 @@ class AddedClasses:
         self.path = path
         self.n_attributes = n_attributes
         self._one_at_a_time = threading.Lock()
+        file = None
         try:
-            self._file = sqlite3.connect(path, timeout=0.2, check_same_thread=False, isolation_level=None)
-            self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._file.execute("PRAGMA synchronous = FULL")
-            self._file.execute("BEGIN EXCLUSIVE")
-            self._file.execute(TABLE)
-            self._file.execute("COMMIT")
+            file = sqlite3.connect(path, timeout=0.2, check_same_thread=False, isolation_level=None)
+            file.execute("PRAGMA locking_mode = EXCLUSIVE")
+            file.execute("PRAGMA synchronous = FULL")
+            file.execute("BEGIN EXCLUSIVE")
+            file.execute(TABLE)
+            file.execute("COMMIT")
         except sqlite3.Error as error:
+            if file is not None:
+                file.close()
             if "locked" in str(error):
                 raise InputError(f"state must belong to one server; got {path}, which another has open") from error
             raise InputError(f"state must be a SQLite file of added classes; got {path}: {error}") from error
+        self._file = file
 
     def all(self) -> list[tuple[str, Floats]]:
         """Names and [a] vectors, in the order in which they were added."""
