@@ -44,6 +44,7 @@ ALLOWED = {
         "statistics",
     },
     "report": {"errors", "files", "analysis", "statistics"},
+    "serve": {"errors", "data", "images"},
     "demo": {"errors", "data", "datasets", "methods", "experiment", "report", "progress"},
 }
 MAY_IMPORT_ALL = {"cli", "__init__", "__main__"}

@@ -26,6 +26,7 @@ from firstsight.cli.features import features
 from firstsight.cli.options import parsed
 from firstsight.cli.predict import export, predict, recogniser
 from firstsight.cli.results import bench, demo, report
+from firstsight.cli.serve import serve
 from firstsight.cli.train import evaluate, fit, tune
 from firstsight.errors import InputError
 
@@ -71,6 +72,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "recogniser": recogniser,
     "predict": predict,
     "export": export,
+    "serve": serve,
     "bench": bench,
     "report": report,
     "methods": methods,

@@ -1,0 +1,74 @@
+"""The command that answers over HTTP."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from firstsight.errors import InputError
+
+KEY = "FIRSTSIGHT_API_KEY"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    model: Path,
+    /,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    state: Path | None = None,
+    api_key: str | None = None,
+    device: str = "auto",
+    max_body: float = 16.0,
+    max_pixels: float = 50.0,
+    at_once: int = 32,
+    queue: int = 64,
+    timeout: float = 30.0,
+    batch: int = 16,
+    batch_wait: float = 5.0,
+) -> None:
+    """Answer over HTTP, and show a page on which new classes can be described.
+
+    The API is described at /openapi.json; /healthz and /metrics are for those who look after the server.
+
+    Args:
+        model: file that `recogniser` wrote, of features that `firstsight features` made.
+        host: address to listen on; 0.0.0.0 for all of this machine's.
+        port: to listen on; 0 takes a free one.
+        state: SQLite file for the classes that are added; MODEL.classes.db where none is named.
+        api_key: that changes of classes must carry; FIRSTSIGHT_API_KEY in the environment where none is given.
+        device: torch device to work on.
+        max_body: MiB of a request.
+        max_pixels: millions of pixels of a picture.
+        at_once: requests worked on side by side.
+        queue: requests that may wait beyond them.
+        timeout: seconds for a request to arrive and be answered.
+        batch: pictures that go through the backbone together.
+        batch_wait: milliseconds a picture waits for others to share its batch.
+    """
+    try:
+        from firstsight.serve import Limits, make_app, run
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("fastapi", "starlette", "uvicorn", "pydantic"):
+            raise
+        raise InputError(
+            f"serve must have the package {error.name}; got an installation without it; pip install 'firstsight[serve]'"
+        ) from error
+    from firstsight.recogniser import Recogniser
+
+    limits = Limits(
+        body=round(max_body * 2**20),
+        pixels=round(max_pixels * 1e6),
+        at_once=at_once,
+        queue=queue,
+        timeout=timeout,
+        batch=batch,
+        wait=batch_wait / 1000,
+    )
+    key = api_key if api_key is not None else os.environ.get(KEY) or None
+    known = Recogniser.load(model, device)
+    app = make_app(known, limits, state or model.with_name(model.name + ".classes.db"), key)
+    if key is None and host not in LOOPBACK:
+        print(f"firstsight: anybody who reaches {host} can change classes; --api-key prevents that", file=sys.stderr)
+    run(app, host, port, lambda address: print(f"firstsight answers at {address}; Ctrl-C ends it", flush=True))

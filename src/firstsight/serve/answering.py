@@ -1,0 +1,137 @@
+"""From a question to an answer: decode the picture, look at it together with others, rank the classes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+
+from firstsight.data import Floats
+from firstsight.images import open_picture
+from firstsight.serve.asking import Question
+from firstsight.serve.batching import Batcher
+from firstsight.serve.known import Known, Recognising
+from firstsight.serve.limits import Limits
+from firstsight.serve.metrics import Metrics
+from firstsight.serve.refusal import Refusal, shown
+
+ENOUGH = 2  # times as large as the backbone needs a JPEG is decoded at least, as when it reads files itself
+
+
+class Seeing(Protocol):
+    """What is needed of a `Backbone`."""
+
+    @property
+    def preparation(self) -> Any: ...  # noqa: D102
+    def rows(self, prepared: Sequence[Any]) -> Floats: ...  # noqa: D102
+
+
+class Answering:
+    """Turns questions into answers, many at a time."""
+
+    def __init__(self, known: Known, limits: Limits, metrics: Metrics) -> None:
+        """Start the threads.
+
+        Raises:
+            InputError: the recogniser does not know its backbone.
+        """
+        self.known = known
+        self.limits = limits
+        self.metrics = metrics
+        self.backbone: Seeing = known.base.backbone
+        self.crops = int((known.base.feature_source or {}).get("crops", "1"))
+        self._features: OrderedDict[str, Floats] = OrderedDict()  # by key, the one used last at the end
+        self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "answers")
+        self._batcher = Batcher[Any, Floats](self.backbone.rows, limits.batch, limits.wait, metrics.batches.add)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._batcher.close()
+
+    async def answer(self, question: Question) -> dict[str, Any]:
+        """The answer, as JSON has it."""
+        start = time.perf_counter()
+        extra = [self.known.described(one, f"extra_classes[{row}]") for row, one in enumerate(question.extra_classes)]
+        key, features = await self._seen(question)
+        ranked = await self._off(self._ranked, question, features, extra)
+        return {"picture": key, **ranked, "reconstruction": None, "seconds": round(time.perf_counter() - start, 4)}
+
+    async def _off(self, work: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    async def _seen(self, question: Question) -> tuple[str, Floats]:
+        """Key and features [1, v] of the picture; one that was asked about lately is not looked at again."""
+        content = question.content
+        key = question.picture if content is None else hashlib.sha256(content).hexdigest()
+        assert key is not None  # a question has one of the two
+        if key in self._features:
+            self._features.move_to_end(key)
+            self.metrics.remembered += 1
+            return key, self._features[key]
+        if content is None:
+            raise Refusal(404, f"picture must be one that was sent lately; got {shown(key)}; send it again")
+        prepared = await self._off(self._prepared, content)
+        row = await asyncio.wrap_future(self._batcher.submit(prepared))
+        features = self._features[key] = np.asarray(row)[None]
+        if len(self._features) > self.limits.remembered:
+            self._features.popitem(last=False)
+        return key, features
+
+    def _prepared(self, content: bytes) -> Any:
+        enough = ENOUGH * self.backbone.preparation.resize
+        picture = open_picture(content, "file", enough=enough, most_pixels=self.limits.pixels)
+        return self.backbone.preparation.crops(picture, self.crops)
+
+    def _ranked(self, question: Question, features: Floats, extra: list) -> dict[str, Any]:
+        everything = self.known.with_extra(extra)
+        if question.reject and everything.threshold is None:
+            raise Refusal(422, "reject must be false; got true, and a model that was not calibrated to refuse answers")
+        chosen = everything if question.only is None else everything.only(question.only)
+        chances = chosen.probabilities(features)[0]  # [k]
+        order = np.argsort(-chances, kind="stable")
+        names = chosen.classes.names
+        extra_names = {one.name for one in extra}
+
+        def entry(row: int) -> dict[str, Any]:
+            name = names[row]
+            return {
+                "class": name,
+                "probability": float(chances[row]),
+                "seen": bool(chosen.is_seen[row]),
+                "added": name not in self.known.own and name not in extra_names,
+            }
+
+        answer: dict[str, Any] = {
+            "answers": [entry(row) for row in order[: question.top]],
+            "n_classes": len(names),
+            "rejected": bool(chances.max() < everything.threshold) if question.reject else None,
+            "extra": [
+                {"class": names[row], "probability": float(chances[row]), "rank": rank}
+                for rank, row in enumerate(order.tolist(), start=1)
+                if names[row] in extra_names
+            ],
+            "explanation": None,
+        }
+        if question.explain:
+            answer["explanation"] = explanation(chosen, features, order)
+        return answer
+
+
+def explanation(chosen: Recognising, features: Floats, order: Any) -> dict[str, Any]:
+    """The attributes that spoke for the best class, and against it, compared with the next."""
+    [(speak_for, against)] = chosen.explain(features, order[:1])
+    names = chosen.classes.names
+    return {
+        "class": names[order[0]],
+        "rather_than": names[order[1]],
+        "for": [{"attribute": name, "weight": float(weight)} for name, weight in speak_for],
+        "against": [{"attribute": name, "weight": float(weight)} for name, weight in against],
+    }

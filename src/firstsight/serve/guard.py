@@ -1,0 +1,128 @@
+"""Around everything: no request is too large, takes too long, or waits in too long a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from firstsight.serve.limits import Limits
+from firstsight.serve.metrics import Metrics
+from firstsight.serve.refusal import Refusal
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+class Guard:
+    """An ASGI application around another.
+
+    Attributes:
+        inside: requests that carry something and are worked on or wait.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
+        self.app = app
+        self.limits = limits
+        self.metrics = metrics
+        self.inside = 0
+        self._turns = asyncio.Semaphore(limits.at_once)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = _Request(scope, receive, send, self.limits.body)
+        start = time.perf_counter()
+        try:
+            async with asyncio.timeout(self.limits.timeout) as deadline:
+                await self._admit(request)
+        except Refusal as refusal:
+            await request.refuse(refusal)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            await request.refuse(_too_late(request.has_arrived, self.limits.timeout))
+        finally:
+            route = scope.get("route")
+            path = getattr(route, "path", "other")
+            self.metrics.answered(path, request.status, time.perf_counter() - start)
+
+    async def _admit(self, request: _Request) -> None:
+        request.check_announced_size()
+        if request.scope["method"] in ("GET", "HEAD"):
+            await self.app(request.scope, request.receive, request.send)
+            return
+        if self.inside >= self.limits.at_once + self.limits.queue:
+            raise Refusal(
+                503,
+                f"requests must be at most {self.limits.at_once + self.limits.queue} at once; got one more; "
+                "try again in a second",
+                {"retry-after": "1"},
+            )
+        self.inside += 1
+        try:
+            async with self._turns:
+                await self.app(request.scope, request.receive, request.send)
+        finally:
+            self.inside -= 1
+
+
+class _Request:
+    """One request on its way in and its answer on the way out."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
+        self.scope = scope
+        self.has_arrived = False
+        self.status = 0  # of the answer, once it has started
+        self._receive = receive
+        self._send = send
+        self._most = most
+        self._size = 0
+
+    def check_announced_size(self) -> None:
+        for name, value in self.scope["headers"]:
+            if name == b"content-length" and (not value.isdigit() or len(value) > 15 or int(value) > self._most):
+                raise _too_large(self._most)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            if self._size > self._most:
+                raise _too_large(self._most)
+            self.has_arrived = not message.get("more_body", False)
+        return message
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            message = {**message, "headers": [*message.get("headers", ()), *added]}
+        await self._send(message)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Say so, unless an answer is on its way already."""
+        if not self.status:
+            await refusal.response()(self.scope, self.receive, self.send)
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(413, f"body must be at most {most / 2**20:.3g} MiB; got a larger one; make the picture smaller")
+
+
+def _too_late(has_arrived: bool, seconds: float) -> Refusal:
+    if has_arrived:
+        return Refusal(
+            504, f"answer must be ready in {seconds:g} seconds; got none; try again when the server has less"
+        )
+    return Refusal(408, f"body must arrive in {seconds:g} seconds; got a part of it")

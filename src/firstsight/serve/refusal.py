@@ -1,0 +1,51 @@
+"""What a request is told that cannot be answered: a status and one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from starlette.responses import JSONResponse
+
+SHOWN = 60  # characters of what was sent that a sentence repeats
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not an error
+    """A request that is answered with a sentence.
+
+    Attributes:
+        status: of the answer, 4xx or 503.
+        sentence: why, in the grammar of `InputError`.
+        headers: of the answer.
+    """
+
+    def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+        self.headers = dict(headers or {})
+
+    def response(self) -> JSONResponse:
+        """The answer; whatever cannot be written as text is spelled out."""
+        readable = self.sentence.encode("utf-8", "backslashreplace").decode()
+        return JSONResponse({"detail": readable}, self.status, self.headers)
+
+
+def shown(value: object) -> str:
+    """What was sent, short enough to be repeated."""
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return f"an object of {len(value)}"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = repr(value[: 2 * SHOWN]) if isinstance(value, str) else repr(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The sentence about an unknown name, with the nearest known one."""
+    known = list(known)
+    close = difflib.get_close_matches(name[: 2 * SHOWN], known, n=1) if len(known) <= 20_000 else []
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {len(known)}"
+    return f"unknown {what} {shown(name)}; {hint}"

@@ -1,0 +1,133 @@
+"""A recogniser of colours with the shape of the real one, and a backbone that sees the mean colour of a picture."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import numpy as np
+from PIL import Image
+
+from firstsight.data import ClassEmbeddings
+from firstsight.errors import InputError
+from firstsight.probability import probabilities
+
+ATTRIBUTES = ("has_colour::red", "has_colour::green", "has_colour::blue", "has_light::dark", "has_light::bright")
+CLASSES = {  # name: attributes
+    "001.Fire_engine": (1.0, 0.1, 0.1, 0.4, 0.6),
+    "002.Meadow": (0.1, 1.0, 0.1, 0.5, 0.5),
+    "003.Sea": (0.1, 0.1, 1.0, 0.6, 0.4),
+    "004.Night": (0.1, 0.1, 0.2, 1.0, 0.0),
+    "005.Snow": (0.9, 0.9, 0.9, 0.0, 1.0),
+    "006.Lemon": (0.9, 0.9, 0.1, 0.1, 0.9),
+}
+UNSEEN = ("005.Snow", "006.Lemon")
+
+
+@dataclass
+class Eye:
+    """A backbone whose features are the mean colour, and how dark and bright that is, in -1..1.
+
+    Attributes:
+        seconds: each batch takes.
+        batches: sizes so far.
+    """
+
+    seconds: float = 0.0
+
+    def __post_init__(self):
+        self.batches = []
+        self.preparation = SimpleNamespace(resize=16, crops=self.crops)
+
+    @staticmethod
+    def crops(picture, n_crops):
+        assert n_crops == 1
+        return np.asarray(picture.resize((8, 8)))[None]
+
+    def rows(self, prepared):
+        self.batches.append(len(prepared))
+        time.sleep(self.seconds)
+        colours = np.stack([each.mean(axis=(0, 1, 2)) for each in prepared]) / 127.5 - 1  # [n, 3]
+        light = colours.mean(axis=1, keepdims=True)
+        return np.concatenate([colours, -light, light], axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Colours:
+    """Scores are minus the squared distance of what is seen and what a class is described as."""
+
+    classes: ClassEmbeddings
+    is_seen: np.ndarray
+    backbone: Eye
+    threshold: float | None = 0.2
+    generalized_only: bool = False
+
+    @property
+    def method(self):
+        return SimpleNamespace(generalized_only=self.generalized_only)
+
+    @property
+    def feature_source(self):
+        return {"backbone": "colours", "crops": "1"}
+
+    def probabilities(self, features):
+        gaps = features[:, None] - (2 * self.classes.vectors[None] - 1)
+        return probabilities(-(gaps**2).sum(axis=2), 1.0)
+
+    def only(self, which):
+        keep = self.is_seen == (which == "seen")
+        if self.generalized_only:
+            raise InputError("method must choose among unseen classes alone; got colours, which cannot")
+        return replace(self, classes=self.classes[keep], is_seen=self.is_seen[keep])
+
+    def with_classes(self, more):
+        both = ClassEmbeddings(
+            self.classes.names + more.names,
+            np.concatenate([self.classes.vectors, more.vectors]),
+            self.classes.attributes,
+        )
+        return replace(self, classes=both, is_seen=np.append(self.is_seen, np.zeros(len(more), dtype=bool)))
+
+    def explain(self, features, answers):
+        best = np.argsort(-self.probabilities(features), axis=1, kind="stable")
+        found = []
+        for row, answer in enumerate(answers):
+            other = best[row, 1] if best[row, 0] == answer else best[row, 0]
+            own, next_best = (2 * self.classes.vectors[each] - 1 for each in (answer, other))
+            weights = (features[row] - next_best) ** 2 - (features[row] - own) ** 2
+            pairs = sorted(zip(self.classes.attributes, weights.tolist(), strict=True), key=lambda pair: -pair[1])
+            found.append(
+                (
+                    [list(pair) for pair in pairs if pair[1] > 0][:3],
+                    [list(pair) for pair in pairs[::-1] if pair[1] < 0][:3],
+                )
+            )
+        return found
+
+
+def colours(seconds=0.0, named=True, **changes):
+    """The recogniser of the colours above."""
+    classes = ClassEmbeddings(tuple(CLASSES), np.array(list(CLASSES.values())), ATTRIBUTES if named else ())
+    return Colours(classes, np.array([name not in UNSEEN for name in CLASSES]), Eye(seconds), **changes)
+
+
+def picture(colour="red", kind="PNG", size=(20, 12)) -> bytes:
+    """The file of a picture of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, kind)
+    return file.getvalue()
+
+
+def main():
+    """Serve the colours, for tests that kill the server: `python colours.py STATE`."""
+    import sys
+
+    from firstsight.serve import make_app, run
+
+    run(make_app(colours(), state=sys.argv[1]), port=0, ready=lambda address: print(address, flush=True))
+
+
+if __name__ == "__main__":
+    main()
