@@ -47,6 +47,17 @@ def test_pictures_are_turned_as_they_were_taken(kind, orientation):
     np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_once(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(file, "PNG", exif=exif)
+    once = open_picture(file.getvalue())
+    np.testing.assert_array_equal(np.asarray(upright_rgb(once)), np.asarray(once))
+
+
 def test_an_orientation_that_is_none():
     exif = Image.Exif()
     exif[0x0112] = 77

@@ -79,7 +79,9 @@ def upright_rgb(picture: Image.Image, name: str = "picture") -> Image.Image:
         picture = as_rgb(picture)
     except Exception as error:  # decoders of broken files raise anything
         raise InputError(f"{name} must be a whole picture; got one that is broken: {error}") from error
-    return picture.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else picture
+    picture = picture.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else picture.copy()
+    picture.info.pop("exif", None)  # it is upright now, and must not be turned again
+    return picture
 
 
 def _header(content: bytes, name: str) -> Image.Image:
