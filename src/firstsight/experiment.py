@@ -90,6 +90,7 @@ def bench(
         for path, (data, _, method, _) in zip(paths, planned, strict=True)
     ]
     missing = [number for number, run in enumerate(runs) if run is None]
+    missing.sort(key=lambda number: planned[number][2].trials)  # long ones first, so that no core idles at the end
     if len(missing) < len(planned):
         display.say(f"{len(planned) - len(missing)} of {len(planned)} runs kept from an earlier call")
     display("runs", 0, len(missing))
