@@ -16,8 +16,9 @@ QUIET = "no-sandbox disable-gpu no-first-run disable-background-networking disab
 GOLD = (222, 180, 60)
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.slow,
-]  # slow: under load one page in dozens complains, unexplained so far
+    pytest.mark.slow,  # under load one page in dozens complains, unexplained so far
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
+]
 
 
 @pytest.fixture(scope="module")
