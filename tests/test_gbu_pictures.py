@@ -12,7 +12,7 @@ from firstsight.datasets.check import check, describe
 from firstsight.datasets.gbu_pictures import distinct_depth, find_pictures
 from firstsight.errors import InputError
 
-ELSEWHERE = "/BS/Deep_Fragments/work/MSc/"
+ELSEWHERE = "/disk/of/the/authors/"  # the files begin with a folder of the machine they were made on
 PACKED = {  # as the authors of the benchmark name pictures, and where the archives of the pictures have them
     "CUB": (
         "CUB_200_2011/CUB_200_2011/images/001.Albatross/A_0001_1.jpg",
