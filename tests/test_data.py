@@ -76,7 +76,7 @@ DATASET_SENTENCES = {
         "reconstruction_features": np.zeros((9, 2))
     },
     "feature widths must sum to 2; got (1, 2)": {"feature_widths": (1, 2)},
-    "pictures must be one per label; got 3 for 8 labels": {"pictures": ["a", "b", "c"]},
+    "pictures must be one per label; got 3 for 8 labels": {"pictures": [np.zeros((1, 1, 3), np.uint8)] * 3},
     "paths must be one per label; got 2 for 8 labels": {"paths": ("a", "b"), "root": "."},
     "root must be given with paths; got None": {"paths": tuple("abcdefgh")},
     "trainval must have images; got none": {"trainval": []},
@@ -107,7 +107,7 @@ def test_data_sets_say_what_is_wrong(sentence):
 
 
 def test_pictures_alone_have_no_features_to_score():
-    data = small(features=None, pictures=list("abcdefgh"))
+    data = small(features=None, pictures=dots(8))
     with pytest.raises(InputError) as caught:
         data.training_set()
     assert str(caught.value) == "features must be given for data set 'small'; got pictures only; name a feature file"
@@ -190,6 +190,7 @@ def test_training_set_has_no_trace_of_unseen_classes():
         "classes",
         "reconstruction_features",
         "feature_widths",
+        "pictures",
     }
     others = data.features[np.concatenate([data.test_seen, data.test_unseen])]
     assert not (training.features[:, None] == others).all(axis=2).any()
@@ -208,6 +209,30 @@ def test_reconstruction_features_are_the_features_unless_named():
 def test_feature_widths_default_to_one_set():
     assert tiny_dataset(v=7).training_set().feature_widths == (7,)
     assert tiny_dataset(v=7, feature_widths=(3, 4)).training_set().feature_widths == (3, 4)
+
+
+def dots(n):
+    """Pictures of one pixel that tells their number."""
+    numbers = np.arange(n)
+    return np.stack([numbers // 256, numbers % 256, 0 * numbers], axis=1).astype(np.uint8).reshape(n, 1, 1, 3)
+
+
+def decoded_dot(picture):
+    return int(picture[0, 0, 0]) * 256 + int(picture[0, 0, 1])
+
+
+def test_pictures_are_of_one_size():
+    with pytest.raises(InputError) as caught:
+        small(pictures=[np.zeros((2, 2, 3), np.uint8)] * 7 + [np.zeros((3, 2, 3), np.uint8)])
+    assert str(caught.value).startswith("pictures must be [h, w, 3] bytes, all of one size; got 2 sizes")
+
+
+def test_pictures_are_read_where_they_are_used():
+    data = small(pictures=dots(8))
+    training = data.training_set()
+    assert training.pictures.store is data.pictures.store  # nothing was copied
+    assert [decoded_dot(picture) for picture in training.pictures] == data.trainval.tolist()
+    assert [decoded_dot(picture) for picture in training.pictures.take([1, 0])] == data.trainval[[1, 0]].tolist()
 
 
 shapes = st.fixed_dictionaries(
@@ -239,12 +264,11 @@ def test_renumbering_keeps_names_vectors_and_images(shape):
 @given(shapes, st.integers(0, 5), st.integers(0, 5))
 def test_validation_set_is_made_of_training_images(shape, partition, seed):
     files = [f"{image}.jpg" for image in range(len(tiny_dataset(**shape).labels))]
-    data = tiny_dataset(**shape, pictures=files, paths=files, root=".")
+    data = tiny_dataset(**shape, pictures=dots(len(files)), paths=files, root=".")
     validation = data.validation_set(partition, seed)
-    known = {picture: image for image, picture in enumerate(data.pictures)}
-    original = np.array([known[picture] for picture in validation.pictures])
+    original = np.array([decoded_dot(picture) for picture in validation.pictures])
     assert sorted(original) == sorted(data.trainval)  # no test image, every training image
-    assert validation.paths == tuple(validation.pictures)
+    assert validation.paths == tuple(files[image] for image in original)
     assert validation.classes.names == data.training_set().classes.names  # no unseen class
     np.testing.assert_array_equal(validation.features, data.features[original])
     assert [validation.classes.names[label] for label in validation.labels] == [

@@ -63,6 +63,35 @@ class ClassEmbeddings:
 
 
 @dataclass(frozen=True, eq=False)
+class Pictures:
+    """Some of the pictures of a store, read where they are used; nothing is copied before.
+
+    Attributes:
+        store: [m, h, w, 3] colours in 0..255, in memory or mapped from a file.
+        rows: [n] which of them.
+    """
+
+    store: NDArray[np.uint8]
+    rows: Indices
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: Any) -> NDArray[np.uint8]:
+        """The pictures at these places: [h, w, 3] of one, [k, h, w, 3] of several."""
+        return self.store[self.rows[at]]
+
+    def take(self, at: ArrayLike) -> Pictures:
+        """Those at these places, still not read."""
+        return Pictures(self.store, self.rows[np.asarray(at)])
+
+    @property
+    def side(self) -> int:
+        """Pixels of the longer side."""
+        return max(self.store.shape[1:3])
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingSet:
     """Images of seen classes, as a method's `fit` receives them.
 
@@ -73,6 +102,7 @@ class TrainingSet:
         reconstruction_features: [n, w] features of the same images for F and G; the same array as `features`
             unless the data set names others.
         feature_widths: columns of each feature set joined into `features`; they sum to v.
+        pictures: the n pictures themselves, where the data set has them in memory, all of one size.
     """
 
     features: Floats
@@ -80,6 +110,7 @@ class TrainingSet:
     classes: ClassEmbeddings
     reconstruction_features: Floats
     feature_widths: tuple[int, ...]
+    pictures: Pictures | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -101,7 +132,7 @@ class Dataset:
         features: [n, v] visual features, or None where there are only pictures.
         reconstruction_features: [n, w] features for F and G; `features` where None.
         feature_widths: columns of each feature set joined into `features`; one set of v columns where empty.
-        pictures: n picture files or arrays, or empty.
+        pictures: n pictures, [h, w, 3] colours in 0..255 each, or empty.
         description: one sentence for reports.
         validation_classes: partitions for model selection, each the names of seen classes to hold out.
         paths: n picture files relative to `root`, with forward slashes, or empty; images may share one.
@@ -118,7 +149,7 @@ class Dataset:
     features: Floats | None = None
     reconstruction_features: Floats | None = None
     feature_widths: tuple[int, ...] = ()
-    pictures: Sequence = ()
+    pictures: Pictures | Sequence[NDArray[np.uint8]] = ()
     description: str = ""
     validation_classes: tuple[tuple[str, ...], ...] = ()
     paths: tuple[str, ...] = ()
@@ -141,6 +172,8 @@ class Dataset:
             if sum(widths) != self.features.shape[1]:
                 raise InputError(f"feature widths must sum to {self.features.shape[1]}; got {widths}")
             object.__setattr__(self, "feature_widths", tuple(map(int, widths)))
+        if len(self.pictures) and not isinstance(self.pictures, Pictures):
+            object.__setattr__(self, "pictures", as_pictures(self.pictures))
         if len(self.pictures) not in (0, n):
             raise InputError(f"pictures must be one per label; got {len(self.pictures)} for {n} labels")
         object.__setattr__(self, "paths", tuple(self.paths))
@@ -214,6 +247,7 @@ class Dataset:
             classes=self.classes[seen],
             reconstruction_features=features if other is None else other[self.trainval],
             feature_widths=self.feature_widths,
+            pictures=self.pictures.take(self.trainval) if isinstance(self.pictures, Pictures) else None,
         )
 
     def without_test(self) -> Dataset:
@@ -230,7 +264,7 @@ class Dataset:
             test_unseen=nothing,
             features=None if self.features is None else self.features[keep],
             reconstruction_features=None if other is None else other[keep],
-            pictures=[self.pictures[image] for image in keep] if len(self.pictures) else (),
+            pictures=self.pictures.take(keep) if isinstance(self.pictures, Pictures) else (),
             paths=tuple(self.paths[image] for image in keep) if self.paths else (),
         )
 
@@ -288,6 +322,18 @@ def as_matrix(values: ArrayLike, what: str, rows: str) -> Floats:
     if bad.any():
         raise InputError(f"{what} must be finite; {bad.sum()} of {len(matrix)} rows contain NaN or inf")
     return matrix
+
+
+def as_pictures(values: Sequence[NDArray[np.uint8]]) -> Pictures:
+    """Pictures of one size as a store, or the sentence that says why not."""
+    sizes = {np.shape(picture) for picture in values}
+    first = np.asarray(values[0])
+    if len(sizes) != 1 or first.ndim != 3 or first.shape[2] != 3 or first.dtype != np.uint8:
+        raise InputError(
+            f"pictures must be [h, w, 3] bytes, all of one size; got {len(sizes)} sizes, the first {list(first.shape)} "
+            f"of {first.dtype}"
+        )
+    return Pictures(np.asarray(values), np.arange(len(values)))
 
 
 def as_indices(values: ArrayLike, what: str, n: int, of: str) -> Indices:

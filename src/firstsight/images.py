@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from firstsight.errors import InputError
@@ -125,3 +126,8 @@ def as_rgb(picture: Image.Image) -> Image.Image:
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture).convert("RGB")
     return picture.convert("RGB")
+
+
+def squared(picture: Image.Image, side: int) -> NDArray[np.uint8]:
+    """[side, side, 3] the whole of an RGB picture, stretched to a square, averaged where it shrinks."""
+    return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0))

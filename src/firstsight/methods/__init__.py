@@ -38,8 +38,8 @@ def named(name: str) -> type[Method]:
 
 
 def all_names() -> tuple[str, ...]:
-    """What `all` means: every method that takes any features with any class embeddings."""
-    return tuple(name for name, kind in METHODS.items() if not kind.one_space)
+    """What `all` means: every method that takes any features with any class embeddings, and no more than that."""
+    return tuple(name for name, kind in METHODS.items() if not (kind.one_space or kind.needs_pictures))
 
 
 def _known() -> str:

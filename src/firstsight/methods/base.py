@@ -16,10 +16,11 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from firstsight import checkpoint
-from firstsight.data import ClassEmbeddings, Floats, Indices, TrainingSet, as_matrix
+from firstsight.data import ClassEmbeddings, Floats, Indices, Pictures, TrainingSet, as_matrix
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_classes, scale_features, unit_rows
@@ -53,6 +54,7 @@ class TrainingTensors:
         vectors: [s, a] class embeddings of the seen classes.
         targets: [n, w] features to reconstruct; `features` itself where the data set names no others.
         target_widths: columns of each set joined into `targets`.
+        pictures: the n pictures, where the data set has them; not on the device.
     """
 
     features: Tensor
@@ -60,6 +62,7 @@ class TrainingTensors:
     vectors: Tensor
     targets: Tensor
     target_widths: tuple[int, ...]
+    pictures: Pictures | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Method(ABC):
     is_random: ClassVar[bool] = True  # whether the seed changes what is learned
     generalized_only: ClassVar[bool] = False  # it needs seen classes among the candidates, so it has no t1
     one_space: ClassVar[bool] = False  # features and class embeddings must be of one model, so equally wide
+    needs_pictures: ClassVar[bool] = False  # it learns from the pictures themselves, beside their features
     dtype: ClassVar[torch.dtype] = torch.float32
     widens: ClassVar[bool] = False  # its sums widen float32 features block by block, so they need not come wide
 
@@ -172,6 +176,7 @@ class Method(ABC):
             vectors=self._scaled_classes(vectors),
             targets=features if own else self._features(training.reconstruction_features),
             target_widths=training.feature_widths if own else (training.reconstruction_features.shape[1],),
+            pictures=training.pictures,
         )
 
     def _fitted(self, training: TrainingSet) -> Self:
@@ -247,6 +252,24 @@ class Method(ABC):
     def _check_candidates(self, candidates: ClassEmbeddings) -> None:
         if (a := candidates.vectors.shape[1]) != (width := len(self.class_mean_)):
             raise InputError(f"candidates must have {width} columns, as in training; got {a}")
+
+    @property
+    def draws(self) -> bool:
+        """Whether it can draw: then it has `side`, `reconstructed` and `imagined`."""
+        return False
+
+    @property
+    def side(self) -> int:
+        """Pixels of a side of the square pictures that it draws and that it is shown."""
+        raise InputError(f"method must draw pictures to have a size of them; got {self.name}; spaen-pictures does")
+
+    def reconstructed(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """[n, side, side, 3] what is left of pictures [n, side, side, 3] behind the embedding, G(F(x)); in 0..255."""
+        raise InputError(f"method must draw pictures to reconstruct one; got {self.name}; spaen-pictures does")
+
+    def imagined(self, classes: ClassEmbeddings) -> NDArray[np.uint8]:
+        """[k, side, side, 3] pictures of classes from their embeddings alone, G(y); colours in 0..255."""
+        raise InputError(f"method must draw pictures to imagine a class; got {self.name}; spaen-pictures does")
 
     def settings(self) -> dict[str, Any]:
         """The fields by name."""
