@@ -21,6 +21,7 @@ ALLOWED = {
     "backbones": {"errors", "devices", "images"},
     "files": {"errors"},
     "extraction": {"errors", "files", "images", "backbones"},
+    "store": {"errors", "data", "files", "images", "backbones"},
     "semantics": {"errors", "data", "devices", "backbones"},
     "checkpoint": {"errors", "files"},
     "probability": {"errors", "data"},

@@ -44,3 +44,21 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file whole."""
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """Where what takes long to make is kept: FIRSTSIGHT_CACHE, or a folder in the user's cache.
+
+    Raises:
+        InputError: it cannot be made, which is better told before a minute of work.
+    """
+    chosen = os.environ.get("FIRSTSIGHT_CACHE")
+    folder = Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firstsight")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(
+            f"FIRSTSIGHT_CACHE must name a folder that can be made; got {str(folder)!r} ({reason})"
+        ) from error
+    return folder

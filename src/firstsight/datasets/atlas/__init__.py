@@ -9,7 +9,6 @@ draw it), `firstsight.features` the features.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from firstsight.datasets.atlas.drawing import draw_bird
 from firstsight.datasets.atlas.species import MOST_VALUES, Species, embed, make_species
 from firstsight.errors import InputError
 from firstsight.features import compact_features
-from firstsight.files import replacing
+from firstsight.files import cache_folder, replacing
 
 __all__ = ["atlas"]
 
@@ -75,7 +74,7 @@ def atlas(
     is_held_out = np.isin([one.name for one in species], held_out)[labels]
 
     settings = (n_classes, n_unseen, pictures_per_class, size, semantic_loss, seed)
-    path = _cache_folder() / f"atlas-v{VERSION}-{'-'.join(map(str, settings))}.safetensors"
+    path = cache_folder() / f"atlas-v{VERSION}-{'-'.join(map(str, settings))}.safetensors"
     arrays = _cached(path)
     if arrays is None:
         pictures = _render(species, pictures_per_class, size, seed, progress)
@@ -142,20 +141,6 @@ def _thumbnails(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """[n, 768] colours in 0..1 of the pictures at 16 x 16."""
     shrunk = [Image.fromarray(picture).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX) for picture in pictures]
     return np.stack([np.asarray(picture, dtype=np.float32).ravel() for picture in shrunk]) / np.float32(255)
-
-
-def _cache_folder() -> Path:
-    """Where rendered data sets are kept; made here, so that a wrong folder is told before a minute of work."""
-    chosen = os.environ.get("FIRSTSIGHT_CACHE")
-    folder = Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firstsight")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(
-            f"FIRSTSIGHT_CACHE must name a folder that can be made; got {str(folder)!r} ({reason})"
-        ) from error
-    return folder
 
 
 def _cached(path: Path) -> dict[str, np.ndarray] | None:

@@ -1,0 +1,66 @@
+"""Crops of square pictures, cut for a whole batch at once, on the device where the pictures are (paper, section 5.2).
+
+A training picture of 256 pixels is seen as one of ten crops of 224: its corners and its centre, and the mirrors of
+these five. A test picture is seen whole, as in the authors' code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+N_CROPS = 10
+DOWN, ACROSS = (0, 0, 2, 2, 1), (0, 2, 0, 2, 1)  # halves of what a crop leaves out that lie above it, and to its left
+
+
+def random_crops(pictures: Tensor, side: int, which: Tensor) -> Tensor:
+    """One crop of each picture.
+
+    Args:
+        pictures: [b, h, h, 3] bytes.
+        side: pixels of the sides of a crop, h at most.
+        which: [b] crops in 0..9: top left, top right, bottom left, bottom right, centre, and these five mirrored.
+
+    Returns:
+        [b, 3, side, side] colours in 0..1, channels last in memory.
+    """
+    return _cut(pictures, side, torch.arange(len(pictures), device=pictures.device), which.to(pictures.device))
+
+
+def ten_crops(pictures: Tensor, side: int) -> Tensor:
+    """[b, 10, 3, side, side] all crops of pictures [b, h, h, 3] in the order of `random_crops`, in 0..1."""
+    images = torch.arange(len(pictures), device=pictures.device).repeat_interleave(N_CROPS)
+    which = torch.arange(N_CROPS, device=pictures.device).repeat(len(pictures))
+    return _cut(pictures, side, images, which).view(len(pictures), N_CROPS, 3, side, side)
+
+
+def whole(pictures: Tensor, side: int) -> Tensor:
+    """[b, 3, side, side] the whole of pictures [b, h, h, 3] in 0..1, averaged where it shrinks, channels last."""
+    x = _floats(pictures)
+    if x.shape[2:] != (side, side):
+        x = functional.interpolate(x, (side, side), mode="bicubic", antialias=True).clamp_(0, 1)  # it overshoots
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _cut(pictures: Tensor, side: int, images: Tensor, which: Tensor) -> Tensor:
+    """[m, 3, side, side] crops `which` [m] of the pictures in rows `images` [m].
+
+    Pixels are picked by one number each: half as long on a CPU as by their picture, row and column, and no slower than
+    to copy windows, which have to be mirrored after.
+    """
+    height, width = pictures.shape[1:3]
+    steps = torch.arange(side, device=pictures.device)
+    places = torch.tensor([0, (height - side) // 2, height - side], device=pictures.device)
+    halves = torch.tensor([DOWN, ACROSS], device=pictures.device)
+    top, left = places[halves[:, which % len(DOWN)]]  # [m] each
+    mirrored = (which >= len(DOWN))[:, None]  # [m, 1]
+    rows = images[:, None] * height + top[:, None] + steps  # [m, side] of all pictures, one below the other
+    columns = left[:, None] + torch.where(mirrored, steps.flip(0), steps)  # [m, side]
+    pixels = (rows[:, :, None] * width + columns[:, None, :]).flatten()
+    return _floats(pictures.reshape(-1, 3).index_select(0, pixels).view(len(which), side, side, 3))
+
+
+def _floats(pictures: Tensor) -> Tensor:
+    """[b, 3, h, w] in 0..1 of bytes [b, h, w, 3], channels last in memory."""
+    return pictures.permute(0, 3, 1, 2).to(torch.float32).div_(255)
