@@ -1,0 +1,1 @@
+"""SP-AEN on pictures."""
