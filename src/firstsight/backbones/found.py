@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import importlib
 import logging
+import re
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlparse
 
 import torch
 from torch import nn
@@ -86,14 +90,53 @@ def from_cache(of: str, file: str, folder: str) -> Iterator[None]:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # downloads announce themselves
             yield
+    except InputError:  # a sentence already
+        raise
     except Exception as error:  # each library has errors of its own
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, HTTPError):  # an answer, which is read no further
+            error.close()
         short = reason if len(reason) <= 160 else reason[:157] + "..."
         raise InputError(
             f"weights of {of} must be in {folder} or within reach of the network; got {short}; put {file} there"
         ) from error
     finally:
         logging.disable(quiet)
+
+
+@contextmanager
+def from_torch_hub(of: str, url: str) -> Iterator[None]:
+    """`from_cache` for weights in the cache of `torch.hub`, which does not look at a file again once it has it.
+
+    Args:
+        of: whose weights.
+        url: they come from; its last part is the file's name.
+    """
+    folder, name = Path(torch.hub.get_dir()) / "checkpoints", Path(urlparse(url).path).name
+    with from_cache(of, name, str(folder)):
+        check_sha256(of, folder / name)
+        yield
+
+
+def check_sha256(of: str, file: Path) -> None:
+    """A file whose name ends in the first digits of its sha256, as in `alexnet-owt-7be5be79.pth`, is that file.
+
+    A file that is not there, or whose name promises nothing, passes.
+
+    Args:
+        of: whose weights.
+        file: where they are or will be.
+    """
+    promised = re.search(r"-([0-9a-f]{8,64})\.", file.name)
+    if promised is None or not file.exists():
+        return
+    with file.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    if not found.startswith(promised[1]):
+        raise InputError(
+            f"weights of {of} must have a sha256 that begins with {promised[1]}; got {found[: len(promised[1])]} "
+            f"from {file}, which is damaged; delete it and run again"
+        )
 
 
 @contextmanager

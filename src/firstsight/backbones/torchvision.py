@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
-from firstsight.backbones.found import Found, check_known, from_cache, same_random_weights, without_last_linear
+from firstsight.backbones.found import Found, check_known, from_torch_hub, same_random_weights, without_last_linear
 from firstsight.backbones.preparation import Preparation
 
 
 def find(name: str, is_trained: bool) -> Found:
     """A network by its name."""
-    import torch
     from torchvision import models
 
     name, _, wanted = name.partition("/")
@@ -22,9 +20,7 @@ def find(name: str, is_trained: bool) -> Found:
         check_known(wanted, [kind.name for kind in kinds], f"weights of {name}")
     weights = kinds[wanted] if wanted else kinds.DEFAULT
     if is_trained:
-        file = Path(weights.url).name
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        with from_cache(f"torchvision:{name}", file, str(folder)):
+        with from_torch_hub(f"torchvision:{name}", weights.url):
             network = models.get_model(name, weights=weights)
     else:
         with same_random_weights(), warnings.catch_warnings():
