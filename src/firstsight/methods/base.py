@@ -37,11 +37,14 @@ class Run:
         progress: called with (steps done, steps in all, losses by name) as training advances.
         checkpoint: file that keeps an unfinished training; one that is there already is continued.
         checkpoint_every: steps between two checkpoints.
+        draw: called now and then with (steps done, [2, k, side, side, 3] some pictures and what is left of them) by
+            methods that draw.
     """
 
     progress: Callable[[int, int, Mapping[str, float]], None] | None = None
     checkpoint: Path | None = None
     checkpoint_every: int = 500
+    draw: Callable[[int, NDArray[np.uint8]], None] | None = None
 
 
 @dataclass(frozen=True)

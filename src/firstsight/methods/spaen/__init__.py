@@ -181,11 +181,15 @@ class SPAEN(Method):
         own = {name: value for name, value in state.items() if not name.startswith(NETWORKS)}
         super()._restore(own)
         weights = {name.removeprefix(NETWORKS): value for name, value in state.items() if name not in own}
-        n_targets = len(weights["generator.4.bias"]) if self.alpha or self.beta else 0
         with torch.device("meta"):  # sizes only: no random numbers, no memory for whatever `hidden` a file claims
-            self.networks_ = self._networks(len(self.feature_mean_), n_targets, len(self.class_mean_))
+            sizes = len(self.feature_mean_), self._n_targets(weights), len(self.class_mean_)
+            self.networks_ = self._networks(*sizes)
         self.networks_.load_state_dict(weights, assign=True)
         self.networks_.to(torch_device(self.device)).eval()
+
+    def _n_targets(self, weights: Mapping[str, Tensor]) -> int:
+        """Width w of what G makes, in saved weights; 0 without G."""
+        return len(weights["generator.4.bias"]) if self.alpha or self.beta else 0
 
 
 NETWORKS = "networks_."

@@ -43,6 +43,15 @@ def reconstruction_loss(reconstructed: Tensor, features: Tensor) -> Tensor:
     return (reconstructed - features).square().sum(dim=1).mean()
 
 
+def picture_loss(drawn: Tensor, pictures: Tensor) -> Tensor:
+    """||G(F(x)) - x||^2 of pictures [b, 3, side, side], as the mean over pixels; the same of phi's activations.
+
+    The two terms of Eq. 3, which the paper sums over pixels and activations; as means, their weights and alpha mean the
+    same at every size of the picture.
+    """
+    return functional.mse_loss(drawn.float(), pictures.float())
+
+
 def norm_loss(embeddings: Tensor) -> Tensor:
     """(||F(x)|| - 1)^2, mean over the batch: class embeddings have unit length, so F's should (authors' code)."""
     return (embeddings.norm(dim=1) - 1).square().mean()
@@ -53,9 +62,15 @@ def critic_loss(critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: T
     return critic(embedded).mean() - critic(encoded).mean()
 
 
-def gradient_penalty(critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: Tensor) -> Tensor:
-    """Mean (||grad D|| - 1)^2 at random points between F(x) and E(x') (Gulrajani et al., NIPS 2017)."""
-    mix = torch.rand(len(encoded), 1, device=encoded.device)
+def gradient_penalty(critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: Tensor, mix: Tensor) -> Tensor:
+    """Mean (||grad D|| - 1)^2 at random points between F(x) and E(x') (Gulrajani et al., NIPS 2017).
+
+    Args:
+        critic: D.
+        encoded: [b, a] F(x).
+        embedded: [b, a] E(x').
+        mix: [b, 1] in 0..1, how much of F(x) there is in each point.
+    """
     between = (mix * encoded + (1 - mix) * embedded).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (gradient.norm(dim=1) - 1).square().mean()

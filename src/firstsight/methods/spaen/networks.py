@@ -8,12 +8,15 @@ D discriminator  embedding -> 1     Wasserstein critic that tells F(x) from E(x)
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 SLOPE = 0.2  # of the leaky ReLU; the customary value for adversarial networks (Radford et al., ICLR 2016)
+
+
+Built = TypeVar("Built", bound=nn.Module)
 
 
 def perceptron(n_in: int, n_hidden: int, n_out: int, output: Literal["linear", "leaky"], dropout: float) -> nn.Module:
@@ -34,11 +37,12 @@ def discriminator(n_embedding: int) -> nn.Module:
     return he_initialised(nn.Sequential(*layers))
 
 
-def he_initialised(network: nn.Module) -> nn.Module:
-    """MSRA initialisation (He et al., ICCV 2015) of all linear layers."""
+def he_initialised(network: Built) -> Built:
+    """MSRA initialisation (He et al., ICCV 2015) of all linear layers and convolutions."""
     for layer in network.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+            assert layer.bias is not None  # as all of ours have one
             nn.init.zeros_(layer.bias)
     return network
 

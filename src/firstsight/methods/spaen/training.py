@@ -1,9 +1,9 @@
-"""The training loop of SP-AEN on features: two phases or one, resumable at any step.
+"""The training loop of SP-AEN: two stages or one, resumable at any step.
 
-The whole training set lives on the device and a batch is a row of random indices, so there is no data loader. What
-is random in a step depends on the seed and the step's number alone. So a training that was killed and continued ends
-in the same weights, bit for bit, on the CPU; and E meets the same batches and dropout with and without F, G and D,
-which makes the comparison of the full objective with `Cls. only` a paired one.
+The features of the training set live on the device and a batch is a row of random indices, so there is no data
+loader. What is random in a step depends on the seed and the step's number alone. So a training that was killed and
+continued ends in the same weights, bit for bit, on the CPU; and E meets the same batches and dropout with and without
+F, G and D, which makes the comparison of the full objective with `Cls. only` a paired one.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import hashlib
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,21 @@ PERIOD = 100  # steps over which losses are averaged, for the progress display a
 ADAM_BETAS = (0.5, 0.999)  # authors' code
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training in which the same networks learn.
+
+    Attributes:
+        stream: of random numbers; the same step of the same stream draws the same, whatever came before it.
+        steps: how many there are.
+        step: one of them; answers with its losses.
+    """
+
+    stream: int
+    steps: int
+    step: Callable[[], dict[str, Tensor]]
+
+
 class Training:
     """Networks, optimisers and position of one training.
 
@@ -50,31 +67,43 @@ class Training:
     ) -> None:
         self.method, self.networks = method, networks
         self.features, self.targets, self.labels, self.vectors = features, targets, labels, vectors
-        autoencoder = tuple(part for part in ("encoder", "generator") if part in networks)
-        two_stage = method.schedule == "two-stage" and bool(autoencoder)
-        groups = {"embedder": ("embedder",) if two_stage else ("embedder", *autoencoder)}
-        if two_stage:
-            groups["autoencoder"] = autoencoder
-        if "discriminator" in networks:
-            groups["discriminator"] = ("discriminator",)
-        self.optimisers = {name: self._optimiser(parts) for name, parts in groups.items()}
-        self.autoencoder_steps = self._steps(method.autoencoder_epochs) if two_stage else 0
-        self.embedder_steps = self._steps(method.epochs)
-        self.steps = self.autoencoder_steps + self.embedder_steps
+        self.two_stage = method.schedule == "two-stage" and "encoder" in networks
+        self.optimisers = {name: self._optimiser(parts) for name, parts in self._groups().items()}
+        self.stages = self._stages()
+        self.steps = sum(stage.steps for stage in self.stages)
         self.step = 0
         self.sums: dict[str, Tensor] = {}  # of each loss since the period began
         self.best, self.waited, self.rate_factor = math.inf, 0, 1.0  # of the plateau rule
         self.encoded: Tensor | None = None  # [n, a] F(x) once F is frozen
 
-    def _optimiser(self, parts: tuple[str, ...]) -> torch.optim.Optimizer:
-        parameters = [parameter for part in parts for parameter in self.networks[part].parameters()]
-        return torch.optim.AdamW(
-            parameters, self.method.learning_rate, ADAM_BETAS, weight_decay=self.method.weight_decay, fused=True
-        )
+    def _groups(self) -> dict[str, tuple[str, ...]]:
+        """Which networks share an optimiser, by its name."""
+        autoencoder = tuple(part for part in ("encoder", "generator") if part in self.networks)
+        groups = {"embedder": ("embedder",) if self.two_stage else ("embedder", *autoencoder)}
+        if self.two_stage:
+            groups["autoencoder"] = autoencoder
+        if "discriminator" in self.networks:
+            groups["discriminator"] = ("discriminator",)
+        return groups
 
-    def _steps(self, epochs: float) -> int:
+    def _stages(self) -> list[Stage]:
+        """What is learned after what."""
+        stages = [Stage(1, self._steps(self.method.epochs), self._embedder_step)]
+        if self.two_stage:
+            stages.insert(0, Stage(0, self._steps(self.method.autoencoder_epochs), self._autoencoder_step))
+        return stages
+
+    def _optimiser(self, parts: tuple[str, ...]) -> torch.optim.Optimizer:
+        groups = [{"params": list(self.networks[part].parameters()), "rate": self._rate(part)} for part in parts]
+        return torch.optim.AdamW(groups, 0.0, ADAM_BETAS, weight_decay=self.method.weight_decay, fused=True)
+
+    def _rate(self, part: str) -> float:
+        """The learning rate of a network, before it decays."""
+        return self.method.learning_rate
+
+    def _steps(self, epochs: float, batch: int | None = None) -> int:
         """Batches in so many passes over the training images."""
-        return max(1, round(epochs * len(self.labels) / self.method.batch))
+        return max(1, round(epochs * len(self.labels) / (batch or self.method.batch)))
 
     def run(self, run: Run) -> None:
         """Train to the end, from the checkpoint where there is one."""
@@ -85,36 +114,53 @@ class Training:
             while self.step < self.steps:
                 self._advance(run)
                 due = self.step % run.checkpoint_every == 0 and self.step < self.steps
-                if run.checkpoint is not None and (due or interrupted()):
+                stopped = self._stopped(interrupted())
+                if run.checkpoint is not None and (due or stopped):
                     self._save(run.checkpoint)
-                if interrupted():
+                if stopped:
                     raise KeyboardInterrupt
         self.networks.eval()
 
     def _advance(self, run: Run) -> None:
-        """One step of the phase we are in, then the bookkeeping that is due."""
-        start, length, one_step = (
-            (0, self.autoencoder_steps, self._autoencoder_step)
-            if self.step < self.autoencoder_steps
-            else (self.autoencoder_steps, self.embedder_steps, self._embedder_step)
-        )
+        """One step of the stage we are in, then the bookkeeping that is due."""
+        start, stage = self._now()
         if self.step == start:
             self.best, self.waited, self.rate_factor = math.inf, 0, 1.0
-        self._set_rate((self.step - start) / length)
-        stage = int(one_step == self._embedder_step)
+        self._set_rate((self.step - start) / stage.steps)
         torch.manual_seed(
-            int(np.random.SeedSequence([self.method.seed, stage, self.step - start]).generate_state(1)[0])
+            int(np.random.SeedSequence([self.method.seed, stage.stream, self.step - start]).generate_state(1)[0])
         )
-        for name, value in one_step().items():
+        for name, value in stage.step().items():
             self.sums[name] = self.sums.get(name, 0.0) + value.detach()
         self.step += 1
-        if (self.step - start) % PERIOD == 0 or self.step == start + length:
+        if (self.step - start) % PERIOD == 0 or self.step == start + stage.steps:
             n_summed = (self.step - start - 1) % PERIOD + 1
-            means = {name: float(value) / n_summed for name, value in self.sums.items()}
+            means = self._means(n_summed)
             self.sums = {}
             self._watch(means)
             if run.progress is not None:
                 run.progress(self.step, self.steps, means)
+            self._show(run)
+
+    def _stopped(self, interrupted: bool) -> bool:
+        """Whether to stop, where several processes train together because one of them was told to."""
+        return interrupted
+
+    def _show(self, run: Run) -> None:
+        """At the end of a period, what there is to see."""
+
+    def _means(self, n_summed: int) -> dict[str, float]:
+        """Of the losses since the period began."""
+        return {name: float(value) / n_summed for name, value in self.sums.items()}
+
+    def _now(self) -> tuple[int, Stage]:
+        """The step at which the present stage began, and the stage."""
+        start = 0
+        for stage in self.stages:
+            if self.step < start + stage.steps:
+                break
+            start += stage.steps
+        return start, stage
 
     def _watch(self, means: dict[str, float]) -> None:
         """Stop a training that has blown up; note whether it still advances."""
@@ -134,35 +180,48 @@ class Training:
         factor = {"constant": 1.0, "plateau": self.rate_factor, "cosine": (1 + math.cos(math.pi * done)) / 2}
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
-                group["lr"] = self.method.learning_rate * factor[self.method.decay]
+                group["lr"] = group["rate"] * factor[self.method.decay]
 
     def _autoencoder_step(self) -> dict[str, Tensor]:
         """F and G learn to reconstruct: the first stage of `two-stage`."""
         targets = self.targets[self._draw()]
         parts = self._reconstruction_losses(targets, self.networks["encoder"](targets))
-        self._descend("autoencoder", total(parts))
+        self._descend("autoencoder", [total(parts)])
         return parts
 
     def _embedder_step(self) -> dict[str, Tensor]:
         """E learns to classify and to pass for F; in `joint`, F and G learn beside it (Eq. 5 and 6)."""
+        shown: dict[str, Tensor] = {}
+        loss = self._embedder_loss(shown)
+        if "encoder" in self.networks and not self.two_stage:
+            targets = self.targets[self._draw()]
+            loss = loss + self._encoder_loss(shown, targets, self.networks["encoder"](targets))
+        self._descend("embedder", [loss])
+        return shown
+
+    def _embedder_loss(self, shown: dict[str, Tensor]) -> Tensor:
+        """L_cls and what E has of beta L_adv; the critic takes its steps before."""
         method, networks = self.method, self.networks
         batch = self._draw()
-        embeddings = method.embed(networks, self.features[batch])
-        shown = {"classification": method.classification_loss(embeddings @ self.vectors.T, self.labels[batch])}
-        loss = shown["classification"]
+        embeddings = method.embed(networks, self._features(batch))
+        loss = shown["classification"] = method.classification_loss(embeddings @ self.vectors.T, self.labels[batch])
         if "discriminator" in networks:
             shown["critic gap"] = self._critic_steps()
             loss = loss - method.beta * networks["discriminator"](embeddings).mean()
-        if "encoder" in networks and not self.autoencoder_steps:
-            targets = self.targets[self._draw()]
-            encoded = networks["encoder"](targets)
-            parts = self._reconstruction_losses(targets, encoded)
-            shown |= parts
-            loss = loss + method.alpha * total(parts)
-            if "discriminator" in networks:
-                loss = loss + method.beta * networks["discriminator"](encoded).mean()
-        self._descend("embedder", loss)
-        return shown
+        return loss
+
+    def _encoder_loss(self, shown: dict[str, Tensor], targets: Tensor, encoded: Tensor) -> Tensor:
+        """Alpha L_rec and what F has of beta L_adv."""
+        parts = self._reconstruction_losses(targets, encoded)
+        shown |= parts
+        loss = self.method.alpha * total(parts)
+        if "discriminator" in self.networks:
+            loss = loss + self.method.beta * self.networks["discriminator"](encoded).mean()
+        return loss
+
+    def _features(self, rows: Tensor) -> Tensor:
+        """[b, v] what E works on."""
+        return self.features[rows]
 
     def _critic_steps(self) -> Tensor:
         """D ascends mean D(F(x)) - mean D(E(x')), kept Lipschitz by a gradient penalty or by clipping.
@@ -175,13 +234,16 @@ class Training:
         method, critic = self.method, self.networks["discriminator"]
         rows, others = (torch.cat([self._draw() for _ in range(method.critic_steps)]) for _ in range(2))
         with torch.no_grad():
-            embedded = method.embed(self.networks, self.features[rows]).split(method.batch)
-            encoded = self._encode(others).split(method.batch)
+            embedded = method.embed(self.networks, self._features(rows)).chunk(method.critic_steps)
+            encoded = self._encode(others).chunk(method.critic_steps)
         loss = torch.zeros(())
         for fake, real in zip(embedded, encoded, strict=True):
             loss = losses.critic_loss(critic, real, fake)
-            penalty = losses.gradient_penalty(critic, real, fake) if method.lipschitz == "penalty" else 0.0
-            self._descend("discriminator", loss + method.penalty * penalty)
+            penalty: Tensor | float = 0.0
+            if method.lipschitz == "penalty":
+                mix = self._mine(torch.rand(method.batch, 1))
+                penalty = losses.gradient_penalty(critic, real, fake, mix)
+            self._descend("discriminator", [loss + method.penalty * penalty])
             if method.lipschitz == "clip":
                 with torch.no_grad():
                     for parameter in critic.parameters():
@@ -196,31 +258,47 @@ class Training:
 
     def _encode(self, rows: Tensor) -> Tensor:
         """[b, a] F(x); once F is frozen, looked up."""
-        if not self.autoencoder_steps:
+        if not self.two_stage:
             return self.networks["encoder"](self.targets[rows])
         if self.encoded is None:
             with torch.no_grad():
                 self.encoded = self.networks["encoder"](self.targets)
         return self.encoded[rows]
 
-    def _draw(self) -> Tensor:
+    def _draw(self, batch: int | None = None) -> Tensor:
         """[b] random rows of the training set, drawn on the CPU so that every device draws the same."""
-        return torch.randint(len(self.labels), (self.method.batch,)).to(self.labels.device)
+        return self._mine(torch.randint(len(self.labels), (batch or self.method.batch,)))
 
-    def _descend(self, group: str, loss: Tensor) -> None:
+    def _mine(self, drawn: Tensor) -> Tensor:
+        """What of a batch's random numbers is for this process, on its device."""
+        return drawn.to(self.labels.device)
+
+    def _descend(self, group: str, parts: Iterable[Tensor]) -> None:
+        """One step of an optimiser down the sum of the losses, each done with before the next is made."""
         optimiser = self.optimisers[group]
         optimiser.zero_grad()
-        loss.backward()
+        for loss in parts:
+            loss.backward()
         parameters = [parameter for entry in optimiser.param_groups for parameter in entry["params"]]
+        self._share_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 10.0)  # authors' code
         optimiser.step()
 
+    def _share_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Where several processes train together, their mean gradient."""
+
+    @cached_property
     def _identity(self) -> str:
         """What a checkpoint must agree on to be continued here."""
         digest = hashlib.sha256(repr(sorted(self.method.settings().items())).encode())
-        for tensor in (self.features, self.targets, self.labels, self.vectors):
-            digest.update(tensor.cpu().numpy().tobytes())
+        for block in self._learned_from():
+            digest.update(block)
         return digest.hexdigest()
+
+    def _learned_from(self) -> Iterator[memoryview]:
+        """All that is learned from, piece by piece."""
+        for tensor in (self.features, self.targets, self.labels, self.vectors):
+            yield np.ascontiguousarray(tensor.cpu().numpy()).data.cast("B")
 
     def _save(self, path: Path) -> None:
         tensors = {f"network.{name}": value for name, value in self.networks.state_dict().items()}
@@ -229,11 +307,11 @@ class Training:
                 tensors |= {f"adam.{group}.{index}.{name}": value for name, value in state.items()}
         tensors |= {f"sum.{name}": value for name, value in self.sums.items()}
         position = {"step": self.step, "best": self.best, "waited": self.waited, "rate_factor": self.rate_factor}
-        checkpoint.write(path, tensors, {"training": self._identity(), **position})
+        checkpoint.write(path, tensors, {"training": self._identity, **position})
 
     def _restore(self, path: Path) -> None:
         tensors, metadata = checkpoint.read(path)
-        if metadata.get("training") != self._identity():
+        if metadata.get("training") != self._identity:
             raise InputError(
                 f"checkpoint must come from this training; got {path}, made with other settings or data; "
                 "delete it to start anew"

@@ -1,1 +1,224 @@
-"""SP-AEN on pictures."""
+"""SP-AEN (Chen et al., CVPR 2018) on pictures, as in the paper: F reads the picture, G draws it again.
+
+    features --E--> E(x) --> class, by y.E(x)      L_cls (Eq. 2)
+                     ^ D                           beta L_adv (Eq. 4)
+    picture  --F--> F(x) --G--> picture            alpha L_rec (Eq. 3)
+
+E works on features of the pictures, as the paper trained it. After training G draws: a picture that F has read, or a
+class nobody has a picture of, from its class embedding alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from firstsight.data import ClassEmbeddings, Floats
+from firstsight.devices import torch_device
+from firstsight.errors import InputError
+from firstsight.methods.base import Run, TrainingTensors
+from firstsight.methods.scaling import unit_rows
+from firstsight.methods.spaen import SPAEN
+from firstsight.methods.spaen.networks import discriminator, perceptron
+from firstsight.methods.spaen_pictures.crops import whole
+from firstsight.methods.spaen_pictures.networks import FULL, SIDES, encoder, generator, perceptual_network
+from firstsight.methods.spaen_pictures.training import PictureTraining
+from firstsight.methods.spaen_pictures.weights import alexnet_weights, published_generator
+
+DRAWN = 64  # pictures at once
+
+
+@dataclass(kw_only=True)
+class SPAENPictures(SPAEN):
+    """Semantics-preserving adversarial embedding network that reads and draws pictures.
+
+    Attributes:
+        side: pixels of a side of the pictures F reads and G draws: 32, 64, 128 or 256 (paper).
+        pretrained: start F's and phi's AlexNet from ImageNet weights (paper), or all from random ones.
+        generator_file: the published generator's .caffemodel, for G at 256 pixels; from random weights where empty.
+        width: multiplies the channels of F and G; 1 is the paper's.
+        perceptual_weight: of ||phi(G(F(x))) - phi(x)||^2, a mean over activations; 0 leaves phi out.
+        pixel_weight: of ||G(F(x)) - x||^2, a mean over pixels: lambda_p.
+        autoencoder_batch: pictures per step.
+        autoencoder_rate: learning rate of F and G.
+        accumulate: pieces of a batch that go through the networks one after the other; memory shrinks, results stay.
+        precision: bf16 computes F, G and phi in half the digits, which is faster where the device knows how.
+        compile: let torch compile F, G and phi, which takes a minute or more before it pays.
+        variant: which of the paper's Table 3: SP-AEN; G on a frozen E; one code for both; or a code in two halves.
+    """
+
+    name = "spaen-pictures"
+    needs_pictures = True
+    space = {}
+    presets = {
+        "cls-only": {"alpha": 0.0, "beta": 0.0},
+        "paper": {**SPAEN.presets["paper"], "learning_rate": 1e-4, "autoencoder_rate": 1e-4, "side": 256},
+    }
+    variants: ClassVar[tuple[str, ...]] = ("direct-map", "sae-image", "split-branch", "spaen")
+
+    schedule: Literal["two-stage", "joint"] = "two-stage"
+    side: int = 64
+    pretrained: Literal["imagenet", "none"] = "imagenet"
+    generator_file: str = ""
+    width: float = 1.0
+    perceptual_weight: float = 1.0
+    pixel_weight: float = 1.0
+    autoencoder_batch: int = 64
+    autoencoder_rate: float = 3e-4
+    accumulate: int = 1
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
+    variant: Literal["spaen", "direct-map", "sae-image", "split-branch"] = "spaen"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.side not in SIDES:
+            raise InputError(f"side must be one of {', '.join(map(str, SIDES))}; got {self.side}")
+        if self.autoencoder_batch < 1 or not 1 <= self.accumulate <= self.autoencoder_batch:
+            raise InputError(
+                f"accumulate must be 1 to autoencoder_batch; got {self.accumulate} for {self.autoencoder_batch}"
+            )
+        if not self.width > 0:
+            raise InputError(f"width must be above 0; got {self.width}")
+        if self.pretrained == "imagenet" and self.width != 1:
+            raise InputError(f"width must be 1 with ImageNet weights; got {self.width}; --pretrained none trains all")
+        if self.generator_file and (self.side, self.width) != (FULL, 1):
+            raise InputError(
+                f"side must be {FULL} and width 1 for the published generator; got {self.side} and {self.width}"
+            )
+        if self.variant != "spaen" and not self.alpha:
+            raise InputError(f"alpha must be above 0 for {self.variant}, which reconstructs; got 0")
+
+    def _fit(self, training: TrainingTensors, run: Run) -> None:
+        if training.pictures is None:
+            raise InputError("training set must have pictures for spaen-pictures; got features alone")
+        if training.pictures.side < self.side:
+            raise InputError(f"pictures must be {self.side} pixels a side or more; got {training.pictures.side}")
+        device = training.features.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(self.seed)
+            self.networks_ = self._networks(training.features.shape[1], 0, training.vectors.shape[1])
+            phi = self._perceptual_network(device)
+            self._start_from_published(phi)
+            self.networks_.to(device).to(memory_format=torch.channels_last)
+            compiled = [self.networks_[part] for part in ("encoder", "generator") if part in self.networks_]
+            for network in (*compiled, phi) if self.compile else ():
+                if network is not None:
+                    network.compile()
+            PictureTraining(self, self.networks_, training, phi).run(run)
+
+    def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
+        n_code = n_embedding * (2 if self.variant == "split-branch" else 1)
+        networks = {"embedder": perceptron(n_features, self.hidden, n_code, self.output, self.dropout)}
+        if self.variant != "spaen":
+            networks["generator"] = generator(self.side, n_code, self.width)
+        elif self.alpha or self.beta:
+            networks["encoder"] = encoder(self.side, n_embedding, self.width)
+            if self.alpha:
+                networks["generator"] = generator(self.side, n_embedding, self.width)
+            if self.beta:
+                networks["discriminator"] = discriminator(n_embedding)
+        return nn.ModuleDict(networks)
+
+    def _perceptual_network(self, device: torch.device) -> nn.Module | None:
+        """Phi, always the same: where it is not learned from ImageNet, random (and then not what the paper means)."""
+        if not (self.alpha and self.perceptual_weight):
+            return None
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            return perceptual_network(self.side, self.width).to(device).to(memory_format=torch.channels_last)
+
+    def _start_from_published(self, phi: Any) -> None:
+        """Replace random weights by those that others have learned; the published generator stays as it is."""
+        networks: Any = self.networks_
+        if self.pretrained == "imagenet":
+            weights = alexnet_weights()
+            readers = [networks[part] for part in ("encoder",) if part in networks] + ([] if phi is None else [phi])
+            for network in readers:
+                own = network.convolutions.state_dict()
+                network.convolutions.load_state_dict({name: weights[f"features.{name}"] for name in own})
+            if "encoder" in networks and self.side >= 224:
+                fc6 = {name: weights[f"classifier.1.{name}"] for name in ("weight", "bias")}
+                networks["encoder"].fc6.load_state_dict(fc6)
+        if self.generator_file and "generator" in networks:
+            for name, value in published_generator(self.generator_file).items():
+                networks["generator"].get_parameter(name).requires_grad_(False).copy_(value)
+
+    def code(self, networks: nn.ModuleDict, features: Tensor) -> Tensor:
+        """[b, a or 2 a] what G draws from where it draws from E: in two halves, the first of which classifies."""
+        made = networks["embedder"](features)
+        n = made.shape[1] // 2 if self.variant == "split-branch" else made.shape[1]
+        first = unit_rows(made[:, :n]) if self.compatibility == "cosine" else made[:, :n]
+        return torch.cat([first, made[:, n:]], dim=1)
+
+    def embed(self, networks: nn.ModuleDict, features: Tensor) -> Tensor:
+        """[b, a] E(x) for scaled features, of unit length under cosine compatibility."""
+        code = self.code(networks, features)
+        return code[:, : code.shape[1] // 2] if self.variant == "split-branch" else code
+
+    def autocast(self, device: torch.device) -> AbstractContextManager:
+        """In what precision F, G and phi are computed."""
+        return torch.autocast(device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+
+    @property
+    def draws(self) -> bool:
+        """Whether it has learned to read a picture and to draw it again."""
+        return self.variant == "spaen" and "generator" in getattr(self, "networks_", ())
+
+    def reconstructed(self, pictures: NDArray[np.uint8], features: Floats | None = None) -> NDArray[np.uint8]:
+        """[n, side, side, 3] what is left of pictures behind the embedding, G(F(x)).
+
+        Args:
+            pictures: [n, h, h, 3] colours in 0..255; shrunk where they are larger.
+            features: [n, v] of the same pictures, for the variants that draw from E(x).
+        """
+        self._check_draws()
+        networks, device = self.networks_, torch_device(self.device)
+        drawn = []
+        with torch.inference_mode():
+            for start in range(0, len(pictures), DRAWN):
+                block = slice(start, start + DRAWN)
+                if self.variant == "spaen":
+                    with self.autocast(device):
+                        seen = whole(torch.from_numpy(np.ascontiguousarray(pictures[block])).to(device), self.side)
+                        code = networks["encoder"](seen).float()
+                elif features is None:
+                    raise InputError(f"features must be given for {self.variant}, which draws from E(x); got none")
+                else:
+                    code = self.code(networks, self._scaled(self._tensor(self._checked_inputs(features[block]))))
+                drawn.append(self._drawn(code))
+        return np.concatenate(drawn) if drawn else np.empty((0, self.side, self.side, 3), dtype=np.uint8)
+
+    def imagined(self, classes: ClassEmbeddings) -> NDArray[np.uint8]:
+        """[k, side, side, 3] pictures of classes from their embeddings alone, G(y): the paper's future work 1."""
+        self._check_draws()
+        if self.variant == "split-branch":
+            raise InputError("variant must draw from class embeddings to imagine one; got split-branch")
+        self._check_candidates(classes)
+        with torch.inference_mode():
+            vectors = self._scaled_classes(self._tensor(classes.vectors))
+            drawn = [self._drawn(part) for part in vectors.split(DRAWN)]
+        return np.concatenate(drawn)
+
+    def _check_draws(self) -> None:
+        if not hasattr(self, "trained_on_"):
+            raise InputError(f"{self.name} must be fitted before it draws; got one without training; call fit")
+        if "generator" not in self.networks_:
+            raise InputError("alpha must be above 0 for a model that draws; got one trained with 0")
+
+    def _drawn(self, code: Tensor) -> NDArray[np.uint8]:
+        """[n, side, side, 3] what G makes of codes."""
+        with self.autocast(code.device):
+            pictures = self.networks_["generator"](code)
+        bytes_ = pictures.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+        return bytes_.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+    def _n_targets(self, weights: Mapping[str, Tensor]) -> int:
+        return 0

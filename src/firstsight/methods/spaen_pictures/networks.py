@@ -1,0 +1,156 @@
+"""F, G and phi of SP-AEN on pictures: AlexNet to read them, an up-convolutional network to draw them.
+
+    encoder             picture -> AlexNet to fc6 -> 1024 -> d               He, or AlexNet's ImageNet weights
+    generator           d -> 1024 -> 4096 -> 3 x 4096 -> 256 x 4 x 4 -> picture     Dosovitskiy and Brox, NIPS 2016
+    perceptual network  picture -> conv5 of AlexNet                          frozen
+
+The sizes are those of 256 pixels. The same design at another side has as many up-convolutions as it takes to get there
+from 4 x 4, and fully connected layers of 16 units a pixel of the side. Pictures are [b, 3, side, side] in 0..1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from firstsight.methods.spaen.networks import SLOPE, he_initialised
+from firstsight.methods.spaen_pictures.weights import SLOPE as GENERATOR_SLOPE
+
+FULL = 256  # pixels of a side, as in the paper
+SIDES = (32, 64, 128, FULL)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Layers of the published generator after its fully connected ones: name, channels; `deconv` doubles the side.
+UP = (
+    ("deconv5", 256),
+    ("conv5_1", 512),
+    ("deconv4", 256),
+    ("conv4_1", 256),
+    ("deconv3", 128),
+    ("conv3_1", 128),
+    ("deconv2", 64),
+    ("deconv1", 32),
+    ("deconv0", 3),
+)
+
+
+class Normalised(nn.Module):
+    """Pictures in 0..1 as networks trained on ImageNet know them: its mean colour subtracted."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures [b, 3, h, w]."""
+        return (pictures - self.mean) / self.std
+
+
+def alexnet_convolutions(side: int, width: float, depth: int = 13) -> nn.Sequential:
+    """The first `depth` layers of AlexNet's convolutional part, numbered as torchvision has them.
+
+    Pictures of 64 pixels or fewer are read in steps of 2 instead of 4, so that something is left of them at the end.
+
+    Args:
+        side: of the pictures.
+        width: multiplies the channels.
+        depth: 13 is all; 12 ends with the ReLU after the fifth convolution, phi.
+    """
+    c1, c2, c3, c4, c5 = (scaled(channels, width) for channels in (64, 192, 384, 256, 256))
+    layers = [
+        nn.Conv2d(3, c1, 11, stride=4 if side > 64 else 2, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(c1, c2, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(c2, c3, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(c3, c4, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(c4, c5, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool2d(pooled_side(side)),
+    ]
+    return nn.Sequential(*layers[:depth])
+
+
+def pooled_side(side: int) -> int:
+    """Rows of what AlexNet's convolutions leave of a picture: 6 at 224 pixels and more, as its fc6 expects."""
+    return 6 if side >= 224 else 3 if side > 64 else 2 if side > 32 else 1
+
+
+def encoder(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
+    """F: AlexNet to fc6, then two fully connected layers."""
+    n_fc6, n_hidden = scaled(16 * side, width), scaled(1024, width)
+    n_pooled = scaled(256, width) * pooled_side(side) ** 2
+    network = nn.Sequential(
+        OrderedDict(
+            normalised=Normalised(),
+            convolutions=alexnet_convolutions(side, width),
+            flat=nn.Flatten(),
+            fc6=nn.Linear(n_pooled, n_fc6),
+            relu6=nn.ReLU(),
+            hidden=nn.Linear(n_fc6, n_hidden),
+            leaky=nn.LeakyReLU(SLOPE),
+            out=nn.Linear(n_hidden, n_embedding),
+        )
+    )
+    return he_initialised(network)
+
+
+def generator(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
+    """G: two fully connected layers, then the generator of Dosovitskiy and Brox, whose layers keep their names."""
+    n_hidden, n_fc = scaled(1024, width), scaled(16 * side, width)
+    n_first = scaled(256, width)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        hidden=nn.Linear(n_embedding, n_hidden),
+        leaky=nn.LeakyReLU(SLOPE),
+        fc=nn.Linear(n_hidden, n_fc),
+        leaky_fc=nn.LeakyReLU(SLOPE),
+    )
+    for name, n_out in (("defc7", n_fc), ("defc6", n_fc), ("defc5", 16 * n_first)):
+        layers[name] = nn.Linear(n_fc, n_out)
+        layers[f"relu_{name}"] = nn.LeakyReLU(GENERATOR_SLOPE)
+    layers["grid"] = nn.Unflatten(1, (n_first, 4, 4))
+    n_in = n_first
+    for name, channels in ups(side):
+        n_out = channels if name == "deconv0" else scaled(channels, width)
+        kind = (
+            nn.ConvTranspose2d(n_in, n_out, 4, 2, 1)
+            if name.startswith("deconv")
+            else nn.Conv2d(n_in, n_out, 3, padding=1)
+        )
+        layers[name] = kind
+        layers[f"relu_{name}"] = nn.LeakyReLU(GENERATOR_SLOPE)
+        n_in = n_out
+    layers.popitem()  # the last layer is linear
+    return he_initialised(nn.Sequential(layers))
+
+
+def ups(side: int) -> tuple[tuple[str, int], ...]:
+    """The layers of `UP` that a picture of this side is drawn by: the first ones, and the last."""
+    n_doublings = round(math.log2(side / 4))
+    doublings = [at for at, (name, _) in enumerate(UP) if name.startswith("deconv")]
+    return UP[: doublings[n_doublings - 1]] + UP[-1:]
+
+
+def perceptual_network(side: int, width: float = 1.0) -> nn.Sequential:
+    """phi: AlexNet up to the ReLU after its fifth convolution, which does not learn."""
+    network = nn.Sequential(
+        OrderedDict(normalised=Normalised(), convolutions=alexnet_convolutions(side, width, depth=12))
+    )
+    return he_initialised(network).requires_grad_(False).eval()
+
+
+def scaled(channels: int, width: float) -> int:
+    """So many channels of a network this wide, one at least."""
+    return max(1, round(channels * width))

@@ -1,0 +1,248 @@
+"""The training loop of SP-AEN on pictures: that of SP-AEN on features, with F and G on crops of the pictures.
+
+Pictures stay where they are, as bytes, and only a batch of them goes to the device, where it is cut and scaled. A
+batch may be split into pieces whose gradients are summed, or shared by several processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from firstsight.errors import InputError
+from firstsight.methods.base import Run, TrainingTensors
+from firstsight.methods.spaen import losses
+from firstsight.methods.spaen.training import Stage, Training, total
+from firstsight.methods.spaen_pictures import ranks
+from firstsight.methods.spaen_pictures.crops import N_CROPS, random_crops, whole
+
+if TYPE_CHECKING:
+    from firstsight.methods.spaen_pictures import SPAENPictures
+
+HASHED = 256  # pictures at once
+SHOWN = 16  # pictures of the training set that a log shows
+GPU_SHARE = 0.3  # of a GPU's free memory that the pictures may take, where they then stay
+
+
+class PictureTraining(Training):
+    """Networks, optimisers and position of one training on pictures."""
+
+    method: SPAENPictures
+
+    def __init__(
+        self, method: SPAENPictures, networks: nn.ModuleDict, training: TrainingTensors, phi: nn.Module | None
+    ) -> None:
+        assert training.pictures is not None  # the method has looked
+        self.pictures, self.phi = training.pictures, phi
+        self.variant = method.variant
+        super().__init__(method, networks, training.features, training.features, training.labels, training.vectors)
+        for name, size in (("batch", method.batch), ("autoencoder_batch", method.autoencoder_batch)):
+            if size % (n := ranks.n_ranks()):
+                raise InputError(f"{name} must be a multiple of {n}, the processes that share it; got {size}")
+        self.on_device = self._held()
+
+    def run(self, run: Run) -> None:
+        """Train to the end; a batch that is too large is refused with one to try."""
+        try:
+            super().run(run)
+        except RuntimeError as error:  # of which torch.OutOfMemoryError is one
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
+            batch, pieces = self.method.autoencoder_batch, 2 * self.method.accumulate
+            raise InputError(
+                f"device {self.labels.device} must have memory for {-(-batch // self.method.accumulate)} pictures at "
+                f"once; got too little; --accumulate {pieces} takes {-(-batch // pieces)} at once with the same "
+                "result, --autoencoder-batch a smaller batch"
+            ) from error
+
+    def _groups(self) -> dict[str, tuple[str, ...]]:
+        if self.variant == "direct-map":
+            return {"embedder": ("embedder",), "generator": ("generator",)}
+        if self.variant in ("sae-image", "split-branch"):
+            return {"embedder": ("embedder", "generator")}
+        return super()._groups()
+
+    def _stages(self) -> list[Stage]:
+        method = self.method
+        pictures = self._steps(method.autoencoder_epochs, method.autoencoder_batch)
+        features = self._steps(method.epochs)
+        if self.variant == "direct-map":
+            return [Stage(1, features, self._embedder_step), Stage(2, pictures, self._generator_step)]
+        if self.variant in ("sae-image", "split-branch"):
+            return [Stage(2, pictures, self._bottleneck_step)]
+        if self.two_stage:
+            return [Stage(0, pictures, self._autoencoder_step), Stage(1, features, self._embedder_step)]
+        return [Stage(1, features, self._embedder_step)]
+
+    def _rate(self, part: str) -> float:
+        return self.method.autoencoder_rate if part in ("encoder", "generator") else self.method.learning_rate
+
+    def _autoencoder_step(self) -> dict[str, Tensor]:
+        """F and G learn to reconstruct."""
+        shown: dict[str, Tensor] = {}
+
+        def loss(pictures: Tensor, _: Tensor) -> Tensor:
+            return total(self._noted(shown, self._reconstruction_losses(pictures, self._read(pictures))))
+
+        self._descend("autoencoder", self._pieces(loss))
+        return shown
+
+    def _embedder_step(self) -> dict[str, Tensor]:
+        """E learns to classify and to pass for F; in `joint`, F and G learn beside it (Eq. 5 and 6)."""
+        shown: dict[str, Tensor] = {}
+
+        def loss(pictures: Tensor, _: Tensor) -> Tensor:
+            parts: dict[str, Tensor] = {}
+            value = self._encoder_loss(parts, pictures, self._read(pictures))
+            self._noted(shown, parts)
+            return value
+
+        is_joint = "encoder" in self.networks and not self.two_stage
+        of_embedder = (self._embedder_loss(shown) for _ in range(1))
+        self._descend("embedder", chain(of_embedder, self._pieces(loss)) if is_joint else of_embedder)
+        return shown
+
+    def _generator_step(self) -> dict[str, Tensor]:
+        """DirectMap: G learns to draw from the E(x) of an E that has learned to classify."""
+        shown: dict[str, Tensor] = {}
+
+        def loss(pictures: Tensor, rows: Tensor) -> Tensor:
+            self.networks["embedder"].eval()
+            with torch.no_grad():
+                code = self.method.code(self.networks, self._features(rows))
+            self.networks["embedder"].train()
+            return total(self._noted(shown, self._drawing_losses(pictures, code)))
+
+        self._descend("generator", self._pieces(loss))
+        return shown
+
+    def _bottleneck_step(self) -> dict[str, Tensor]:
+        """SAE-image and SplitBranch: E learns to classify and, with G, to reconstruct, from one code."""
+        shown: dict[str, Tensor] = {}
+
+        def loss(pictures: Tensor, rows: Tensor) -> Tensor:
+            code = self.method.code(self.networks, self._features(rows))
+            scores = code[:, : self.vectors.shape[1]] @ self.vectors.T
+            parts = {"classification": self.method.classification_loss(scores, self.labels[rows])}
+            parts |= self._drawing_losses(pictures, code)
+            self._noted(shown, parts)
+            return parts["classification"] + self.method.alpha * parts["reconstruction"]
+
+        self._descend("embedder", self._pieces(loss))
+        return shown
+
+    def _pieces(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Iterator[Tensor]:
+        """The loss of a batch of pictures, in pieces that sum to it; `loss` takes crops and their rows."""
+        batch, n = self.method.autoencoder_batch, self.method.accumulate
+        rows, which = self._draw(batch), self._mine(torch.randint(N_CROPS, (batch,)))
+        for part, crops in zip(rows.chunk(n), which.chunk(n), strict=True):
+            yield loss(self._crops(part, crops), part) * (len(part) / len(rows))
+
+    def _noted(self, shown: dict[str, Tensor], parts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The parts, of which the mean over the pieces is shown."""
+        for name, value in parts.items():
+            shown[name] = shown.get(name, 0.0) + value.detach() / self.method.accumulate
+        return parts
+
+    def _reconstruction_losses(self, targets: Tensor, encoded: Tensor) -> dict[str, Tensor]:
+        norm = {"norm": self.method.norm_weight * losses.norm_loss(encoded)}
+        return norm | (self._drawing_losses(targets, encoded) if self.method.alpha else {})
+
+    def _drawing_losses(self, pictures: Tensor, code: Tensor) -> dict[str, Tensor]:
+        """L_rec (Eq. 3) of what G draws from a code."""
+        with self._precision():
+            drawn = self.networks["generator"](code)
+            loss = self.method.pixel_weight * losses.picture_loss(drawn, pictures)
+            if self.phi is not None:
+                with torch.no_grad():
+                    wanted = self.phi(pictures)
+                loss = loss + self.method.perceptual_weight * losses.picture_loss(self.phi(drawn), wanted)
+        return {"reconstruction": loss}
+
+    def _read(self, pictures: Tensor) -> Tensor:
+        """[b, a] F(x) of pictures."""
+        with self._precision():
+            return self.networks["encoder"](pictures).float()
+
+    def _precision(self) -> AbstractContextManager:
+        return self.method.autocast(self.labels.device)
+
+    def _encode(self, rows: Tensor) -> Tensor:
+        """[b, a] F(x); once F is frozen, of the whole pictures, looked up."""
+        if not self.two_stage:
+            which = self._mine(torch.randint(N_CROPS, (len(rows) * ranks.n_ranks(),)))
+            return self._read(self._crops(rows, which))
+        if self.encoded is None:
+            with torch.no_grad():
+                self.encoded = torch.cat(
+                    [
+                        self._read(whole(self._bytes(part), self.method.side))
+                        for part in torch.arange(len(self.labels), device=rows.device).split(HASHED)
+                    ]
+                )
+        return self.encoded[rows]
+
+    def _crops(self, rows: Tensor, which: Tensor) -> Tensor:
+        """[b, 3, side, side] one crop of each picture."""
+        return random_crops(self._bytes(rows), self.method.side, which)
+
+    def _bytes(self, rows: Tensor) -> Tensor:
+        """[b, h, h, 3] pictures on the device."""
+        if self.on_device is not None:
+            return self.on_device[rows]
+        return torch.from_numpy(self.pictures[rows.cpu().numpy()]).to(self.labels.device, non_blocking=True)
+
+    def _held(self) -> Tensor | None:
+        """All pictures on the GPU where they leave room for the rest; a CPU reads them where they are."""
+        device = self.labels.device
+        if device.type != "cuda":
+            return None
+        size = len(self.pictures) * self.pictures.store[0].nbytes
+        if size > GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+            return None
+        held = torch.empty((len(self.pictures), *self.pictures.store.shape[1:]), dtype=torch.uint8, device=device)
+        for start in range(0, len(held), HASHED):
+            held[start : start + HASHED] = torch.from_numpy(self.pictures[start : start + HASHED]).to(device)
+        return held
+
+    def _show(self, run: Run) -> None:
+        """Some pictures beside what is left of them."""
+        if run.draw is None or ranks.rank() or self.variant != "spaen" or "generator" not in self.networks:
+            return
+        self.networks.eval()
+        with torch.no_grad(), self._precision():
+            pictures = whole(self._bytes(torch.arange(min(SHOWN, len(self.labels)))), self.method.side)
+            drawn = self.networks["generator"](self.networks["encoder"](pictures)).float().clamp(0, 1)
+        self.networks.train()
+        pair = torch.stack([pictures.float(), drawn]).mul(255).round().to(torch.uint8)
+        run.draw(self.step, pair.permute(0, 1, 3, 4, 2).cpu().numpy())
+
+    def _save(self, path: Path) -> None:
+        if not ranks.rank():
+            super()._save(path)
+
+    def _mine(self, drawn: Tensor) -> Tensor:
+        return super()._mine(ranks.share(drawn))
+
+    def _share_gradients(self, parameters: list[nn.Parameter]) -> None:
+        ranks.average_gradients(parameters)
+
+    def _means(self, n_summed: int) -> dict[str, float]:
+        names = list(self.sums)
+        values = torch.stack([self.sums[name].float() for name in names]) / n_summed
+        return dict(zip(names, ranks.mean_of_all(values).tolist(), strict=True))
+
+    def _stopped(self, interrupted: bool) -> bool:
+        return ranks.any_of_all(interrupted, self.labels.device)
+
+    def _learned_from(self) -> Iterator[memoryview]:
+        yield from super()._learned_from()
+        for start in range(0, len(self.pictures), HASHED):
+            yield np.ascontiguousarray(self.pictures[start : start + HASHED]).data.cast("B")
