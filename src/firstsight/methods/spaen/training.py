@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -94,12 +94,12 @@ class Training:
         return stages
 
     def _optimiser(self, parts: tuple[str, ...]) -> torch.optim.Optimizer:
-        groups = [{"params": list(self.networks[part].parameters()), "rate": self._rate(part)} for part in parts]
-        return torch.optim.AdamW(groups, 0.0, ADAM_BETAS, weight_decay=self.method.weight_decay, fused=True)
+        groups = [{"params": list(self.networks[part].parameters()), **self._adam(part)} for part in parts]
+        return torch.optim.AdamW(groups, 0.0, weight_decay=self.method.weight_decay, fused=True)
 
-    def _rate(self, part: str) -> float:
-        """The learning rate of a network, before it decays."""
-        return self.method.learning_rate
+    def _adam(self, part: str) -> dict[str, Any]:
+        """How a network learns: its learning rate before it decays, and Adam's betas."""
+        return {"rate": self.method.learning_rate, "betas": ADAM_BETAS}
 
     def _steps(self, epochs: float, batch: int | None = None) -> int:
         """Batches in so many passes over the training images."""

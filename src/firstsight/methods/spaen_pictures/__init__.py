@@ -59,7 +59,13 @@ class SPAENPictures(SPAEN):
     space = {}
     presets = {
         "cls-only": {"alpha": 0.0, "beta": 0.0},
-        "paper": {**SPAEN.presets["paper"], "learning_rate": 1e-4, "autoencoder_rate": 1e-4, "side": 256},
+        "paper": {
+            **SPAEN.presets["paper"],
+            "learning_rate": 1e-4,
+            "autoencoder_rate": 1e-4,
+            "autoencoder_batch": 128,
+            "side": 256,
+        },
     }
     variants: ClassVar[tuple[str, ...]] = ("direct-map", "sae-image", "split-branch", "spaen")
 
@@ -70,8 +76,8 @@ class SPAENPictures(SPAEN):
     width: float = 1.0
     perceptual_weight: float = 1.0
     pixel_weight: float = 1.0
-    autoencoder_batch: int = 64
-    autoencoder_rate: float = 3e-4
+    autoencoder_batch: int = 32
+    autoencoder_rate: float = 1e-3
     accumulate: int = 1
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False

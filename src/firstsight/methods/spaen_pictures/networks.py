@@ -133,7 +133,10 @@ def generator(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
         layers[f"relu_{name}"] = nn.LeakyReLU(GENERATOR_SLOPE)
         n_in = n_out
     layers.popitem()  # the last layer is linear
-    return he_initialised(nn.Sequential(layers))
+    network = he_initialised(nn.Sequential(layers))
+    with torch.no_grad():  # He's initialisation is for inputs of variance 1; codes are of length 1
+        network.get_parameter("hidden.weight").mul_(math.sqrt(n_embedding))
+    return network
 
 
 def ups(side: int) -> tuple[tuple[str, int], ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from firstsight.methods.spaen_pictures import SPAENPictures
 
 HASHED = 256  # pictures at once
+AUTOENCODER_BETAS = (0.9, 0.999)  # Adam's own; with .5, F and G learned half as fast on validation classes
 SHOWN = 16  # pictures of the training set that a log shows
 GPU_SHARE = 0.3  # of a GPU's free memory that the pictures may take, where they then stay
 
@@ -81,8 +82,10 @@ class PictureTraining(Training):
             return [Stage(0, pictures, self._autoencoder_step), Stage(1, features, self._embedder_step)]
         return [Stage(1, features, self._embedder_step)]
 
-    def _rate(self, part: str) -> float:
-        return self.method.autoencoder_rate if part in ("encoder", "generator") else self.method.learning_rate
+    def _adam(self, part: str) -> dict[str, Any]:
+        if part in ("encoder", "generator"):
+            return {"rate": self.method.autoencoder_rate, "betas": AUTOENCODER_BETAS}
+        return super()._adam(part)
 
     def _autoencoder_step(self) -> dict[str, Tensor]:
         """F and G learn to reconstruct."""
