@@ -71,6 +71,8 @@ class Recogniser:
         threshold: answers less probable than this are "none of these"; None where it was not calibrated.
         caught: percent of validation images of classes that were not offered which it refused, or None.
         feature_source: `backbone`, `crops` and `transform` of the features trained on, where known.
+        text_source: the text `model` that described the classes, with `weight` and names of the `attributes` beside it,
+            or None where it was not text.
     """
 
     method: Method
@@ -81,6 +83,7 @@ class Recogniser:
     threshold: float | None = None
     caught: float | None = None
     feature_source: Mapping[str, str] | None = None
+    text_source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         is_seen = np.asarray(self.is_seen)
@@ -122,6 +125,7 @@ class Recogniser:
             data.classes,
             np.array([name in trained_on for name in data.classes.names]),
             feature_source={key: str(source[key]) for key in SOURCE if key in source} or None,
+            text_source=getattr(data, "text_source", None),
         )
         if not calibrate:
             return start
@@ -147,6 +151,7 @@ class Recogniser:
             "threshold": self.threshold,
             "caught": self.caught,
             **{key: source.get(key) for key in SOURCE},
+            "text": None if self.text_source is None else dict(self.text_source),
         }
         vectors = torch.tensor(self.classes.vectors)
         return checkpoint.write(path, {**state, VECTORS: vectors}, {**metadata, "recogniser": extras})
@@ -193,6 +198,7 @@ class Recogniser:
             ClassEmbeddings(tuple(extras["names"]), vectors, tuple(extras["attributes"])),
             np.array(extras["is_seen"], dtype=bool),
             feature_source=source or None,
+            text_source=_text_source(extras.get("text")),
             **numbers,
         )
 
@@ -383,3 +389,15 @@ class Recogniser:
             except (InputError, OSError) as error:
                 errors.append(" ".join(str(error).split()))
         return np.concatenate(rows) if rows else np.zeros((0, len(self.method.feature_mean_))), errors
+
+
+def _text_source(found: Any) -> Mapping[str, Any] | None:
+    """What a file says of its text model; files that say nothing are of attributes, or from before."""
+    if found is None:
+        return None
+    names, weight = found.get("attributes", []), found.get("weight", 0.0)
+    if not isinstance(found["model"], str) or not isinstance(names, list) or not 0 <= weight <= 1:
+        raise ValueError("a text model that is none")
+    if not all(isinstance(name, str) for name in names) or ("weight" in found) != ("attributes" in found):
+        raise ValueError("attributes beside a text that are not named")
+    return {key: found[key] for key in ("model", "weight", "attributes") if key in found}
