@@ -71,8 +71,7 @@ class Recogniser:
         threshold: answers less probable than this are "none of these"; None where it was not calibrated.
         caught: percent of validation images of classes that were not offered which it refused, or None.
         feature_source: `backbone`, `crops` and `transform` of the features trained on, where known.
-        text_source: the text `model` that described the classes, with `weight` and names of the `attributes` beside it,
-            or None where it was not text.
+        text_source: the text `model` that described the classes, and `weight` and names of the `attributes` beside it.
     """
 
     method: Method
@@ -392,12 +391,13 @@ class Recogniser:
 
 
 def _text_source(found: Any) -> Mapping[str, Any] | None:
-    """What a file says of its text model; files that say nothing are of attributes, or from before."""
+    """What a file says of its text model, if anything."""
     if found is None:
         return None
-    names, weight = found.get("attributes", []), found.get("weight", 0.0)
-    if not isinstance(found["model"], str) or not isinstance(names, list) or not 0 <= weight <= 1:
-        raise ValueError("a text model that is none")
-    if not all(isinstance(name, str) for name in names) or ("weight" in found) != ("attributes" in found):
-        raise ValueError("attributes beside a text that are not named")
-    return {key: found[key] for key in ("model", "weight", "attributes") if key in found}
+    source = {key: found[key] for key in (("model", "weight", "attributes") if len(found) > 1 else ("model",))}
+    weight, names = source.get("weight", 0), source.get("attributes", [])
+    if not isinstance(names, list) or not all(isinstance(text, str) for text in (source["model"], *names)):
+        raise ValueError("a text model that has no name, or attributes that have none")
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight {weight!r}")
+    return source

@@ -181,6 +181,7 @@ def load_text_model(name: str, device: str = "auto") -> TextModel:
         clip = load_clip(of_family, not name.startswith("random:"))
         return lambda texts: text_features(clip, texts, where).numpy()
     library = package("sentence_transformers", "text", f"text model {name}")
+    package("transformers.utils.logging", "text", f"text model {name}").disable_progress_bar()  # of weights on disk
     with from_cache(name, *hub_place(name if "/" in name else f"sentence-transformers/{name}")):
         model = library.SentenceTransformer(name, device=str(where))
     return lambda texts: model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)

@@ -110,26 +110,26 @@ def predict(
 
 
 def _more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
-    """Classes of a table, described in the way of those known: by attributes, by text, or both."""
-    from firstsight.sources import read_classes
-
+    """Classes of a table, described in the way of those known: by attributes, by text, or by both."""
     if known.text_source is None:
-        return read_classes(file, known.classes)
-    import numpy as np
+        from firstsight.sources import read_classes
 
+        return read_classes(file, known.classes)
     from firstsight.data import ClassEmbeddings
     from firstsight.datasets.folder_files import read_class_table
     from firstsight.semantics import ClassText
 
     table = read_class_table(file)
-    attributes = known.text_source.get("attributes")
-    beside = None
-    if attributes is not None:
-        if not attributes:
-            raise InputError("recogniser must have named attributes beside its text to take more classes; got none")
-        beside = read_classes(file, ClassEmbeddings(("any",), np.ones((1, len(attributes))), tuple(attributes)))
-    text = ClassText(**known.text_source)
-    return ClassEmbeddings(table.names, text(table.names, table.descriptions, beside))
+    names, beside = known.text_source.get("attributes"), None
+    if names is not None:
+        if missing := [name for name in names if name not in table.attributes]:
+            raise InputError(
+                f"{file} must have a column of numbers for each of {len(names)} attributes; got none for {missing[0]!r}"
+            )
+        columns = [table.attributes.index(name) for name in names] if names else slice(None)  # then by their order
+        beside = ClassEmbeddings(table.names, table.vectors[:, columns], tuple(names))
+    made = ClassText(**known.text_source)(table.names, table.descriptions, beside)
+    return ClassEmbeddings(table.names, made)
 
 
 def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: bool, batch: int) -> Iterator[Answer]:
