@@ -112,9 +112,7 @@ def predict(
 def _more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
     """Classes of a table, described in the way of those known: by attributes, by text, or by both."""
     if known.text_source is None:
-        from firstsight.sources import read_classes
-
-        return read_classes(file, known.classes)
+        return _more_by_attributes(file, known.classes)
     from firstsight.data import ClassEmbeddings
     from firstsight.datasets.folder_files import read_class_table
     from firstsight.semantics import ClassText
@@ -130,6 +128,21 @@ def _more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
         beside = ClassEmbeddings(table.names, table.vectors[:, columns], tuple(names))
     made = ClassText(**known.text_source)(table.names, table.descriptions, beside)
     return ClassEmbeddings(table.names, made)
+
+
+def _more_by_attributes(file: Path, known: ClassEmbeddings) -> ClassEmbeddings:
+    """Classes of a table; of unit length where those known are, so that its numbers may be as in `classes.csv`."""
+    import numpy as np
+
+    from firstsight.data import ClassEmbeddings
+    from firstsight.datasets.folder import unit_rows
+    from firstsight.sources import read_classes
+
+    more = read_classes(file, known)
+    are_unit = np.allclose(np.linalg.norm(known.vectors, axis=1), 1, atol=1e-3)
+    if not are_unit or not more.vectors.any(axis=1).all():
+        return more
+    return ClassEmbeddings(more.names, unit_rows(more.vectors), more.attributes)
 
 
 def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: bool, batch: int) -> Iterator[Answer]:
