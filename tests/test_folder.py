@@ -575,12 +575,12 @@ def test_bad_semantics(folder):
         semantics="text",
     )
     fails(
-        f"semantics must be attributes or text for {folder}; got 'texts'; did you mean 'text'?",
+        f"semantics must be one of attributes, text, attributes+text for {folder}; got 'texts'; did you mean 'text'?",
         folder,
         semantics="texts",
     )
     fails(
-        "vectors must be left out for semantics attributes, which are in classes.csv; got both",
+        f"vectors must be left out for semantics attributes, which are in the files of {folder}; got both",
         folder,
         semantics="att",
         vectors=np.eye(6),

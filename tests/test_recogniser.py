@@ -298,6 +298,37 @@ def test_hostile_extras(key, value, saved, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        3,
+        [],
+        {},
+        "model",
+        {"model": 3},
+        {"model": "m", "weight": 0.5},
+        {"model": "m", "attributes": ["a"]},
+        {"model": "m", "weight": "much", "attributes": ["a"]},
+        {"model": "m", "weight": float("nan"), "attributes": ["a"]},
+        {"model": "m", "weight": 0.5, "attributes": [1]},
+    ],
+)
+def test_a_hostile_text_model(text, saved, tmp_path):
+    path = changed(saved, tmp_path / "model.safetensors", text=text)
+    with pytest.raises(InputError, match="must hold a recogniser; got "):
+        Recogniser.load(path)
+
+
+@pytest.mark.parametrize("source", [{"model": "m"}, {"model": "m", "weight": 0.3, "attributes": ["a", "b"]}, None])
+def test_the_text_model_is_kept(source, known, tmp_path):
+    path = replace(known, text_source=source).save(tmp_path / "model.safetensors")
+    assert Recogniser.load(path).text_source == source
+
+
+def test_a_file_from_before_text_models(saved, tmp_path):
+    assert Recogniser.load(changed(saved, tmp_path / "model.safetensors", text="left out")).text_source is None
+
+
 @pytest.mark.parametrize("extras", [None, [], 3, "text"])
 def test_extras_that_are_no_table(extras, saved, tmp_path):
     _, metadata = checkpoint.read(saved)

@@ -99,6 +99,17 @@ def test_images_may_share_a_picture(root, cache, opened):
     np.testing.assert_array_equal(made.pictures[89], expected(root, data.paths[3]))
 
 
+def test_names_that_are_no_text(root, cache, opened):
+    data = dataset(root)
+    odd = "images/\udcff\n " + "x" * 200 + ".png"  # as Python spells bytes that are not UTF-8
+    (root / data.paths[0]).rename(root / odd)
+    data = tiny_dataset(paths=(odd, *data.paths[1:]), root=str(root))
+    for _ in range(2):
+        made, _ = with_pictures(data, SIDE, cache)
+    assert len(opened) == 90
+    np.testing.assert_array_equal(made.pictures[0], expected(root, odd))
+
+
 def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(root, cache, monkeypatch):
     data = dataset(root)
     (root / data.paths[0]).unlink()
@@ -462,7 +473,7 @@ def test_a_class_without_training_pictures_is_told_by_the_data_set(root, cache):
     )
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "L", "P", "1", "I;16", "RGBA", "one pixel", "turned"])
+@pytest.mark.parametrize("mode", ["CMYK", "L", "P", "1", "I;16", "RGBA", "one pixel", "a strip", "turned"])
 def test_pictures_of_every_kind(root, cache, mode):
     data = dataset(root)
     grey = Image.fromarray(np.add.outer(np.arange(30) * 4, np.arange(40) * 3).astype(np.uint8))
@@ -471,6 +482,8 @@ def test_pictures_of_every_kind(root, cache, mode):
         picture, like = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), grey
     elif mode == "one pixel":
         picture = like = Image.new("RGB", (1, 1), (200, 30, 4))
+    elif mode == "a strip":
+        picture = like = Image.new("RGB", (60_000, 1), (200, 30, 4))
     elif mode == "turned":
         options["exif"] = Image.Exif()
         options["exif"][0x0112] = 6

@@ -138,6 +138,7 @@ class Dataset:
         paths: n picture files relative to `root`, with forward slashes, or empty; images may share one.
         root: folder of the picture files.
         feature_source: what the feature file says of how it was made: backbone, crops, transform.
+        text_source: the text model that described the classes, and `weight` and names of the `attributes` beside it.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Dataset:
     paths: tuple[str, ...] = ()
     root: str | None = None
     feature_source: Mapping[str, Any] | None = None
+    text_source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         labels = as_indices(self.labels, "labels", len(self.classes), "class")

@@ -71,6 +71,7 @@ class Recogniser:
         threshold: answers less probable than this are "none of these"; None where it was not calibrated.
         caught: percent of validation images of classes that were not offered which it refused, or None.
         feature_source: `backbone`, `crops` and `transform` of the features trained on, where known.
+        text_source: the text `model` that described the classes, and `weight` and names of the `attributes` beside it.
     """
 
     method: Method
@@ -81,6 +82,7 @@ class Recogniser:
     threshold: float | None = None
     caught: float | None = None
     feature_source: Mapping[str, str] | None = None
+    text_source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         is_seen = np.asarray(self.is_seen)
@@ -122,6 +124,7 @@ class Recogniser:
             data.classes,
             np.array([name in trained_on for name in data.classes.names]),
             feature_source={key: str(source[key]) for key in SOURCE if key in source} or None,
+            text_source=getattr(data, "text_source", None),
         )
         if not calibrate:
             return start
@@ -147,6 +150,7 @@ class Recogniser:
             "threshold": self.threshold,
             "caught": self.caught,
             **{key: source.get(key) for key in SOURCE},
+            "text": None if self.text_source is None else dict(self.text_source),
         }
         vectors = torch.tensor(self.classes.vectors)
         return checkpoint.write(path, {**state, VECTORS: vectors}, {**metadata, "recogniser": extras})
@@ -193,6 +197,7 @@ class Recogniser:
             ClassEmbeddings(tuple(extras["names"]), vectors, tuple(extras["attributes"])),
             np.array(extras["is_seen"], dtype=bool),
             feature_source=source or None,
+            text_source=_text_source(extras.get("text")),
             **numbers,
         )
 
@@ -383,3 +388,16 @@ class Recogniser:
             except (InputError, OSError) as error:
                 errors.append(" ".join(str(error).split()))
         return np.concatenate(rows) if rows else np.zeros((0, len(self.method.feature_mean_))), errors
+
+
+def _text_source(found: Any) -> Mapping[str, Any] | None:
+    """What a file says of its text model, if anything."""
+    if found is None:
+        return None
+    source = {key: found[key] for key in (("model", "weight", "attributes") if len(found) > 1 else ("model",))}
+    weight, names = source.get("weight", 0), source.get("attributes", [])
+    if not isinstance(names, list) or not all(isinstance(text, str) for text in (source["model"], *names)):
+        raise ValueError("a text model that has no name, or attributes that have none")
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight {weight!r}")
+    return source

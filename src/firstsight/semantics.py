@@ -2,13 +2,18 @@
 
     words = text_embeddings(["owl", "auk"], ["A round face.|Hunts at night.", "Black and white."], "all-MiniLM-L6-v2")
     both = join(attributes, words, weight=0.5)
+    data = firstsight.load("birds", semantics="text", vectors=ClassText("all-MiniLM-L6-v2"))
 
 Models: a name or a folder of sentence-transformers, or `openclip:MODEL/WEIGHTS`, whose texts lie where its pictures do.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +23,7 @@ from firstsight.devices import torch_device
 from firstsight.errors import InputError
 
 TextModel = Callable[[Sequence[str]], Floats]
+MODEL = "all-MiniLM-L6-v2"  # where none is named: small, and good with sentences
 BETWEEN = "|"  # descriptions of one class
 TEMPLATES = (  # a selection of those with which CLIP was published: the class in many kinds of pictures
     "a photo of a {}.",
@@ -107,6 +113,58 @@ def join(attributes: ClassEmbeddings, text: ClassEmbeddings, weight: float = 0.5
     return ClassEmbeddings(attributes.names, np.concatenate(joined, axis=1))
 
 
+@dataclass
+class ClassText:
+    """Makes the class embeddings of a data set from what its classes are called and how they are described.
+
+    A description follows the name, as in "red kite: a raptor that soars"; a class with several is the mean of theirs.
+    A class without any is its name alone, for CLIP in the sentences it was trained on. A number in front of a name,
+    underscores and plus signs, as the benchmarks have them, are not read.
+
+    Attributes:
+        model: name of a text model.
+        weight: of the text where it stands beside attributes, 0 to 1.
+        attributes: their names, once it has been given some; None while text stands alone.
+    """
+
+    model: str = MODEL
+    weight: float = 0.5
+    attributes: tuple[str, ...] | None = None
+
+    def __call__(
+        self, names: Sequence[str], descriptions: Sequence[str], attributes: ClassEmbeddings | None = None
+    ) -> Floats:
+        """[c, a] vectors of unit length.
+
+        Args:
+            names: c different ones.
+            descriptions: c texts, empty where there is none; several in one are parted by `|`.
+            attributes: the same classes, to stand before the text; see `join`.
+        """
+        pairs = zip(names, descriptions, strict=True)
+        text = _averaged({name: self.sentences(name, description) for name, description in pairs}, self._texts)
+        self.attributes = None if attributes is None else attributes.attributes
+        return text.vectors if attributes is None else join(attributes, text, self.weight).vectors
+
+    def sentences(self, name: str, description: str) -> list[str]:
+        """What the model is given for a class."""
+        called = " ".join(re.sub(r"[_+]", " ", re.sub(r"^\d+\.", "", name)).split()) or name
+        if parts := [part for one in description.split(BETWEEN) if (part := one.strip())]:
+            return [f"{called}: {part}" for part in parts]
+        is_clip = self.model.removeprefix("random:").startswith("openclip:")
+        return [template.replace("{}", called) for template in TEMPLATES] if is_clip else [called]
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What it takes to describe one more class in the same way: the fields above."""
+        beside = {} if self.attributes is None else {"weight": self.weight, "attributes": list(self.attributes)}
+        return {"model": self.model, **beside}
+
+    @cached_property
+    def _texts(self) -> TextModel:
+        return load_text_model(self.model)
+
+
 def load_text_model(name: str, device: str = "auto") -> TextModel:
     """A function from n texts to [n, a] vectors.
 
@@ -123,6 +181,7 @@ def load_text_model(name: str, device: str = "auto") -> TextModel:
         clip = load_clip(of_family, not name.startswith("random:"))
         return lambda texts: text_features(clip, texts, where).numpy()
     library = package("sentence_transformers", "text", f"text model {name}")
+    package("transformers.utils.logging", "text", f"text model {name}").disable_progress_bar()  # of weights on disk
     with from_cache(name, *hub_place(name if "/" in name else f"sentence-transformers/{name}")):
         model = library.SentenceTransformer(name, device=str(where))
     return lambda texts: model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)

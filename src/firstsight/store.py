@@ -66,7 +66,7 @@ def with_pictures(
     What was shrunk is kept in the cache, so a second call reads no picture, and one that was stopped goes on.
 
     Args:
-        data: with `paths`, or with `pictures` in memory.
+        data: with `paths`, which are preferred, or with `pictures`.
         side: pixels of the sides of the crops that a method takes.
         cache: folder to keep them in; `pictures` in the user's cache folder where None.
         skip_bad: leave out images whose pictures cannot be read, instead of stopping at the first.
@@ -88,7 +88,7 @@ def with_pictures(
     if isinstance(data.pictures, Pictures) and not data.paths:
         return replace(data, pictures=_resized(data.pictures, stored, cache, progress)), {}
     root = Path(data.root or "").resolve()
-    digest = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
     store = _Store(cache / f"{root.name[:40]}-{digest}-{stored}-v{VERSION}", stored)
     rows, bad = _filled(store, root, sorted(set(data.paths)), skip_bad, progress)
     if not rows:
@@ -129,12 +129,12 @@ def _filled(
 
 
 def _key(root: Path, file: str) -> bytes:
-    """What a picture is known by; a file that is not there is told when it is opened."""
+    """What a picture is known by; one that cannot be found is new each time, and opening it says why."""
     try:
         about = (root / file).stat()
-        return hashlib.sha256(f"{about.st_size} {about.st_mtime_ns} {file}".encode()).digest()
+        return hashlib.sha256(f"{about.st_size} {about.st_mtime_ns} ".encode() + os.fsencode(file)).digest()
     except OSError:
-        return b""
+        return os.urandom(SHA)
 
 
 class _Store:

@@ -17,10 +17,9 @@ from firstsight.cli.analyse import (
     analyse_gain,
     analyse_hubness,
     analyse_probability,
-    analyse_projection,
     analyse_reject,
-    analyse_variance,
 )
+from firstsight.cli.classes import analyse_projection, analyse_variance
 from firstsight.cli.data import data_build, data_check, data_fetch
 from firstsight.cli.features import features
 from firstsight.cli.options import parsed

@@ -1,4 +1,4 @@
-"""Commands that look at a data set, or at what saved models do on it, beyond accuracies."""
+"""Commands that look at what saved models do on a data set, beyond accuracies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from firstsight.cli.options import DataOptions, as_json
+from firstsight.cli.options import DataOptions, as_json, say_figure, write_figure
 from firstsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,79 +53,6 @@ class Tested(NamedTuple):
     analyses: dict[str, Any]
 
 
-def analyse_variance(
-    path: str, /, semantics: str | None = None, json: bool = False, figure: Path | None = None
-) -> None:
-    """Compare the attribute variances of training and unseen test images (head of Table 1).
-
-    A low cosine says that attributes which tell the unseen classes apart hardly vary among the seen ones.
-
-    Args:
-        path: a folder in the GBU layout or of pictures, or `atlas`.
-        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
-        json: print one JSON document, with every attribute's variances.
-        figure: SVG file to draw into.
-    """
-    from firstsight.analysis import attribute_variance
-    from firstsight.datasets import load
-    from firstsight.progress import Display
-    from firstsight.report import charts, classes
-
-    with Display() as display:
-        data = load(path, semantics=semantics, progress=display)
-    report = attribute_variance(data)
-    if figure:
-        view = classes.variance_view({key: list(value) for key, value in vars(report).items() if key != "cosine"})
-        assert view is not None
-        _write(figure, charts.variance_strips(view, f"Attribute variances of {data.name}"))
-    if json:
-        print(as_json(dict(vars(report), data=data.name)))
-    else:
-        print(f"{data.name}: cosine of attribute variances {report.cosine:.4f}")
-        _say(figure)
-
-
-def analyse_projection(
-    path: str, /, semantics: str | None = None, seed: int = 0, json: bool = False, figure: Path | None = None
-) -> None:
-    """Map the test classes by all attributes and by those that vary in training (Fig. 1a).
-
-    Unseen classes that come close to another without the low-variance attributes need what training may discard.
-
-    Args:
-        path: a folder in the GBU layout or of pictures, or `atlas`.
-        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
-        seed: of t-SNE.
-        json: print one JSON document, with the maps.
-        figure: SVG file to draw into.
-    """
-    from firstsight.analysis import projection
-    from firstsight.datasets import load
-    from firstsight.progress import Display
-    from firstsight.report import figures
-
-    with Display() as display:
-        data = load(path, semantics=semantics, progress=display)
-    maps = projection(data, seed)
-    if figure:
-        seen = set(data.seen.tolist())
-        is_seen = [row in seen for row in range(len(data.classes))]
-        label = f"t-SNE of the test classes of {data.name}"
-        _write(figure, figures.projection_maps(maps, data.classes.names, is_seen, label))
-    if json:
-        print(as_json({"data": data.name, **maps}))
-        return
-    near = maps["nearest"]
-    print(f"{data.name}: mean cosine distance of a test class to the nearest other one")
-    for side in ("seen", "unseen"):
-        by_all, by_high = near["all"][side], near["high"][side]
-        if by_all is not None:
-            print(f"  {side:<8}{by_all:.4f} by all attributes, {by_high:.4f} by the high-variance half")
-    for one in maps["lost"]:
-        print(f"  {one['class']}: {one['all']:.4f}, then {one['high']:.4f} to {one['neighbour']}")
-    _say(figure)
-
-
 def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
     """Draw the seen-unseen curves of several models together, with both definitions of AUSUC.
 
@@ -153,7 +80,7 @@ def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
                     calibrated=None if gamma is None else one.result.curve.at(gamma),
                 )
             )
-        _write(test.figure, curve_chart(series, f"Seen-unseen curves on {tested[0].data}", has_legend=True))
+        write_figure(test.figure, curve_chart(series, f"Seen-unseen curves on {tested[0].data}", has_legend=True))
     if test.json:
         rows = [_head(one) | one.result.metrics() | {"curve": thinned(one.result.curve)} for one in tested]
         print(as_json({"data": tested[0].data, "models": rows}))
@@ -166,7 +93,7 @@ def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
             f"  {one.name:<20}{result.ausuc:.4f} per class, {result.ausuc_per_sample:.4f} per sample; "
             f"h {result.h:.1f}{calibrated}"
         )
-    _say(test.figure)
+    say_figure(test.figure)
 
 
 def analyse_hubness(models: tuple[Path, ...], /, test: ModelOptions) -> None:
@@ -191,7 +118,7 @@ def analyse_hubness(models: tuple[Path, ...], /, test: ModelOptions) -> None:
             worst = ", ".join(f"{hub['name']} {hub['answers']} ({hub['images']})" for hub in found["hubs"][:3])
             print(f"  {names:<14}skewness {', '.join(skews)}; {_shown(found['perfect'])} if all were right")
             print(f"  {'':<14}images called so (its own): {worst}")
-    _say(test.figure)
+    say_figure(test.figure)
 
 
 def analyse_confusion(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
@@ -217,7 +144,7 @@ def analyse_confusion(models: tuple[Path, ...], /, test: CalibratedOptions) -> N
         for key, words in (("pairs", "all names"), ("unseen_pairs", "unseen names")):
             pairs = (f"{pair['truth']} as {pair['answer']} {pair['share']:.0f} %" for pair in found[key][:3])
             print(f"  most confused, {words}: {', '.join(pairs) or 'none'}")
-    _say(test.figure)
+    say_figure(test.figure)
 
 
 def analyse_gain(
@@ -245,7 +172,7 @@ def analyse_gain(
     if not rows:
         raise InputError(f"number must be one that both models have; got {number!r}, which they have not")
     if test.figure:
-        _write(test.figure, figures.gain_bars(rows, f"Gain of {own.name} over {other.name} on {own.data}"))
+        write_figure(test.figure, figures.gain_bars(rows, f"Gain of {own.name} over {other.name} on {own.data}"))
     if test.json:
         print(as_json({"data": own.data, "model": _head(own), "baseline": _head(other), "classes": rows}))
         return
@@ -255,7 +182,7 @@ def analyse_gain(
     for row in shown:
         side = "seen" if row["seen"] else "unseen"
         print(f"  {row['gain']:>+7.1f}  {row['baseline']:5.1f} to {row['accuracy']:5.1f}  {row['name']} ({side})")
-    _say(test.figure)
+    say_figure(test.figure)
 
 
 def analyse_attributes(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
@@ -280,7 +207,7 @@ def analyse_attributes(models: tuple[Path, ...], /, test: CalibratedOptions) -> 
         print(f"  {_shown(found['mean']['unseen'])} with unseen names, {_shown(found['mean']['all'])} with all names")
         for key in ("best", "worst"):
             print(f"  {key:<6} " + ", ".join(f"{row['name']} {row['auc']:.2f}" for row in found[key][:4]))
-    _say(test.figure)
+    say_figure(test.figure)
 
 
 def analyse_probability(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
@@ -309,7 +236,7 @@ def analyse_probability(models: tuple[Path, ...], /, test: CalibratedOptions) ->
                     f"  temperature {found['temperature']:<10.4g}ECE {found['ece']:.3f} ({sides}), "
                     f"NLL {found['nll']:.3f} nats"
                 )
-    _say(test.figure)
+    say_figure(test.figure)
 
 
 def analyse_reject(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
@@ -334,7 +261,7 @@ def analyse_reject(models: tuple[Path, ...], /, test: CalibratedOptions) -> None
             print(f"  risk    {found['risk']:.3f}  share of wrong answers")
             print(f"  aurc    {found['aurc']:.3f}  its mean over coverages, the most certain first")
             print(f"  least   {found['least']:.3f}  if all right answers came first")
-    _say(test.figure)
+    say_figure(test.figure)
 
 
 def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list[Tested]:
@@ -371,7 +298,7 @@ def _answered(tested: Sequence[Tested], test: ModelOptions, key: str, draw: Any)
 
     if test.figure:
         shown = [Shown(slot, one.name, one.analyses) for slot, one in enumerate(tested)]
-        _write(test.figure, draw(shown, f"{key.capitalize()} on {tested[0].data}"))
+        write_figure(test.figure, draw(shown, f"{key.capitalize()} on {tested[0].data}"))
     if test.json:
         rows = [_head(one) | {key: one.analyses[key]} for one in tested]
         print(as_json({"data": tested[0].data, "models": rows}))
@@ -391,15 +318,3 @@ def _need_temperature(tested: Sequence[Tested]) -> None:
 
 def _shown(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
-
-
-def _write(file: Path, figure: Markup) -> None:
-    from firstsight.files import write_text
-    from firstsight.report.standalone import standalone
-
-    write_text(file, standalone(figure))
-
-
-def _say(figure: Path | None) -> None:
-    if figure:
-        print(f"The figure is at {figure}")

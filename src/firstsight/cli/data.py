@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from firstsight.cli.options import as_json
+from firstsight.cli.options import TextOptions, as_json
 
 
 def data_check(
     path: str,
     /,
+    text: TextOptions,
     features: tuple[str, ...] = (),
     semantics: str | None = None,
     pictures: Path | None = None,
@@ -22,21 +23,29 @@ def data_check(
 
     Args:
         path: a folder in the GBU layout, a folder of pictures with a `classes.csv`, or `atlas`.
+        text: how text is read.
         features: feature files, by name or path.
-        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; of a folder of pictures `attributes`.
+        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; of a folder of pictures `attributes`; of
+            both `text` or `attributes+text`.
         pictures: folder with the pictures of a GBU data set; says which are missing.
         json: print one JSON document.
     """
     from firstsight.datasets.check import check, describe
 
-    report = check(path, list(features) or None, semantics, pictures)
+    report = check(path, list(features) or None, semantics, pictures, *text.texts(semantics))
     print(as_json(report) if json else describe(report))
     if report["problems"]:
         sys.exit(2)
 
 
 def data_build(
-    folder: Path, /, out: Path, features: tuple[str, ...] = (), semantics: str | None = None, json: bool = False
+    folder: Path,
+    /,
+    out: Path,
+    text: TextOptions,
+    features: tuple[str, ...] = (),
+    semantics: str | None = None,
+    json: bool = False,
 ) -> None:
     """Write a folder of pictures in the GBU layout, for other people's code.
 
@@ -50,13 +59,15 @@ def data_build(
     Args:
         folder: the pictures.
         out: a new or empty folder.
+        text: how text is read.
         features: feature files, by name or path; the only one in FOLDER where none is named.
-        semantics: class embeddings; `attributes`, the columns of numbers, where nothing is said.
+        semantics: class embeddings: `attributes`, the columns of numbers, where nothing is said; `text` or
+            `attributes+text`.
         json: print one JSON document.
     """
     from firstsight.datasets.build import build
 
-    built = build(folder, out, features or None, semantics)
+    built = build(folder, out, features or None, semantics, *text.texts(semantics))
     data = built.data
     counts = {name: len(getattr(data, name)) for name in ("trainval", "test_seen", "test_unseen")}
     if json:

@@ -5,36 +5,97 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firstsight.errors import InputError
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from firstsight.data import Dataset
     from firstsight.progress import Display
+    from firstsight.semantics import ClassText
+
+TEXT, BOTH = "text", "attributes+text"  # semantics that a text model makes
 
 
 @dataclass(kw_only=True)
-class DataOptions:
-    """Which data set.
+class TextOptions:
+    """What reads names and descriptions of classes, where semantics has `text` in it.
+
+    Attributes:
+        text_model: for `--semantics text` or `attributes+text`: a name or a folder of sentence-transformers, or
+            `openclip:MODEL/WEIGHTS`; all-MiniLM-L6-v2 where none is named.
+        text_weight: of the text beside the attributes in `attributes+text`, 0 to 1; 0.5 where none is given.
+    """
+
+    text_model: str | None = None
+    text_weight: float | None = None
+
+    def texts(self, *semantics: str | None) -> list[ClassText | None]:
+        """For each kind of class embeddings what makes them of text, or None where they are no text."""
+        for name, value, kinds in (
+            ("text model", self.text_model, (TEXT, BOTH)),
+            ("text weight", self.text_weight, (BOTH,)),
+        ):
+            if value is not None and not set(kinds) & set(semantics):
+                raise InputError(f"{name} must be left out unless semantics is {' or '.join(kinds)}; got {value!r}")
+        if not {TEXT, BOTH} & set(semantics):
+            return [None] * len(semantics)
+        from firstsight.semantics import ClassText
+
+        model = self.text_model or ClassText.model
+        weight = ClassText.weight if self.text_weight is None else self.text_weight
+        return [ClassText(model, weight) if kind in (TEXT, BOTH) else None for kind in semantics]
+
+
+@dataclass(kw_only=True)
+class FileOptions(TextOptions):
+    """The files of a data set beside its folder.
+
+    Attributes:
+        features: feature files, by name or path; several are joined. Where none is named `res101.mat`, or the only one.
+        reconstruction_features: feature file on which F and G of SP-AEN work; `features` where none is named.
+        pictures: folder with the pictures of a GBU data set, as its authors packed them.
+    """
+
+    features: tuple[str, ...] = ()
+    reconstruction_features: str | None = None
+    pictures: Path | None = None
+
+    def load_all(self, data: Sequence[str], semantics: Sequence[str | None], display: Display) -> list[Dataset]:
+        """Each data set with each kind of class embeddings."""
+        from firstsight.datasets import load
+
+        return [
+            load(folder, self.features or None, kind, self.reconstruction_features, display, self.pictures, text)
+            for folder in data
+            for kind, text in zip(semantics, self.texts(*semantics), strict=True)
+        ]
+
+
+@dataclass(kw_only=True)
+class Which:
+    """Which data set; a class of its own so that `--help` has it before the files.
 
     Attributes:
         data: a folder in the GBU layout or of pictures, or `atlas` (rendered; `atlas:0.5` sets its semantic loss).
-        features: feature files, by name or path; several are joined. `res101.mat` where none is named.
-        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
-        reconstruction_features: feature file on which F and G of SP-AEN work; `features` where none is named.
+        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; `text`, of names and descriptions by a
+            text model; or `attributes+text`.
     """
 
     data: str
-    features: tuple[str, ...] = ()
     semantics: str | None = None
-    reconstruction_features: str | None = None
+
+
+@dataclass(kw_only=True)
+class DataOptions(FileOptions, Which):
+    """Which data set, and what it is made of."""
 
     def load(self, display: Display) -> Dataset:
         """The data set."""
-        from firstsight.datasets import load
-
-        return load(self.data, self.features or None, self.semantics, self.reconstruction_features, progress=display)
+        return self.load_all((self.data,), (self.semantics,), display)[0]
 
 
 def parsed(form: Callable[..., Any], argv: Sequence[str], name: str, description: str | None = None) -> Any:
@@ -76,3 +137,17 @@ def as_json(document: Any) -> str:
         return None if isinstance(value, float) and value != value else value
 
     return jsonlib.dumps(plain(document), allow_nan=False)
+
+
+def write_figure(file: Path, figure: Markup) -> None:
+    """One SVG file that needs nothing else."""
+    from firstsight.files import write_text
+    from firstsight.report.standalone import standalone
+
+    write_text(file, standalone(figure))
+
+
+def say_figure(file: Path | None) -> None:
+    """Where the figure is, if one was asked for."""
+    if file:
+        print(f"The figure is at {file}")

@@ -12,17 +12,15 @@ from firstsight.cli.options import DataOptions, as_json
 from firstsight.errors import InputError
 
 if TYPE_CHECKING:
+    from firstsight.data import ClassEmbeddings
     from firstsight.recogniser import Answer, Recogniser
 
 
 def recogniser(
     model: Path,
     /,
-    data: str,
+    data: DataOptions,
     out: Path,
-    features: tuple[str, ...] = (),
-    semantics: str | None = None,
-    reconstruction_features: str | None = None,
     calibrate: bool = True,
     device: str = "auto",
 ) -> None:
@@ -30,11 +28,8 @@ def recogniser(
 
     Args:
         model: file that `fit` wrote.
-        data: the data set that it was trained on; all its classes become possible answers.
+        data: what it was trained on, features and class embeddings too; all classes become possible answers.
         out: the recogniser's file; it is a model's file too.
-        features: feature files, as in training.
-        semantics: class embeddings, as in training.
-        reconstruction_features: feature file for F and G, as in training; calibration trains on it.
         calibrate: choose gamma, temperature and the threshold of "none of these" on validation classes, which trains
             the same settings once more.
         device: torch device to work on.
@@ -45,10 +40,7 @@ def recogniser(
 
     method = load_method(model, device)
     with Display() as display:
-        options = DataOptions(
-            data=data, features=features, semantics=semantics, reconstruction_features=reconstruction_features
-        )
-        made = Recogniser.of(method, options.load(display), calibrate, Run(display.stage("calibrate")))
+        made = Recogniser.of(method, data.load(display), calibrate, Run(display.stage("calibrate")))
     made.save(out)
     n_seen = int(made.is_seen.sum())
     print(f"{method.name} that knows {n_seen} seen and {len(made.classes) - n_seen} unseen classes is at {out}")
@@ -80,7 +72,8 @@ def predict(
         sources: pictures, folders of them, or `-` for paths from standard input, one per line; or feature files
             (.safetensors).
         top: classes to name for each picture, the most probable first.
-        classes: CSV with more classes, in a column `class` and one column per attribute; nothing is trained.
+        classes: CSV with more classes, in a column `class` and one column per attribute, or `description` where classes
+            are described by text; nothing is trained.
         only: choose among seen or unseen classes alone.
         reject: say "none of these" where the best class is too improbable.
         explain: name the attributes that spoke for the best class and against it, compared with the next.
@@ -90,7 +83,6 @@ def predict(
         device: torch device to work on.
     """
     from firstsight.recogniser import Recogniser
-    from firstsight.sources import read_classes
 
     if json and csv:
         raise InputError("output must be json or csv; got both")
@@ -101,7 +93,7 @@ def predict(
         raise InputError("sources must be pictures, folders, feature files or -; got none")
     known = Recogniser.load(model, device)
     if classes:
-        known = known.with_classes(read_classes(classes, known.classes))
+        known = known.with_classes(_more_classes(classes, known))
     if only:
         known = known.only(only)
     if reject and known.threshold is None:
@@ -115,6 +107,42 @@ def predict(
     if failed:
         print(f"firstsight: {failed} of {n} pictures could not be read", file=sys.stderr)
         sys.exit(1)
+
+
+def _more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
+    """Classes of a table, described in the way of those known: by attributes, by text, or by both."""
+    if known.text_source is None:
+        return _more_by_attributes(file, known.classes)
+    from firstsight.data import ClassEmbeddings
+    from firstsight.datasets.folder_files import read_class_table
+    from firstsight.semantics import ClassText
+
+    table = read_class_table(file)
+    names, beside = known.text_source.get("attributes"), None
+    if names is not None:
+        if missing := [name for name in names if name not in table.attributes]:
+            raise InputError(
+                f"{file} must have a column of numbers for each of {len(names)} attributes; got none for {missing[0]!r}"
+            )
+        columns = [table.attributes.index(name) for name in names] if names else slice(None)  # then by their order
+        beside = ClassEmbeddings(table.names, table.vectors[:, columns], tuple(names))
+    made = ClassText(**known.text_source)(table.names, table.descriptions, beside)
+    return ClassEmbeddings(table.names, made)
+
+
+def _more_by_attributes(file: Path, known: ClassEmbeddings) -> ClassEmbeddings:
+    """Classes of a table; of unit length where those known are, so that its numbers may be as in `classes.csv`."""
+    import numpy as np
+
+    from firstsight.data import ClassEmbeddings
+    from firstsight.datasets.folder import unit_rows
+    from firstsight.sources import read_classes
+
+    more = read_classes(file, known)
+    are_unit = np.allclose(np.linalg.norm(known.vectors, axis=1), 1, atol=1e-3)
+    if not are_unit or not more.vectors.any(axis=1).all():
+        return more
+    return ClassEmbeddings(more.names, unit_rows(more.vectors), more.attributes)
 
 
 def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: bool, batch: int) -> Iterator[Answer]:

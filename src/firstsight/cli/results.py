@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from firstsight.cli.options import DataOptions, as_json, at_least_one
+from firstsight.cli.options import FileOptions, as_json, at_least_one
 from firstsight.errors import InputError
 
 
@@ -30,10 +30,9 @@ def bench(
     data: tuple[str, ...],
     methods: tuple[str, ...],
     out: Path,
+    files: FileOptions,
     seeds: int = 3,
-    features: tuple[str, ...] = (),
     semantics: tuple[str, ...] = (),
-    reconstruction_features: str | None = None,
     settings: Path | None = None,
     calibrate: bool = True,
     jobs: int = 1,
@@ -46,9 +45,9 @@ def bench(
         methods: names, each with a preset after a colon where wanted, as in `eszsl spaen spaen:cls-only`; or `all`.
         out: folder of the results.
         seeds: how many, from 0; methods without randomness run once.
-        features: feature files, for every folder.
-        semantics: class embeddings, for every folder; with several, each folder is run with each.
-        reconstruction_features: feature file for F and G, for every folder.
+        files: for every folder.
+        semantics: class embeddings, for every folder: `att`, `sent`, ..., `text`, `attributes+text`; with several, each
+            folder is run with each.
         settings: TOML file that `tune` wrote, for the methods named without a preset.
         calibrate: choose gamma on validation classes, which trains the same settings once more.
         jobs: runs side by side, each in a process of its own; they share the cores.
@@ -65,16 +64,7 @@ def bench(
     specs = all_names() if methods == ("all",) else methods
     made = {spec: make_method(spec) for spec in specs}
     with Display() as display:
-        datasets = [
-            DataOptions(
-                data=folder,
-                features=features,
-                semantics=words,
-                reconstruction_features=reconstruction_features,
-            ).load(display)
-            for folder in data
-            for words in semantics or (None,)
-        ]
+        datasets = files.load_all(data, semantics or (None,), display)
         runs = run_bench(datasets, made, range(seeds), out, display, calibrate, tuned, jobs)
     failed = sum("error" in run for run in runs)
     if json:

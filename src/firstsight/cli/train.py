@@ -78,9 +78,7 @@ class FitOptions(DataOptions):
 def tune(
     methods: tuple[str, ...],
     /,
-    data: str,
-    features: tuple[str, ...] = (),
-    semantics: str | None = None,
+    data: DataOptions,
     objective: Literal["ausuc", "h", "h_cal", "t1"] | None = None,
     partitions: int = 3,
     trials: int | None = None,
@@ -99,9 +97,7 @@ def tune(
 
     Args:
         methods: their names, or `all`; `firstsight methods` lists them.
-        data: a folder in the GBU layout or of pictures, or `atlas`.
-        features: feature files, by name or path; several are joined.
-        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name.
+        data: what to tune on.
         objective: what to maximise, as a mean over partitions; h_cal is h at the best gamma; AUSUC for most methods
             where none is named.
         partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
@@ -133,7 +129,7 @@ def tune(
     open_storage(storage)
     rows, failed = [], []
     with Display() as display:
-        full = DataOptions(data=data, features=features, semantics=semantics).load(display)
+        full = data.load(display)
         dataset = full.without_test()
         work = [(start, dataset, aim, partitions, trials, storage) for start, aim in zip(starts, aims, strict=True)]
         for at, outcome in run_jobs(tune_job, work, jobs, display):
@@ -167,10 +163,7 @@ def shown(value: object) -> str:
 def evaluate(
     model: Path,
     /,
-    data: str,
-    features: tuple[str, ...] = (),
-    semantics: str | None = None,
-    reconstruction_features: str | None = None,
+    data: DataOptions,
     calibrate: bool = True,
     json: bool = False,
 ) -> None:
@@ -178,10 +171,7 @@ def evaluate(
 
     Args:
         model: file that `fit` wrote.
-        data: a folder in the GBU layout or of pictures, or `atlas`.
-        features: feature files, as in training.
-        semantics: class embeddings, as in training.
-        reconstruction_features: feature file for F and G, as in training; calibration trains on it.
+        data: what to test on, with features and class embeddings as in training.
         calibrate: choose gamma on validation classes, which trains the same settings once more.
         json: print one JSON document.
     """
@@ -191,10 +181,7 @@ def evaluate(
 
     method = load_method(model)
     with Display() as display:
-        options = DataOptions(
-            data=data, features=features, semantics=semantics, reconstruction_features=reconstruction_features
-        )
-        dataset = options.load(display)
+        dataset = data.load(display)
         result = evaluate_method(method, dataset, calibrate, Run(display.stage("calibrate")))
     if json:
         classes = [vars(row) for row in result.classes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from firstsight.data import Dataset
 from firstsight.errors import InputError
 
 if TYPE_CHECKING:
-    from firstsight.datasets.folder import Vectors
+    from firstsight.datasets.text import Vectors
 
 __all__ = ["atlas_settings", "data_name", "load"]
 
@@ -32,12 +33,13 @@ def load(
         features: a feature file by name or path, or several whose columns are joined; where None, `res101.mat` or else
             the only file in the folder that holds features; the labels alone where there is none.
         semantics: which class embeddings: `att` (where None), `sent`, `binaryAtt`, ... or the name of a file; of a
-            folder of pictures `attributes` or `text`.
+            folder of pictures `attributes`; of both layouts `text` or `attributes+text`, for which `vectors` is needed.
         reconstruction_features: the feature file on which F and G work; `features` where None.
         progress: handed to `atlas`, which takes a while; folders ignore it.
         pictures: folder with the pictures of a GBU data set, as their authors packed them.
-        vectors: class embeddings for the semantics `text` of a folder of pictures: [c, a] numbers, or a function of
-            the classes' names and descriptions that gives them.
+        vectors: class embeddings of text: [c, a] numbers, or a function of the classes' names and descriptions, and for
+            `attributes+text` of their attributes as `ClassEmbeddings`, such as `firstsight.semantics.ClassText`. What
+            it has as `source` becomes the data set's `text_source`.
     """
     settings = atlas_settings(path)
     given = {"pictures": pictures, "vectors": vectors}
@@ -51,11 +53,19 @@ def load(
         from firstsight.datasets.folder import load_folder
 
         _refuse({"pictures": pictures}, "a folder of pictures, which holds its own")
-        return load_folder(path, features, semantics, reconstruction_features, vectors)
+        return _with_source(load_folder(path, features, semantics, reconstruction_features, vectors), vectors)
     from firstsight.datasets.gbu import load_gbu
 
-    _refuse({"vectors": vectors}, "the GBU layout, whose files hold them")
-    return load_gbu(path, features, semantics, reconstruction_features, pictures)
+    return _with_source(load_gbu(path, features, semantics, reconstruction_features, pictures, vectors), vectors)
+
+
+def _with_source(data: Dataset, vectors: Vectors | None) -> Dataset:
+    """The data set that knows which text model described its classes."""
+    source = getattr(vectors, "source", None)
+    if source is None:
+        return data
+    weight = f", weight {source['weight']:g}" if "weight" in source else ""
+    return replace(data, text_source=source, description=f"{data.description} by {source['model']}{weight}")
 
 
 def _refuse(given: dict[str, Any], by: str) -> None:

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from firstsight.data import Dataset
-from firstsight.datasets.folder import Vectors, as_dataset, find_problems, read_folder, unit_rows
+from firstsight.datasets.folder import as_dataset, find_problems, read_folder, unit_rows
 from firstsight.datasets.folder_splits import write_splits
 from firstsight.datasets.gbu_files import FeatureNames
+from firstsight.datasets.text import Vectors
 from firstsight.errors import InputError
 
 _LARGEST = 2**31 - 1  # bytes of one variable in a MATLAB 5 file
@@ -54,7 +55,7 @@ def build(
         folder: pictures with a `classes.csv`; its `splits.csv` is written if it is not there.
         out: a folder that is not there yet, or is empty.
         features: feature files, as for `firstsight.load`; labels alone are written where there are none.
-        semantics: `attributes` or `text`.
+        semantics: `attributes`, `text` or `attributes+text`.
         vectors: as for `firstsight.load`.
     """
     out = Path(out).absolute()

@@ -16,8 +16,9 @@ import numpy as np
 from firstsight.analysis import attribute_variance
 from firstsight.data import Dataset
 from firstsight.datasets import atlas_settings, folder, is_own_pictures, load
-from firstsight.datasets.gbu import as_dataset, find_problems, is_bad_row
-from firstsight.datasets.gbu_files import SPLITS, VALIDATION_SPLITS, FeatureNames, GBUFiles, read_gbu
+from firstsight.datasets.gbu import as_dataset, find_problems, is_bad_row, read_files
+from firstsight.datasets.gbu_files import SPLITS, VALIDATION_SPLITS, FeatureNames, GBUFiles
+from firstsight.datasets.text import Vectors
 from firstsight.errors import InputError
 
 Report = dict[str, Any]
@@ -38,7 +39,7 @@ def check(
     features: FeatureNames = None,
     semantics: str | None = None,
     pictures: str | Path | None = None,
-    vectors: folder.Vectors | None = None,
+    vectors: Vectors | None = None,
 ) -> Report:
     """Everything worth knowing about a data set before training on it, ready for JSON.
 
@@ -47,7 +48,7 @@ def check(
         features: feature files, or None.
         semantics: class embeddings, or None.
         pictures: folder with the pictures of a GBU data set, or None.
-        vectors: class embeddings for the semantics `text`, or None.
+        vectors: class embeddings made of text, or None.
 
     Returns:
         Sizes and findings by name. `problems` lists sentences about what keeps the data set from being loaded,
@@ -67,12 +68,12 @@ def check(
     if is_own_pictures(path):
         return _check_folder(folder.read_folder(path, features, semantics, vectors=vectors))
 
-    files = read_gbu(path, features, semantics, pictures=pictures)
+    files = read_files(path, features, semantics, pictures=pictures, vectors=vectors)
     problems = find_problems(files)
     sound = _dataset(lambda: as_dataset(files), problems)
     report = _report(path, "gbu", files.class_names, files.vectors, files.labels, files.splits, problems)
     report["files"] = {
-        "semantics": files.semantics,
+        "semantics": f"{files.semantics}, {files.made}" if files.made else files.semantics,
         "labels": files.labels_from,
         "features": [file.name for file in files.features],
     }
@@ -82,7 +83,8 @@ def check(
         if file.features is not None
     ]
     report["leak"] = _leak(files)
-    report["published"] = _published(report, is_attributes=files.semantics.endswith("/att_splits.mat"))
+    is_attributes = not files.made and files.semantics.endswith("/att_splits.mat")
+    report["published"] = _published(report, is_attributes)
     if found := files.pictures:
         report["pictures"] = {
             "root": str(found.root),

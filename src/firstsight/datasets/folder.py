@@ -11,7 +11,7 @@ judging (`find_problems`) and making the `Dataset` are three steps, so that `fir
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from firstsight.datasets.folder_files import (
 from firstsight.datasets.folder_splits import NAMES, SPLITS_FILE, draw_splits, read_splits, split_problems, write_splits
 from firstsight.datasets.gbu import is_bad_row
 from firstsight.datasets.gbu_files import FeatureNames
+from firstsight.datasets.text import BOTH, TEXT, Vectors, check_given, made_vectors, vectors_problem
 from firstsight.errors import InputError, nearest
 
 __all__ = [
@@ -47,9 +48,6 @@ __all__ = [
     "read_folder",
 ]
 
-# Class embeddings from elsewhere: [c, a] numbers, or what makes them of c names and c descriptions.
-Vectors = np.ndarray | Callable[[Sequence[str], Sequence[str]], np.ndarray]
-
 
 @dataclass(frozen=True, eq=False)
 class FolderFiles:
@@ -63,7 +61,7 @@ class FolderFiles:
         splits: n names of splits, as `splits.csv` has them or as drawn; empty for a picture in none.
         written: `splits.csv` by the key of the picture, or None where there is no such file.
         vectors: [c, a] class embeddings, before scaling; None where there are none.
-        semantics: `attributes` or `text`.
+        semantics: `attributes`, `text` or `attributes+text`.
         features: the feature files that are joined.
         reconstruction: the feature file on which F and G work, or None.
     """
@@ -104,9 +102,10 @@ def load_folder(
     Args:
         folder: where `classes.csv` and `images` are.
         features: feature files by name or path; the only one in the folder where None; no features where none is there.
-        semantics: `attributes`, the columns of numbers in `classes.csv`, or `text`, what `vectors` makes.
+        semantics: `attributes`, the columns of numbers in `classes.csv`; `text`, what `vectors` makes of names and
+            descriptions; or `attributes+text`, what it makes of the attributes too.
         reconstruction_features: the feature file on which F and G work; `features` where None.
-        vectors: for `text`: [c, a] numbers, or a function of the classes' names and descriptions that gives them.
+        vectors: where text is in it: [c, a] numbers, or a function that gives them; see `firstsight.load`.
         seed: of the fifth that tests seen classes, where `splits.csv` is not there.
     """
     files = read_folder(folder, features, semantics, reconstruction_features, vectors, seed)
@@ -119,8 +118,8 @@ def load_folder(
 
 
 def folder_name(folder: Path, semantics: str | None) -> str:
-    """The folder's name, with `text` where the class embeddings are that."""
-    return folder.resolve().name + (" text" if semantics == "text" else "")
+    """The folder's name, with what the class embeddings are where text is in it."""
+    return folder.resolve().name + (f" {semantics}" if semantics in (TEXT, BOTH) else "")
 
 
 def read_folder(
@@ -146,7 +145,7 @@ def read_folder(
         labels=labels,
         splits=[],
         written=read_splits(folder),
-        vectors=_vectors(vectors, table) if kind == "text" else table.vectors,
+        vectors=table.vectors if vectors is None else _vectors(vectors, kind, table),
         semantics=kind,
         features=tuple(read_features(path) for path in find_feature_files(folder, named)),
         reconstruction=read_features(find_feature_files(folder, reconstruction, "reconstruction features")[0])
@@ -163,18 +162,12 @@ def read_folder(
 def _semantics(semantics: str | None, vectors: Vectors | None, table: ClassTable, folder: Path) -> str:
     kind = semantics or ("text" if vectors is not None else "attributes")
     kind = "attributes" if kind == "att" else kind
-    if kind not in ("attributes", "text"):
-        raise InputError(
-            f"semantics must be attributes or text for {folder}; got {kind!r}{nearest(kind, ['attributes', 'text'])}"
-        )
-    if kind == "text" and vectors is None:
-        raise InputError(
-            f"vectors must be given for class embeddings of text; got none for {folder}; "
-            "give numbers or a function of names and descriptions"
-        )
-    if kind == "attributes" and vectors is not None:
-        raise InputError("vectors must be left out for semantics attributes, which are in classes.csv; got both")
-    if kind == "attributes" and not table.attributes:
+    kinds = ["attributes", TEXT, BOTH]
+    if kind not in kinds:
+        close = nearest(kind, kinds)
+        raise InputError(f"semantics must be one of {', '.join(kinds)} for {folder}; got {kind!r}{close}")
+    check_given(vectors, kind, folder)
+    if kind != TEXT and not table.attributes:
         raise InputError(
             f"{folder / CLASSES_FILE} must have columns of numbers for class embeddings; got none; "
             "add attributes, or take text for semantics"
@@ -182,9 +175,9 @@ def _semantics(semantics: str | None, vectors: Vectors | None, table: ClassTable
     return kind
 
 
-def _vectors(vectors: Vectors | None, table: ClassTable) -> np.ndarray:
-    made = vectors(table.names, table.descriptions) if callable(vectors) else vectors
-    return np.asarray(made)
+def _vectors(vectors: Vectors, kind: str, table: ClassTable) -> np.ndarray:
+    beside = ClassEmbeddings(table.names, table.vectors, table.attributes) if kind == BOTH else None
+    return made_vectors(vectors, kind, table.names, table.descriptions, beside)
 
 
 def _labels(paths: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -240,10 +233,10 @@ def find_problems(files: FolderFiles) -> list[str]:
 
 
 def _vector_problems(files: FolderFiles) -> list[str]:
-    vectors, c = files.vectors, len(files.table.names)
-    if vectors is None or vectors.ndim != 2 or len(vectors) != c or vectors.dtype.kind not in "fiub":
-        shape = None if vectors is None else list(vectors.shape)
-        return [f"vectors must be numbers of [{c} classes, columns]; got shape {shape}"]
+    c = len(files.table.names)
+    if problem := vectors_problem(files.vectors, c):
+        return [problem]
+    vectors = np.asarray(files.vectors)
     if bad := int(is_bad_row(vectors).sum()):
         return [f"vectors must be finite; {bad} of {c} classes contain NaN or inf"]
     zeros = [name for name, row in zip(files.table.names, vectors, strict=True) if not row.any()]

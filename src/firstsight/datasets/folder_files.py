@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,8 @@ from firstsight.errors import InputError
 CLASSES_FILE = "classes.csv"
 IMAGES_FOLDER = "images"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-_OWN_COLUMNS = ("class", "split", "description")
+_OWN_COLUMNS = ("class", "split")
+_DESCRIPTION = re.compile(r"description( ?\d+)?")  # a class may have several, in columns or parted by |
 _BY_SYSTEMS = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")  # what archives and file servers leave behind
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
@@ -31,7 +33,7 @@ class ClassTable:
     Attributes:
         names: c classes in the order of the file.
         splits: c times `seen`, `unseen` or nothing.
-        descriptions: c texts, empty where there is none.
+        descriptions: c texts, empty where there is none; several of a class are parted by `|`.
         attributes: a names of the columns of numbers.
         vectors: [c, a] their values, as in the file.
         text_columns: columns that are no numbers, which nothing reads.
@@ -145,11 +147,15 @@ def _is_text(path: str) -> bool:
 
 
 def read_classes(folder: str | Path) -> ClassTable:
-    """The classes of `classes.csv`: a column `class`, and `split`, `description` and columns of numbers if wanted.
+    """The classes of the folder's `classes.csv`."""
+    return read_class_table(Path(folder) / CLASSES_FILE)
+
+
+def read_class_table(path: Path) -> ClassTable:
+    """Classes with a column `class`, and `split`, `description`, `description 2`... and columns of numbers if wanted.
 
     Commas, semicolons (then with decimal commas too) and tabs separate; yes, no, true and false count as numbers.
     """
-    path = Path(folder) / CLASSES_FILE
     header, rows, decimal_comma = _table(path)
     lower = [name.lower() for name in header]
     repeated = [name for name, count in Counter(name.lower() for name in header if name).items() if count > 1]
@@ -158,6 +164,7 @@ def read_classes(folder: str | Path) -> ClassTable:
     if "class" not in lower:
         raise InputError(f"{path} must have a column 'class'; got {', '.join(header[:5])}")
     own = {name: lower.index(name) for name in _OWN_COLUMNS if name in lower}
+    described = [place for place, name in enumerate(lower) if _DESCRIPTION.fullmatch(name)]
     names = [unicodedata.normalize("NFC", cells[own["class"]]) for _, cells in rows]
     _check_names(names, [line for line, _ in rows], path)
     splits = [cells[own["split"]].lower() if "split" in own else "" for _, cells in rows]
@@ -168,7 +175,7 @@ def read_classes(folder: str | Path) -> ClassTable:
             )
     attributes, columns, text = [], [], []
     for place, name in enumerate(header):
-        if place in own.values():
+        if place in own.values() or place in described:
             continue
         values = _numbers([cells[place] for _, cells in rows], decimal_comma)
         filled = [bool(cells[place]) for _, cells in rows]
@@ -190,7 +197,7 @@ def read_classes(folder: str | Path) -> ClassTable:
                 )
         attributes.append(name)
         columns.append(values)
-    descriptions = [cells[own["description"]] if "description" in own else "" for _, cells in rows]
+    descriptions = ["|".join(filter(None, (cells[place] for place in described))) for _, cells in rows]
     return ClassTable(
         tuple(names),
         tuple(splits),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from firstsight.data import ClassEmbeddings, Dataset
 from firstsight.datasets.gbu_files import SPLITS, FeatureNames, GBUFiles, ImageFile, read_gbu
+from firstsight.datasets.text import BOTH, TEXT, Vectors, check_given, made_vectors, vectors_problem
 from firstsight.errors import InputError
 
 
@@ -27,12 +29,36 @@ def load_gbu(
     semantics: str | None = None,
     reconstruction_features: str | Path | None = None,
     pictures: str | Path | None = None,
+    vectors: Vectors | None = None,
 ) -> Dataset:
     """The data set in a folder of the GBU layout; see `firstsight.datasets.load` for the arguments."""
-    files = read_gbu(folder, features, semantics, reconstruction_features, pictures)
+    files = read_files(folder, features, semantics, reconstruction_features, pictures, vectors)
     for problem in find_problems(files):
         raise InputError(problem)
     return as_dataset(files)
+
+
+def read_files(
+    folder: str | Path,
+    features: FeatureNames = None,
+    semantics: str | None = None,
+    reconstruction_features: str | Path | None = None,
+    pictures: str | Path | None = None,
+    vectors: Vectors | None = None,
+) -> GBUFiles:
+    """As `read_gbu`; where vectors are given, they take the place of those in the file."""
+    if vectors is None:
+        return read_gbu(folder, features, semantics, reconstruction_features, pictures)
+    kind = semantics or TEXT
+    check_given(vectors, kind, folder)
+    files = read_gbu(folder, features, None, reconstruction_features, pictures)
+    names = tuple(files.class_names)
+    attributes = _attributes(files.folder, files.vectors.shape[1])
+    beside = ClassEmbeddings(names, files.vectors, attributes) if kind == BOTH else None
+    made = made_vectors(vectors, kind, names, [""] * len(names), beside)
+    if problem := vectors_problem(made, len(names)):
+        raise InputError(problem)
+    return replace(files, vectors=made, made=kind)
 
 
 def as_dataset(files: GBUFiles) -> Dataset:
@@ -43,10 +69,13 @@ def as_dataset(files: GBUFiles) -> Dataset:
     features = [file.features for file in files.features if file.features is not None]
     names = " and ".join(Path(file.name).name for file in files.features) or "no feature file"
     return Dataset(
-        name=gbu_name(files.folder, files.semantics),
-        description=f"GBU benchmark; features from {names}, class embeddings from {Path(files.semantics).name}",
+        name=gbu_name(files.folder, files.made or files.semantics),
+        description=f"GBU benchmark; features from {names}, class embeddings from "
+        f"{files.made or Path(files.semantics).name}",
         classes=ClassEmbeddings(
-            tuple(files.class_names), files.vectors, _attributes(files.folder, files.vectors.shape[1])
+            tuple(files.class_names),
+            files.vectors,
+            () if files.made else _attributes(files.folder, files.vectors.shape[1]),
         ),
         labels=labels,
         trainval=numbers["trainval_loc"],

@@ -56,6 +56,7 @@ class GBUFiles:
         reconstruction: the file whose features F and G work on, or None.
         others: files that only hold labels.
         pictures: the picture of each image on this machine, or None where nobody asked.
+        made: `text` or `attributes+text` where the vectors are made of that; empty where they are in `semantics`.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class GBUFiles:
     reconstruction: ImageFile | None
     others: tuple[ImageFile, ...]
     pictures: FoundPictures | None = None
+    made: str = ""
 
     @property
     def image_files(self) -> list[ImageFile]:

@@ -1,0 +1,90 @@
+"""Commands that look at the classes of a data set, before any method is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from firstsight.cli.options import TextOptions, as_json, say_figure, write_figure
+
+
+def analyse_variance(
+    path: str, /, text: TextOptions, semantics: str | None = None, json: bool = False, figure: Path | None = None
+) -> None:
+    """Compare the attribute variances of training and unseen test images (head of Table 1).
+
+    A low cosine says that attributes which tell the unseen classes apart hardly vary among the seen ones.
+
+    Args:
+        path: a folder in the GBU layout or of pictures, or `atlas`.
+        text: how text is read.
+        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; `text` or `attributes+text`.
+        json: print one JSON document, with every attribute's variances.
+        figure: SVG file to draw into.
+    """
+    from firstsight.analysis import attribute_variance
+    from firstsight.datasets import load
+    from firstsight.progress import Display
+    from firstsight.report import charts, classes
+
+    (vectors,) = text.texts(semantics)
+    with Display() as display:
+        data = load(path, semantics=semantics, progress=display, vectors=vectors)
+    report = attribute_variance(data)
+    if figure:
+        view = classes.variance_view({key: list(value) for key, value in vars(report).items() if key != "cosine"})
+        assert view is not None
+        write_figure(figure, charts.variance_strips(view, f"Attribute variances of {data.name}"))
+    if json:
+        print(as_json(dict(vars(report), data=data.name)))
+    else:
+        print(f"{data.name}: cosine of attribute variances {report.cosine:.4f}")
+        say_figure(figure)
+
+
+def analyse_projection(
+    path: str,
+    /,
+    text: TextOptions,
+    semantics: str | None = None,
+    seed: int = 0,
+    json: bool = False,
+    figure: Path | None = None,
+) -> None:
+    """Map the test classes by all attributes and by those that vary in training (Fig. 1a).
+
+    Unseen classes that come close to another without the low-variance attributes need what training may discard.
+
+    Args:
+        path: a folder in the GBU layout or of pictures, or `atlas`.
+        text: how text is read.
+        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; `text` or `attributes+text`.
+        seed: of t-SNE.
+        json: print one JSON document, with the maps.
+        figure: SVG file to draw into.
+    """
+    from firstsight.analysis import projection
+    from firstsight.datasets import load
+    from firstsight.progress import Display
+    from firstsight.report import figures
+
+    (vectors,) = text.texts(semantics)
+    with Display() as display:
+        data = load(path, semantics=semantics, progress=display, vectors=vectors)
+    maps = projection(data, seed)
+    if figure:
+        seen = set(data.seen.tolist())
+        is_seen = [row in seen for row in range(len(data.classes))]
+        label = f"t-SNE of the test classes of {data.name}"
+        write_figure(figure, figures.projection_maps(maps, data.classes.names, is_seen, label))
+    if json:
+        print(as_json({"data": data.name, **maps}))
+        return
+    near = maps["nearest"]
+    print(f"{data.name}: mean cosine distance of a test class to the nearest other one")
+    for side in ("seen", "unseen"):
+        by_all, by_high = near["all"][side], near["high"][side]
+        if by_all is not None:
+            print(f"  {side:<8}{by_all:.4f} by all attributes, {by_high:.4f} by the high-variance half")
+    for one in maps["lost"]:
+        print(f"  {one['class']}: {one['all']:.4f}, then {one['high']:.4f} to {one['neighbour']}")
+    say_figure(figure)
