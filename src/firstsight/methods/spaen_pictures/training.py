@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from firstsight.methods.spaen_pictures import SPAENPictures
 
 HASHED = 256  # pictures at once
-AUTOENCODER_BETAS = (0.9, 0.999)  # Adam's own; with .5, F and G learned half as fast on validation classes
+AUTOENCODER_BETAS = (0.9, 0.999)  # Adam's own; with .5, pixel error of held-out classes was .043 where it is .037
 SHOWN = 16  # pictures of the training set that a log shows
 GPU_SHARE = 0.3  # of a GPU's free memory that the pictures may take, where they then stay
 
