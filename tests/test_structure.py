@@ -44,6 +44,7 @@ ALLOWED = {
         *("errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress", "settings", "jobs"),
         "statistics",
     },
+    "ablation": {"errors", "data", "files", "methods", "evaluation", "experiment"},
     "report": {"errors", "files", "analysis", "statistics"},
     "serve": {"errors", "data", "images"},
     "demo": {"errors", "data", "datasets", "methods", "experiment", "report", "progress"},

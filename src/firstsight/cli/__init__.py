@@ -10,6 +10,7 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 
+from firstsight.cli.ablate import ablate_alpha, ablate_objective, ablate_reconstruction
 from firstsight.cli.analyse import (
     analyse_attributes,
     analyse_confusion,
@@ -73,9 +74,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "serve": serve,
     "bench": bench,
+    "ablate reconstruction": ablate_reconstruction,
+    "ablate objective": ablate_objective,
+    "ablate alpha": ablate_alpha,
     "report": report,
     "methods": methods,
 }
+
+WITH_SETTINGS = (fit, ablate_reconstruction, ablate_objective, ablate_alpha)  # whose options depend on a method
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -108,8 +114,8 @@ def dispatch(argv: list[str]) -> None:
     for words in (2, 1):
         if (name := " ".join(argv[:words])) in COMMANDS:
             run, rest = COMMANDS[name], argv[words:]
-            if run is fit:
-                fit(rest)
+            if run in WITH_SETTINGS:
+                run(rest)
                 return
             parsed(run, rest, name)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from firstsight.data import Dataset
+    from firstsight.methods import Method
     from firstsight.progress import Display
     from firstsight.semantics import ClassText
 
@@ -104,6 +105,21 @@ def parsed(form: Callable[..., Any], argv: Sequence[str], name: str, description
 
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
     return tyro.cli(form, args=list(argv), prog=f"firstsight {name}", description=description, config=config)
+
+
+def with_settings(method: Method, base: type) -> Any:
+    """A form of the base's options and the settings of a method, which stand as they are where nothing is said.
+
+    tyro would put the sentence about a bad setting in a box of its own, so its `of_method` checks nothing.
+    """
+    import tyro
+
+    kind = type(method)
+    unchecked = type(kind.__name__, (kind,), {"__post_init__": lambda _: None, "__doc__": kind.__doc__})
+    start = unchecked(**method.settings())
+    flat: Any = tyro.conf.OmitArgPrefixes
+    fields = ("of_method", flat[unchecked], field(default_factory=lambda: start, kw_only=True))
+    return make_dataclass(base.__name__, [fields], bases=(base,), kw_only=True)
 
 
 def option(argv: Sequence[str], name: str) -> str | None:

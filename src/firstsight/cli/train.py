@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from firstsight.cli.options import DataOptions, as_json, at_least_one, option, parsed
+from firstsight.cli.options import DataOptions, as_json, at_least_one, option, parsed, with_settings
 from firstsight.errors import InputError
 
 
 def fit(argv: Sequence[str]) -> None:
     """Train a method and save it: `firstsight fit METHOD --data PATH --out model.safetensors`."""
-    import tyro
-
     from firstsight.datasets import data_name
     from firstsight.methods import METHODS, Run, named
     from firstsight.progress import Display
@@ -33,12 +31,7 @@ def fit(argv: Sequence[str]) -> None:
     if (file := option(argv, "--settings")) and (data := option(argv, "--data")):
         chosen = read_settings(Path(file)).get((data_name(data, option(argv, "--semantics")), argv[0]))
         default = replace(default, **(chosen.settings if chosen else {}))
-    # tyro would put the sentence about a bad setting in a box of its own, so it is given settings that check nothing
-    unchecked = type(kind.__name__, (kind,), {"__post_init__": lambda _: None, "__doc__": kind.__doc__})
-    start = unchecked(**default.settings())
-    flat: Any = tyro.conf.OmitArgPrefixes
-    fields = ("of_method", flat[unchecked], field(default_factory=lambda: start, kw_only=True))
-    form = make_dataclass("Fit", [fields], bases=(FitOptions,), kw_only=True)
+    form = with_settings(default, FitOptions)
     options = parsed(form, argv[1:], f"fit {argv[0]}", f"{(kind.__doc__ or '').splitlines()[0]} {kind.source}.")
     method = kind(**options.of_method.settings())
     unfinished = options.out.with_name(options.out.name + ".partial")

@@ -10,10 +10,10 @@ class nobody has a picture of, from its class embedding alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -32,7 +32,12 @@ from firstsight.methods.spaen_pictures.networks import FULL, SIDES, encoder, gen
 from firstsight.methods.spaen_pictures.training import PictureTraining
 from firstsight.methods.spaen_pictures.weights import alexnet_weights, published_generator
 
+Variant = Literal["spaen", "direct-map", "sae-image", "split-branch"]
 DRAWN = 64  # pictures at once
+OF_EMBEDDER = {  # settings that F and G of `two-stage` do not depend on
+    *("alpha", "beta", "classification", "compatibility", "margin", "negatives", "temperature", "epochs", "dropout"),
+    *("learning_rate", "lipschitz", "penalty", "clip", "critic_steps"),
+}
 
 
 @dataclass(kw_only=True)
@@ -67,7 +72,6 @@ class SPAENPictures(SPAEN):
             "side": 256,
         },
     }
-    variants: ClassVar[tuple[str, ...]] = ("direct-map", "sae-image", "split-branch", "spaen")
 
     schedule: Literal["two-stage", "joint"] = "two-stage"
     side: int = 64
@@ -81,7 +85,7 @@ class SPAENPictures(SPAEN):
     accumulate: int = 1
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False
-    variant: Literal["spaen", "direct-map", "sae-image", "split-branch"] = "spaen"
+    variant: Variant = "spaen"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,7 +106,28 @@ class SPAENPictures(SPAEN):
         if self.variant != "spaen" and not self.alpha:
             raise InputError(f"alpha must be above 0 for {self.variant}, which reconstructs; got 0")
 
+    @classmethod
+    def _fit_group(cls, variants: Sequence[Self], training: TrainingTensors, run: Run) -> Iterator[Self]:
+        """F and G, which in two stages learn before E and without it, are trained once for all that agree on them."""
+        trained: dict[tuple[Any, ...], nn.ModuleDict] = {}
+        for variant in variants:
+            key = variant._autoencoder()
+            variant._train(training, run, None if key is None else trained.get(key))
+            if key is not None:
+                trained.setdefault(key, variant.networks_)
+            yield variant
+
+    def _autoencoder(self) -> tuple[Any, ...] | None:
+        """Everything that decides what F and G are after the first stage; None where there is no such stage."""
+        if self.variant != "spaen" or self.schedule != "two-stage" or not (self.alpha or self.beta):
+            return None
+        return (bool(self.alpha), *(value for name, value in self.settings().items() if name not in OF_EMBEDDER))
+
     def _fit(self, training: TrainingTensors, run: Run) -> None:
+        self._train(training, run, None)
+
+    def _train(self, training: TrainingTensors, run: Run, trained: nn.ModuleDict | None) -> None:
+        """Learn; from the second stage on where F and G are trained already."""
         if training.pictures is None:
             raise InputError("training set must have pictures for spaen-pictures; got features alone")
         if training.pictures.side < self.side:
@@ -118,7 +143,10 @@ class SPAENPictures(SPAEN):
             for network in (*compiled, phi) if self.compile else ():
                 if network is not None:
                     network.compile()
-            PictureTraining(self, self.networks_, training, phi).run(run)
+            loop = PictureTraining(self, self.networks_, training, phi)
+            if trained is not None:
+                loop.take_autoencoder(trained)
+            loop.run(run)
 
     def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
         n_code = n_embedding * (2 if self.variant == "split-branch" else 1)

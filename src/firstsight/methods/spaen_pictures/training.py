@@ -63,6 +63,13 @@ class PictureTraining(Training):
                 "result, --autoencoder-batch a smaller batch"
             ) from error
 
+    def take_autoencoder(self, trained: nn.ModuleDict) -> None:
+        """Begin where the first stage has ended, with the F and G it made."""
+        for part in ("encoder", "generator"):
+            if part in trained:
+                self.networks[part].load_state_dict(trained[part].state_dict())
+        self.step = self.stages[0].steps
+
     def _groups(self) -> dict[str, tuple[str, ...]]:
         if self.variant == "direct-map":
             return {"embedder": ("embedder",), "generator": ("generator",)}

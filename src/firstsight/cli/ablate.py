@@ -1,0 +1,177 @@
+"""Commands that take SP-AEN on pictures apart, as the paper does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from firstsight.cli.options import DataOptions, as_json, at_least_one, option, parsed, with_settings
+
+if TYPE_CHECKING:
+    from firstsight.data import Dataset
+    from firstsight.methods.spaen_pictures import SPAENPictures
+    from firstsight.progress import Display
+
+
+@dataclass(kw_only=True)
+class AblateOptions(DataOptions):
+    """What to train on.
+
+    Attributes:
+        out: folder of models, numbers and pictures; the same command goes on from what is there.
+        preset: settings to start from; `firstsight methods` lists them.
+        skip_bad: leave out pictures that cannot be read.
+        json: print one JSON document.
+    """
+
+    out: Path
+    preset: str | None = None
+    skip_bad: bool = False
+    json: bool = False
+
+
+@dataclass(kw_only=True)
+class ObjectiveOptions(AblateOptions):
+    """What to train on, and how often.
+
+    Attributes:
+        seeds: trainings of each, from --seed on.
+    """
+
+    seeds: int = 3
+
+
+@dataclass(kw_only=True)
+class AlphaOptions(AblateOptions):
+    """What to train on, with which alphas.
+
+    Attributes:
+        alphas: from the highest down; SP-AEN is trained jointly with each.
+    """
+
+    alphas: tuple[float, ...] = (10.0, 1.0, 0.1, 0.01, 0.001)
+
+
+def ablate_reconstruction(argv: Sequence[str]) -> None:
+    """Compare four ways to draw unseen classes' pictures: Table 3 and Figure 4."""
+    from firstsight import ablation
+
+    options, method = _asked(argv, AblateOptions, "ablate reconstruction", ablate_reconstruction.__doc__)
+    data, display = _loaded(options, method)
+    with display:
+        rows = ablation.reconstruction(data, method, options.out, display)
+        mean = ablation.mean_picture_error(data, method.side)
+    file = _drawn(options.out / "reconstruction.png", data, rows, [row["way"] for row in rows])
+    if options.json:
+        print(as_json({"data": data.name, "mean_picture": mean, "rows": rows, "pictures": str(file)}))
+        return
+    print(f"Mean squared error per pixel of unseen-class test pictures of {data.name}, colours in 0..1")
+    print(f"  {'the mean picture':<18}{mean:.4f}")
+    for row in rows:
+        print(f"  {row['way']:<18}{row['mse']:.4f}   t1 {row['t1']:.1f}  h {row['h']:.1f}  {row['seconds']:.0f} s")
+    print(f"The pictures are at {file}")
+
+
+def ablate_objective(argv: Sequence[str]) -> None:
+    """Leave out parts of the objective: Table 2, with the seen-unseen curves of Figure 7."""
+    from firstsight import ablation
+    from firstsight.cli.options import write_figure
+    from firstsight.report.charts import curve_chart
+    from firstsight.report.curves import Series
+
+    options, method = _asked(argv, ObjectiveOptions, "ablate objective", ablate_objective.__doc__)
+    at_least_one(seeds=options.seeds)
+    data, display = _loaded(options, method)
+    with display:
+        rows = ablation.objective(data, method, options.out, options.seeds, display)
+    file = options.out / "objective.svg"
+    firsts = [row for row in rows if row["seed"] == method.seed]
+    series = [
+        Series(
+            slot,
+            row["parts"],
+            list(zip(row["curve"]["u"], row["curve"]["s"], strict=True)),
+            [],
+            (row["u"], row["s"]),
+            None,
+        )
+        for slot, row in enumerate(firsts)
+    ]
+    write_figure(file, curve_chart(series, f"Seen-unseen curves on {data.name}", has_legend=True))
+    if options.json:
+        print(as_json({"data": data.name, "rows": rows, "figure": str(file)}))
+        return
+    print(f"{data.name}, percent, mean and standard deviation of {options.seeds} seeds; no gamma")
+    for name in dict.fromkeys(row["parts"] for row in rows):
+        found = [(key, *_spread(rows, name, key)) for key in ("t1", "u", "s", "h", "ausuc")]
+        digits = {"ausuc": 3}
+        print(
+            f"  {name:<18}"
+            + "  ".join(f"{key} {m:.{digits.get(key, 1)}f} ± {s:.{digits.get(key, 1)}f}" for key, m, s in found)
+        )
+    print(f"The curves of the first seed are at {file}")
+
+
+def ablate_alpha(argv: Sequence[str]) -> None:
+    """See the reconstruction go as alpha falls: Figure 5."""
+    from firstsight import ablation
+
+    options, method = _asked(argv, AlphaOptions, "ablate alpha", ablate_alpha.__doc__)
+    data, display = _loaded(options, method)
+    with display:
+        rows = ablation.alphas(data, method, options.out, options.alphas, display)
+        mean = ablation.mean_picture_error(data, method.side)
+    file = _drawn(options.out / "alpha.png", data, rows, [f"alpha {row['alpha']:g}" for row in rows])
+    if options.json:
+        print(as_json({"data": data.name, "mean_picture": mean, "rows": rows, "pictures": str(file)}))
+        return
+    print(f"Mean squared error per pixel of unseen-class test pictures of {data.name}, colours in 0..1")
+    print(f"  {'the mean picture':<18}{mean:.4f}")
+    for row in rows:
+        numbers = f"t1 {row['t1']:.1f}  h {row['h']:.1f}  ausuc {row['ausuc']:.3f}"
+        print(f"  alpha {row['alpha']:<12g}{row['mse']:.4f}   {numbers}")
+    print(f"The pictures are at {file}")
+
+
+def _asked(argv: Sequence[str], base: type, name: str, description: str | None) -> tuple[Any, SPAENPictures]:
+    """The options, and the method that they describe."""
+    from firstsight.methods.spaen_pictures import SPAENPictures
+
+    default = SPAENPictures.preset(preset) if (preset := option(argv, "--preset")) else SPAENPictures()
+    options = parsed(with_settings(default, base), argv, name, description)
+    return options, SPAENPictures(**options.of_method.settings())
+
+
+def _loaded(options: AblateOptions, method: SPAENPictures) -> tuple[Dataset, Display]:
+    """The data with its pictures."""
+    from firstsight.progress import Display
+    from firstsight.store import with_pictures
+
+    with Display() as display:
+        data = options.load(display)
+        data, bad = with_pictures(data, method.side, skip_bad=options.skip_bad, progress=display.stage("pictures"))
+        for sentence in bad.values():
+            display.say(f"left out: {sentence}")
+    return data, Display()
+
+
+def _drawn(file: Path, data: Dataset, rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> Path:
+    """A row of test pictures, and below it what each model makes of them."""
+    from firstsight import ablation
+    from firstsight.drawings import grid
+
+    images = ablation.shown(data)
+    models = [ablation.model_of(row) for row in rows]
+    originals = ablation.in_size(ablation.pictures_of(data).take(images), models[0].side)
+    lines = [("original", originals)]
+    lines += [(label, ablation.drawn(model, data, images)) for label, model in zip(labels, models, strict=True)]
+    names = [data.classes.names[label] for label in data.labels[images]]
+    return grid(file, lines, names)
+
+
+def _spread(rows: Sequence[dict[str, Any]], parts: str, key: str) -> tuple[float, float]:
+    from firstsight import ablation
+
+    return next((mean, std) for name, mean, std in ablation.spread(rows, "parts", key) if name == parts)
