@@ -27,7 +27,7 @@ ALLOWED = {
     "probability": {"errors", "data"},
     "analysis": {"errors", "data", "probability"},
     "datasets": {"errors", "data", "features", "files", "analysis"},
-    "methods": {"errors", "data", "checkpoint", "devices", "backbones"},
+    "methods": {"errors", "data", "checkpoint", "devices", "backbones", "features"},
     "evaluation": {"errors", "data", "methods", "probability"},
     "explanation": {"errors", "data", "methods"},
     "pictures": {"errors", "data", "methods", "explanation"},

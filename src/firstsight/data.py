@@ -96,7 +96,7 @@ class TrainingSet:
     """Images of seen classes, as a method's `fit` receives them.
 
     Attributes:
-        features: [n, v] visual features, on which E works.
+        features: [n, v] visual features, on which E works; [n, 0] where there are pictures alone.
         labels: [n] row of `classes` for each image.
         classes: the s seen classes.
         reconstruction_features: [n, w] features of the same images for F and G; the same array as `features`
@@ -240,7 +240,9 @@ class Dataset:
 
     def training_set(self) -> TrainingSet:
         """The training images with the seen classes, numbered from 0; nothing of the unseen classes is in it."""
-        features = self.inputs(self.trainval)
+        has_pictures = isinstance(self.pictures, Pictures) and len(self.pictures) > 0
+        is_bare = self.features is None and has_pictures
+        features = np.empty((len(self.trainval), 0)) if is_bare else self.inputs(self.trainval)
         other = self.reconstruction_features
         seen, labels = np.unique(self.labels[self.trainval], return_inverse=True)
         return TrainingSet(

@@ -137,6 +137,7 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
         if not len(getattr(data, split)):
             raise InputError(f"{split} must have images to evaluate on; got none in {data.name!r}")
     check_trained_on(method, data)
+    data = method.with_features(data)
     tests = np.concatenate([data.test_seen, data.test_unseen])
     is_seen = np.isin(np.arange(len(data.classes)), data.seen)  # [c]
     start = time.perf_counter()
@@ -152,7 +153,7 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
     u, s = float(np.nanmean(plain[~is_seen])), float(np.nanmean(plain[is_seen]))
     gamma = temperature = u_cal = s_cal = h_cal = stacked_accuracies = None
     if calibrate:
-        chosen = calibrated(method, data, run)
+        chosen = _calibrated(method, data, run)
         gamma, temperature = chosen.gamma, chosen.temperature
         stacked = np.where(is_seen, scores - np.float32(gamma), scores).argmax(axis=1)
         stacked_accuracies = class_accuracies(stacked, labels, len(data.classes))
@@ -309,8 +310,13 @@ def calibrated(method: Method, data: Dataset, run: Run | None = None) -> Calibra
     deviation of scores, it allows for validation having other numbers of seen and unseen classes than the test
     (docs/evaluation.md).
     """
+    return _calibrated(method, method.with_features(data), run)
+
+
+def _calibrated(method: Method, data: Dataset, run: Run | None) -> Calibration:
     validation = data.validation_set(0)
     trial = method.unfitted().fit(validation.training_set(), run)
+    validation = trial.with_features(validation)
     tests = np.concatenate([validation.test_seen, validation.test_unseen])
     labels = validation.labels[tests]
     is_seen = np.isin(np.arange(len(validation.classes)), validation.seen)

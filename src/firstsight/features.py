@@ -43,7 +43,7 @@ class _Block(nn.Module):
         return functional.relu(joined)
 
 
-class _SmallResNet(nn.Module):
+class SmallResNet(nn.Module):
     """A stem and three residual stages, each half the side of the one before."""
 
     def __init__(self, n_classes: int) -> None:
@@ -64,6 +64,7 @@ class _SmallResNet(nn.Module):
         return torch.cat(pools, dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[b, s] logits of the classes."""
         logits: Tensor = self.head(functional.dropout(self.pooled(x), 0.2, self.training))
         return logits
 
@@ -92,7 +93,7 @@ def compact_features(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         images = _as_batch(pictures[train])
-        network = _SmallResNet(int(targets.max()) + 1).to(memory_format=torch.channels_last)
+        network = SmallResNet(int(targets.max()) + 1).to(memory_format=torch.channels_last)
         _fit(network, images, torch.from_numpy(targets), progress)
         features = _pooled_of(network, pictures)
     reference = features[train]
@@ -101,7 +102,7 @@ def compact_features(
     return unit
 
 
-def _fit(network: _SmallResNet, images: Tensor, targets: Tensor, progress: Progress | None) -> None:
+def _fit(network: SmallResNet, images: Tensor, targets: Tensor, progress: Progress | None) -> None:
     """Cross-entropy on augmented pictures, one learning-rate cycle."""
     batch = min(BATCH, len(images))
     n_steps = N_EPOCHS * (len(images) // batch)
@@ -139,7 +140,7 @@ def _augmented(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _pooled_of(network: _SmallResNet, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _pooled_of(network: SmallResNet, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """[n, v] pooled activations, averaged over each picture and its mirror image."""
     network.eval()
     rows = []

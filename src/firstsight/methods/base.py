@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from firstsight import checkpoint
-from firstsight.data import ClassEmbeddings, Floats, Indices, Pictures, TrainingSet, as_matrix
+from firstsight.data import ClassEmbeddings, Dataset, Floats, Indices, Pictures, TrainingSet, as_matrix
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_classes, scale_features, unit_rows
@@ -141,6 +141,8 @@ class Method(ABC):
         Yields:
             each variant as soon as it is fitted, in any order.
         """
+        if not training.features.shape[1] and not all(variant.makes_features for variant in variants):
+            raise InputError(f"training set must have features for {cls.name}; got pictures only; name a feature file")
         groups: dict[tuple[str, ...], list[Self]] = {}
         for variant in variants:
             vars(variant).pop("trained_on_", None)  # a fit that fails leaves nothing fitted
@@ -213,6 +215,15 @@ class Method(ABC):
                 f"scores must be finite; {bad} of {len(scores)} rows overflow; scale inputs and candidates"
             )
         return scores
+
+    @property
+    def makes_features(self) -> bool:
+        """Whether it learns to make features of pictures, so that a data set needs none."""
+        return False
+
+    def with_features(self, data: Dataset) -> Dataset:
+        """The data set with the features that this method scores: its own where it has learned to make them."""
+        return data
 
     def predict(self, inputs: Floats, candidates: ClassEmbeddings) -> Indices:
         """[n] row of the best candidate for each image (Eq. 1 of the SP-AEN paper)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,13 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from firstsight.data import ClassEmbeddings, Floats
+from firstsight.data import ClassEmbeddings, Dataset, Floats, Pictures, TrainingSet
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.methods.base import Run, TrainingTensors
 from firstsight.methods.scaling import unit_rows
 from firstsight.methods.spaen import SPAEN
 from firstsight.methods.spaen.networks import discriminator, perceptron
+from firstsight.methods.spaen_pictures.backbone import COMPACT, backbone, feature_width
 from firstsight.methods.spaen_pictures.crops import whole
 from firstsight.methods.spaen_pictures.networks import FULL, SIDES, encoder, generator, perceptual_network
 from firstsight.methods.spaen_pictures.training import PictureTraining
@@ -53,9 +54,12 @@ class SPAENPictures(SPAEN):
         pixel_weight: of ||G(F(x)) - x||^2, a mean over pixels: lambda_p.
         autoencoder_batch: pictures per step.
         autoencoder_rate: learning rate of F and G.
+        backbone_rate: learning rate of `end_to_end`; from random weights 1e-3 is more like it.
         accumulate: pieces of a batch that go through the networks one after the other; memory shrinks, results stay.
         precision: bf16 computes F, G and phi in half the digits, which is faster where the device knows how.
         compile: let torch compile F, G and phi, which takes a minute or more before it pays.
+        end_to_end: train E with a network that makes its features, by name: `compact`, or one of torchvision such as
+            `resnet101`; features of the data set are then not used. Where empty, E works on those.
         variant: which of the paper's Table 3: SP-AEN; G on a frozen E; one code for both; or a code in two halves.
     """
 
@@ -82,9 +86,11 @@ class SPAENPictures(SPAEN):
     pixel_weight: float = 1.0
     autoencoder_batch: int = 32
     autoencoder_rate: float = 1e-3
+    backbone_rate: float = 1e-4
     accumulate: int = 1
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False
+    end_to_end: str = ""
     variant: Variant = "spaen"
 
     def __post_init__(self) -> None:
@@ -105,6 +111,12 @@ class SPAENPictures(SPAEN):
             )
         if self.variant != "spaen" and not self.alpha:
             raise InputError(f"alpha must be above 0 for {self.variant}, which reconstructs; got 0")
+
+    def _prepared(self, training: TrainingSet) -> TrainingTensors:
+        if self.makes_features:  # those of the data set have no say
+            none = np.zeros((len(training), 1), dtype=np.float32)
+            training = replace(training, features=none, reconstruction_features=none, feature_widths=(1,))
+        return super()._prepared(training)
 
     @classmethod
     def _fit_group(cls, variants: Sequence[Self], training: TrainingTensors, run: Run) -> Iterator[Self]:
@@ -135,7 +147,11 @@ class SPAENPictures(SPAEN):
         device = training.features.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)
-            self.networks_ = self._networks(training.features.shape[1], 0, training.vectors.shape[1])
+            if self.end_to_end:  # features come of unit length then, and stay as they are
+                v = feature_width(backbone(self.end_to_end, is_trained=False), self.side)
+                self.feature_mean_, self.feature_widths_ = torch.zeros(v, device=device), torch.tensor([v])
+                self.feature_deviation_ = torch.ones(v, device=device)
+            self.networks_ = self._networks(len(self.feature_mean_), 0, training.vectors.shape[1])
             phi = self._perceptual_network(device)
             self._start_from_published(phi)
             self.networks_.to(device).to(memory_format=torch.channels_last)
@@ -150,7 +166,11 @@ class SPAENPictures(SPAEN):
 
     def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
         n_code = n_embedding * (2 if self.variant == "split-branch" else 1)
-        networks = {"embedder": perceptron(n_features, self.hidden, n_code, self.output, self.dropout)}
+        networks: dict[str, nn.Module] = {
+            "embedder": perceptron(n_features, self.hidden, n_code, self.output, self.dropout)
+        }
+        if self.end_to_end:
+            networks["backbone"] = backbone(self.end_to_end, is_trained=False)
         if self.variant != "spaen":
             networks["generator"] = generator(self.side, n_code, self.width)
         elif self.alpha or self.beta:
@@ -172,6 +192,8 @@ class SPAENPictures(SPAEN):
     def _start_from_published(self, phi: Any) -> None:
         """Replace random weights by those that others have learned; the published generator stays as it is."""
         networks: Any = self.networks_
+        if self.pretrained == "imagenet" and self.end_to_end not in ("", COMPACT):
+            networks["backbone"].load_state_dict(backbone(self.end_to_end, is_trained=True).state_dict())
         if self.pretrained == "imagenet":
             weights = alexnet_weights()
             readers = [networks[part] for part in ("encoder",) if part in networks] + ([] if phi is None else [phi])
@@ -200,6 +222,24 @@ class SPAENPictures(SPAEN):
     def autocast(self, device: torch.device) -> AbstractContextManager:
         """In what precision F, G and phi are computed."""
         return torch.autocast(device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+
+    @property
+    def makes_features(self) -> bool:
+        """Whether it learns to make features of pictures, so that a data set needs none."""
+        return bool(self.end_to_end)
+
+    def with_features(self, data: Dataset) -> Dataset:
+        """The data set with the features of its pictures that E was trained with."""
+        if not self.makes_features:
+            return data
+        if not isinstance(data.pictures, Pictures) or not len(data.pictures):
+            raise InputError(f"data set {data.name!r} must have pictures for a model trained end to end; got none")
+        device, rows = torch_device(self.device), []
+        with torch.inference_mode(), self.autocast(device):
+            for start in range(0, len(data.pictures), DRAWN):
+                pictures = torch.from_numpy(data.pictures[start : start + DRAWN]).to(device)
+                rows.append(self.networks_["backbone"](whole(pictures, self.side)).float().cpu().numpy())
+        return replace(data, features=np.concatenate(rows), feature_widths=(), reconstruction_features=None)
 
     @property
     def draws(self) -> bool:

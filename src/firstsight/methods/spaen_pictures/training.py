@@ -71,11 +71,14 @@ class PictureTraining(Training):
         self.step = self.stages[0].steps
 
     def _groups(self) -> dict[str, tuple[str, ...]]:
+        groups = super()._groups()
         if self.variant == "direct-map":
-            return {"embedder": ("embedder",), "generator": ("generator",)}
+            groups = {"embedder": ("embedder",), "generator": ("generator",)}
         if self.variant in ("sae-image", "split-branch"):
-            return {"embedder": ("embedder", "generator")}
-        return super()._groups()
+            groups = {"embedder": ("embedder", "generator")}
+        if "backbone" in self.networks:
+            groups["embedder"] += ("backbone",)
+        return groups
 
     def _stages(self) -> list[Stage]:
         method = self.method
@@ -89,9 +92,18 @@ class PictureTraining(Training):
             return [Stage(0, pictures, self._autoencoder_step), Stage(1, features, self._embedder_step)]
         return [Stage(1, features, self._embedder_step)]
 
+    def _features(self, rows: Tensor) -> Tensor:
+        if "backbone" not in self.networks:
+            return super()._features(rows)
+        which = self._mine(torch.randint(N_CROPS, (len(rows) * ranks.n_ranks(),)))
+        with self._precision():
+            return self.networks["backbone"](self._crops(rows, which)).float()
+
     def _adam(self, part: str) -> dict[str, Any]:
         if part in ("encoder", "generator"):
             return {"rate": self.method.autoencoder_rate, "betas": AUTOENCODER_BETAS}
+        if part == "backbone":
+            return {"rate": self.method.backbone_rate, "betas": AUTOENCODER_BETAS}
         return super()._adam(part)
 
     def _autoencoder_step(self) -> dict[str, Tensor]:
