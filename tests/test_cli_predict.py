@@ -251,3 +251,20 @@ def test_a_graph_is_written(run, model, plain, tmp_path):
         assert (code, out, err) == (0, f"the graph from features and classes to scores is at {path}\n", "")
         (entry,) = [entry for entry in onnx.load(path).metadata_props if entry.key == "firstsight"]
         assert set(json.loads(entry.value)) == entries
+
+
+@pytest.mark.parametrize("factor", [1, 7.5])
+def test_more_classes_get_unit_length_where_the_known_ones_have_it(factor, run, features, tmp_path):
+    """A line of a `classes.csv` may be in any unit, as it may in training."""
+    vectors = DATA.classes.vectors / np.linalg.norm(DATA.classes.vectors, axis=1, keepdims=True)
+    data = replace(DATA, classes=replace(DATA.classes, vectors=vectors))
+    known = Recogniser.of(ESZSL(gamma=1.0, lam=1.0).fit(data.training_set()), data, calibrate=False)
+    twin = data.unseen[0]
+    more = tmp_path / "more.csv"
+    more.write_text(f"class,{','.join(data.classes.attributes)}\ntwin,{','.join(map(str, vectors[twin] * factor))}\n")
+    path = known.save(tmp_path / "known.safetensors")
+    code, out, err = run("predict", path, features, "--json", "--top", "99", "--classes", more)
+    assert (code, err) == (0, "")
+    for line in out.splitlines():
+        chances = {answer["class"]: answer["probability"] for answer in json.loads(line)["answers"]}
+        assert chances["twin"] == pytest.approx(chances[data.classes.names[twin]], rel=1e-5)

@@ -18,7 +18,7 @@ from firstsight import semantics
 TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 STAND_INS = {  # weights that nobody has to download, and a port that is free
-    "--backbone resnet50": "--backbone random:torchvision:shufflenet_v2_x0_5 --device cpu",
+    "--backbone resnet50": "--backbone random:timm:test_vit --device cpu",
     "--port 8000": "--port 0",
 }
 COLOURS = {"blue": (40, 60, 220), "red": (220, 30, 30), "yellow": (240, 220, 40), "brown": (120, 80, 40)}
@@ -75,7 +75,7 @@ def serving(words):
 
 
 def test_the_tutorial(run, tmp_path, monkeypatch):
-    for package in ("onnx", "onnxscript", "fastapi"):
+    for package in ("onnx", "onnxscript", "fastapi", "timm"):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(semantics, "load_text_model", letters)

@@ -197,7 +197,7 @@ class Recogniser:
             ClassEmbeddings(tuple(extras["names"]), vectors, tuple(extras["attributes"])),
             np.array(extras["is_seen"], dtype=bool),
             feature_source=source or None,
-            text_source=_text_source(extras.get("text")),
+            text_source=None if extras.get("text") is None else _text_source(extras["text"]),
             **numbers,
         )
 
@@ -390,14 +390,10 @@ class Recogniser:
         return np.concatenate(rows) if rows else np.zeros((0, len(self.method.feature_mean_))), errors
 
 
-def _text_source(found: Any) -> Mapping[str, Any] | None:
-    """What a file says of its text model, if anything."""
-    if found is None:
-        return None
+def _text_source(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a file says of its text model; errors as above."""
     source = {key: found[key] for key in (("model", "weight", "attributes") if len(found) > 1 else ("model",))}
-    weight, names = source.get("weight", 0), source.get("attributes", [])
-    if not isinstance(names, list) or not all(isinstance(text, str) for text in (source["model"], *names)):
-        raise ValueError("a text model that has no name, or attributes that have none")
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight {weight!r}")
+    texts = (source["model"], *source.get("attributes", ()))
+    if not all(isinstance(text, str) for text in texts) or not 0 <= source.get("weight", 0) <= 1:
+        raise ValueError("a text model without a name, or a weight or attributes that are none")
     return source
