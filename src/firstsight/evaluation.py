@@ -321,7 +321,8 @@ def calibrated(method: Method, data: Dataset, run: Run | None = None) -> Calibra
     temperature = fit_temperature(stacked, labels)
     seen_best, unseen_best = _training_bests(method, data)
     trial_seen_best, trial_unseen_best = _training_bests(trial, validation)
-    scale = _ratio(np.mean(seen_best - unseen_best), np.mean(trial_seen_best - trial_unseen_best))
+    lead, trial_lead = (seen_best - unseen_best).mean(), (trial_seen_best - trial_unseen_best).mean()
+    scale = _ratio(lead, trial_lead) if lead > 0 else 1.0
     rejection = fit_rejection(stacked, labels)
     best = np.maximum(seen_best - gamma * scale, unseen_best).mean()
     height = _ratio(best, np.maximum(trial_seen_best - gamma, trial_unseen_best).mean())
@@ -331,8 +332,8 @@ def calibrated(method: Method, data: Dataset, run: Run | None = None) -> Calibra
 def _training_bests(method: Method, data: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """[n] best seen and best unseen score of each training image; minus infinity where no class is unseen."""
     is_seen = np.isin(np.arange(len(data.classes)), data.seen)
-    scores = method.scores(data.inputs(data.trainval), data.classes).astype(np.float64)
-    seen, unseen = (scores[:, side].max(axis=1, initial=-np.inf) for side in (is_seen, ~is_seen))
+    scores = method.scores(data.inputs(data.trainval), data.classes)
+    seen, unseen = (scores[:, side].max(axis=1, initial=-np.inf).astype(np.float64) for side in (is_seen, ~is_seen))
     return seen, unseen
 
 

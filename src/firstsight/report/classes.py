@@ -75,8 +75,8 @@ def portraits(classes: Sequence[ClassRow], pictures: Record, method: str, n: int
     found = []
     for place, row in ends:
         told = explained.get(row.name, [])[:1]
-        pictures = shown.get(row.name, [])[:2] or [one["picture"] for one in told if one.get("picture")]
-        found.append(Portrait(row, f"{place} of {len(classes)}", pictures, told))
+        own = shown.get(row.name, [])[:2] or [why["picture"] for why in told if why.get("picture")]
+        found.append(Portrait(row, f"{place} of {len(classes)}", own, told))
     return found
 
 
