@@ -61,7 +61,7 @@ class Colours:
     classes: ClassEmbeddings
     is_seen: np.ndarray
     backbone: Eye
-    threshold: float | None = 0.2
+    threshold: float | None = -4.0
     generalized_only: bool = False
 
     @property
@@ -72,9 +72,18 @@ class Colours:
     def feature_source(self):
         return {"backbone": "colours", "crops": "1"}
 
-    def probabilities(self, features):
+    def scores(self, features):
         gaps = features[:, None] - (2 * self.classes.vectors[None] - 1)
-        return probabilities(-(gaps**2).sum(axis=2), 1.0)
+        return -(gaps**2).sum(axis=2)
+
+    def probabilities(self, features):
+        return probabilities(self.scores(features), 1.0)
+
+    def top(self, features, k):
+        return SimpleNamespace(scores=-np.sort(-self.scores(features), axis=1)[:, :k])
+
+    def rejects(self, top):
+        return top.scores[:, 0] < self.threshold
 
     def only(self, which):
         keep = self.is_seen == (which == "seen")

@@ -11,6 +11,7 @@ from firstsight.data import ClassEmbeddings, Dataset
 from firstsight.errors import InputError
 from firstsight.evaluation import calibrated, class_accuracies, evaluate, harmonic_mean, seen_unseen_curve
 from firstsight.methods import ESZSL, METHODS
+from firstsight.probability import fit_rejection
 
 
 def make_case(seed: int, n: int = 60, c: int = 7, n_seen: int = 4, kind: str = "random"):
@@ -365,9 +366,30 @@ def test_gamma_and_temperature_have_the_scale_of_the_scores(data, monkeypatch):
     assert (after.h_cal, after.ausuc) == (before.h_cal, before.ausuc)
 
 
+def test_the_threshold_goes_with_the_best_scores_of_training_images(data):
+    method = ESZSL(scaling="l2", class_scaling="centred").fit(data.training_set())
+    found = calibrated(method, data)
+    validation = data.validation_set(0)
+    trial = method.unfitted().fit(validation.training_set())
+    tests = np.concatenate([validation.test_seen, validation.test_unseen])
+
+    def stacked(fitted, of, images, gamma):
+        return fitted.scores(of.inputs(images), of.classes) - gamma * np.isin(np.arange(len(of.classes)), of.seen)
+
+    tested = trial.scores(validation.inputs(tests), validation.classes)
+    is_seen = np.isin(np.arange(len(validation.classes)), validation.seen)
+    trial_gamma, _ = seen_unseen_curve(tested, validation.labels[tests], is_seen).best
+    before = fit_rejection(tested - trial_gamma * is_seen, validation.labels[tests])
+    now = stacked(method, data, data.trainval, found.gamma).max(axis=1).mean()
+    then = stacked(trial, validation, validation.trainval, trial_gamma).max(axis=1).mean()
+    assert found.rejection.threshold == pytest.approx(before.threshold * now / then, rel=1e-4)
+    assert (found.rejection.kept, found.rejection.caught) == (before.kept, before.caught)
+    assert abs(now / then - 1) > 0.01
+
+
 def test_the_temperature_is_fitted_on_validation_classes(data, monkeypatch):
     """By a plain search over temperatures, where both fits have the same lead."""
-    monkeypatch.setattr("firstsight.evaluation._mean_lead", lambda *_: 1.0)
+    monkeypatch.setattr("firstsight.evaluation._ratio", lambda *_: 1.0)
     method = ESZSL(scaling="l2").fit(data.training_set())
     found = calibrated(method, data)
     validation = data.validation_set(0)

@@ -74,6 +74,12 @@ def test_the_other_compatibility_of_spaen(tmp_path):
     agrees(method, export_method(method, tmp_path / "graph.onnx"), data)
 
 
+@pytest.mark.parametrize("neighbours", [3, 1000])
+def test_the_other_novelty_of_cmt_star(neighbours, tmp_path):
+    method, data = fitted("cmt_star", novelty="loop", neighbours=neighbours)
+    agrees(method, export_method(method, tmp_path / "graph.onnx"), data)
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "reason"),
     [

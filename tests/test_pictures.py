@@ -9,13 +9,14 @@ from PIL import Image
 from tiny import FAST, tiny_dataset
 
 from firstsight.methods import ESZSL, METHODS
-from firstsight.pictures import N_EACH, explained, guesses, samples, shown
+from firstsight.pictures import N_EACH, SIDE, explained, guesses, has_pictures, samples, shown
+
+PICTURES = list(np.random.default_rng(0).integers(0, 256, (90, 4, 4, 3), dtype=np.uint8))
 
 
 @pytest.fixture
 def data():
-    rng = np.random.default_rng(0)
-    return tiny_dataset(noise=1.5, pictures=list(rng.integers(0, 256, (90, 4, 4, 3), dtype=np.uint8)))
+    return tiny_dataset(noise=1.5, pictures=PICTURES)
 
 
 @pytest.fixture
@@ -74,3 +75,48 @@ def test_nothing_to_explain(data):
     perfect = tiny_dataset(noise=0.0, pictures=data.pictures)
     found = explained(ESZSL(scaling="l2").fit(perfect.training_set()), perfect, 1e9)
     assert all(one["predicted"] == one["truth"] or one["other"] == one["truth"] for one in found)
+
+
+@pytest.fixture
+def in_files(tmp_path):
+    """Images in files: wide, of one colour each; of those shown, one is missing and one is no picture."""
+    paths = [f"birds/{number}.jpg" for number in range(90)]
+    data = tiny_dataset(noise=1.5, paths=paths, root=str(tmp_path))
+    (tmp_path / "birds").mkdir()
+    for number, path in enumerate(paths):
+        Image.new("RGB", (1200, 600), (number, 2 * number, 200)).save(tmp_path / path)
+    gone, broken = shown(data)[[1, 3]]
+    (tmp_path / paths[gone]).unlink()
+    (tmp_path / paths[broken]).write_bytes(b"not a picture")
+    return data
+
+
+def test_thumbnails_of_files_without_those_that_cannot_be_read(in_files):
+    method = ESZSL(scaling="l2").fit(in_files.training_set())
+    found = samples(in_files, {"one": guesses(method, in_files, None)})["samples"]
+    readable = np.delete(shown(in_files), [1, 3])
+    assert [one["truth"] for one in found] == [in_files.classes.names[row] for row in in_files.labels[readable]]
+    for one, image in zip(found, readable, strict=True):
+        content = base64.b64decode(one["picture"])
+        picture = Image.open(io.BytesIO(content))
+        assert (picture.format, picture.size) == ("JPEG", (SIDE, SIDE // 2))
+        assert len(content) < 5000
+        np.testing.assert_allclose(picture.getpixel((9, 9)), (image, 2 * image, 200), atol=5)
+        scores = method.scores(in_files.inputs([image]), in_files.classes)[0]
+        assert one["predictions"]["one"][0]["name"] == in_files.classes.names[scores.argmax()]
+
+
+def test_an_answer_is_explained_without_its_file(in_files, tmp_path):
+    method = ESZSL(scaling="l2").fit(in_files.training_set())
+    assert all("picture" in one for one in explained(method, tiny_dataset(noise=1.5, pictures=PICTURES), None))
+    for path in tmp_path.rglob("*.jpg"):
+        path.unlink()
+    found = explained(method, in_files, None)
+    assert found
+    assert not any("picture" in one for one in found)
+
+
+def test_pictures_are_there_as_arrays_or_files(data, in_files):
+    assert has_pictures(data)
+    assert has_pictures(in_files)
+    assert not has_pictures(tiny_dataset())

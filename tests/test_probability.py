@@ -109,12 +109,13 @@ def some_images(seed, n=600, k=9, lead=3.0):
     return scores, labels
 
 
-@given(st.integers(0, 50), st.floats(0.2, 5))
-def test_the_threshold_keeps_what_it_says(seed, temperature):
+@given(st.integers(0, 50), st.floats(-9, 9))
+def test_the_threshold_keeps_what_it_says(seed, offset):
     scores, labels = some_images(seed)
-    found = fit_rejection(scores, labels, temperature)
+    found, moved = fit_rejection(scores, labels), fit_rejection(3 * scores + offset, labels)
     assert KEPT <= found.kept <= KEPT + 0.2  # two of three times 600 images: steps of 1 / 1200
-    assert 0 <= found.threshold <= 1
+    assert moved.threshold == pytest.approx(3 * found.threshold + offset)
+    assert (moved.kept, moved.caught) == (found.kept, found.caught)
 
 
 def test_the_threshold_by_hand():
@@ -122,22 +123,21 @@ def test_the_threshold_by_hand():
     scores, labels = some_images(0, n=200, k=3)
     kept, out = [], []
     for left_out in range(3):
-        columns = [column for column in range(3) if column != left_out]
-        highest = np.exp(scores[:, columns]).max(axis=1) / np.exp(scores[:, columns]).sum(axis=1)
+        highest = scores[:, [column for column in range(3) if column != left_out]].max(axis=1)
         kept.append(highest[labels != left_out])
         out.append(highest[labels == left_out])
     kept, out = np.sort(np.concatenate(kept)), np.concatenate(out)
-    found = fit_rejection(scores, labels, 1.0)
+    found = fit_rejection(scores, labels)
     assert found.threshold == pytest.approx(kept[int(0.05 * (len(kept) - 1))])
     assert found.caught == pytest.approx(100 * np.mean(out < found.threshold))
 
 
 def test_better_scores_catch_more():
-    weak, strong = (fit_rejection(*some_images(0, lead=lead), 1.0).caught for lead in (0.5, 6.0))
+    weak, strong = (fit_rejection(*some_images(0, lead=lead)).caught for lead in (0.5, 6.0))
     assert weak < 15 < 50 < strong
 
 
 def test_rejection_needs_three_classes():
     with pytest.raises(InputError) as caught:
-        fit_rejection(np.zeros((4, 2)), [0, 1, 0, 1], 1.0)
+        fit_rejection(np.zeros((4, 2)), [0, 1, 0, 1])
     assert str(caught.value) == "scores must be for 3 classes or more to leave some out; got 2"

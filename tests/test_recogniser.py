@@ -133,7 +133,7 @@ def test_data_without_unseen_classes():
     seen = DATA.without_test()
     known = Recogniser.of(ESZSL(gamma=1.0, lam=1.0).fit(seen.training_set()), seen)
     assert known.is_seen.all()
-    assert 0 <= known.threshold <= 1
+    assert np.isfinite(known.threshold)
     more = DATA.classes[DATA.unseen]
     np.testing.assert_allclose(known.with_classes(more).probabilities(FEATURES).sum(axis=1), 1)
 
@@ -195,9 +195,17 @@ def test_a_method_that_needs_seen_classes_cannot_choose_among_unseen_ones():
 
 def test_what_is_refused(known):
     top = known.top(DATA.features)
-    np.testing.assert_array_equal(known.rejects(top), known.probabilities(DATA.features).max(axis=1) < known.threshold)
-    assert replace(known, threshold=1.0).rejects(top).all()
-    assert not replace(known, threshold=0.0).rejects(top).any()
+    best = (METHOD.scores(DATA.features, DATA.classes) - known.gamma * known.is_seen).max(axis=1)
+    np.testing.assert_array_equal(known.rejects(top), best < known.threshold)
+    assert replace(known, threshold=best.max() + 0.1).rejects(top).all()
+    assert not replace(known, threshold=best.min() - 0.1).rejects(top).any()
+
+
+def test_more_classes_never_refuse_more(known):
+    more = ClassEmbeddings(tuple("xyz"), DATA.classes.vectors[:3] + 0.1)
+    refused, then = (each.rejects(each.top(DATA.features)) for each in (known, known.with_classes(more)))
+    assert refused.any()
+    assert not (then & ~refused).any()
 
 
 def test_explanations_compare_with_the_next_best(known):
@@ -269,7 +277,7 @@ def changed(saved, path, tensors=None, **extras):
 
 
 @pytest.mark.parametrize(
-    "key", ["names", "attributes", "is_seen", "gamma", "temperature", "threshold", "caught", "backbone"]
+    "key", ["names", "attributes", "is_seen", "gamma", "temperature", "least_score", "caught", "backbone"]
 )
 @pytest.mark.parametrize(
     "value",
@@ -289,7 +297,8 @@ def changed(saved, path, tensors=None, **extras):
     ],
 )
 def test_hostile_extras(key, value, saved, tmp_path):
-    if (key, value) in [("gamma", 3), ("gamma", -1), ("temperature", 3), ("attributes", []), ("caught", 3)]:
+    odd = [("gamma", 3), ("gamma", -1), ("temperature", 3), ("attributes", []), ("caught", 3)]
+    if (key, value) in [*odd, ("least_score", 3), ("least_score", -1), ("least_score", "left out")]:
         return  # odd, not wrong
     path = changed(saved, tmp_path / "model.safetensors", **{key: value})
     with pytest.raises(InputError) as caught:
@@ -327,6 +336,12 @@ def test_the_text_model_is_kept(source, known, tmp_path):
 
 def test_a_file_from_before_text_models(saved, tmp_path):
     assert Recogniser.load(changed(saved, tmp_path / "model.safetensors", text="left out")).text_source is None
+
+
+def test_a_file_whose_threshold_is_a_probability_refuses_nothing(saved, tmp_path):
+    old = Recogniser.load(changed(saved, tmp_path / "old.safetensors", least_score="left out", threshold=0.1))
+    assert old.threshold is None
+    assert old.gamma == Recogniser.load(saved).gamma
 
 
 @pytest.mark.parametrize("extras", [None, [], 3, "text"])
@@ -384,7 +399,6 @@ def test_pictures(known, fake_backbone, tmp_path):
         assert len(answer.classes) == 2
         assert answer.seen == tuple(known.is_seen[list(known.classes.names).index(name)] for name in answer.classes)
         assert answer.error is None
-        assert answer.rejected == (row.max() < known.threshold)
     (from_memory,) = known.recognise([Image.open(paths[0])], k=2)
     assert from_memory == replace(found[0], source="picture 0")
     assert fake_backbone == [("fake", "cpu")]
@@ -449,6 +463,6 @@ def test_what_a_recogniser_must_be(known):
     says("is_seen must say yes or no for each of 9 classes; got (3,)", replace, known, is_seen=np.ones(3, dtype=bool))
     says("gamma must be a finite number; got nan", replace, known, gamma=float("nan"))
     says("temperature must be a number above 0; got 0.0", replace, known, temperature=0.0)
-    says("threshold must be a probability; got 2", replace, known, threshold=2)
+    says("threshold must be a finite number; got inf", replace, known, threshold=float("inf"))
     narrow = ClassEmbeddings(DATA.classes.names, DATA.classes.vectors[:, :3])
     says("classes must have 4 columns, as in training; got 3", replace, known, classes=narrow)

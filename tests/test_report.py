@@ -37,9 +37,9 @@ def a_folder(path, runs, about=(), pictures=()):
     return path
 
 
-def a_picture(color):
+def a_picture(color, kind="PNG"):
     buffer = BytesIO()
-    Image.fromarray(np.full((8, 8, 3), color, dtype=np.uint8)).save(buffer, "PNG")
+    Image.fromarray(np.full((8, 8, 3), color, dtype=np.uint8)).save(buffer, kind)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -332,6 +332,21 @@ def test_what_decided_is_shown_with_its_picture(tmp_path):
     assert "bird 7 1 of 8 unseen classes: 70 % of 9 images recognised, by SP-AEN." in words
     assert "bird 0 8 of 8 unseen classes" in words
     assert "For it: bill: red +0.5 Against it: tail -0.25" in words
+
+
+def test_the_picture_of_an_answer_stands_for_a_class_without_others(tmp_path):
+    classes = [{"name": f"bird_{n}", "seen": False, "images": 9, "accuracy": 10.0 * n} for n in range(8)]
+    photo, drawn = a_picture(90, "JPEG"), a_picture(120)
+    sample = {"seen": False, "truth": "bird_7", "picture": drawn}
+    why = [{"truth": f"bird_{n}", "predicted": "bird_1", "picture": photo} for n in (0, 7)]
+    folder = a_folder(
+        tmp_path / "r", [a_run(classes=classes)], pictures=[{"name": "CUB", "samples": [sample], "explained": why}]
+    )
+    page = write_report(folder, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert page.count(f'<div class="stack"><img src="data:image/jpeg;base64,{photo}" alt="bird 0">') == 1
+    assert page.count(f'<div class="stack"><img src="data:image/png;base64,{drawn}" alt="bird 7">') == 1
+    assert page.count(f'<div class="why"><img src="data:image/jpeg;base64,{photo}" alt="bird 7">') == 1
+    assert page.count(photo) == 2
 
 
 @pytest.mark.parametrize(

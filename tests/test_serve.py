@@ -94,8 +94,8 @@ def test_only_unseen_or_seen(client):
     assert {entry["seen"] for entry in sent(client, only="seen").json()["answers"]} == {True}
 
 
-def test_reject_says_whether_the_best_is_too_improbable():
-    for threshold, expected in ((0.999, True), (0.01, False)):
+def test_reject_says_whether_the_best_fits_too_badly():
+    for threshold, expected in ((0.0, True), (-100.0, False)):
         with testclient.TestClient(make_app(colours(threshold=threshold))) as client:
             assert sent(client, reject="true").json()["rejected"] is expected
     with testclient.TestClient(make_app(colours(threshold=None))) as client:

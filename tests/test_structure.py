@@ -30,7 +30,7 @@ ALLOWED = {
     "methods": {"errors", "data", "checkpoint", "devices", "backbones", "features"},
     "evaluation": {"errors", "data", "methods", "probability"},
     "explanation": {"errors", "data", "methods"},
-    "pictures": {"errors", "data", "methods", "explanation"},
+    "pictures": {"errors", "data", "images", "methods", "explanation"},
     "topk": {"errors", "data", "methods"},
     "sources": {"errors", "data"},
     "recogniser": {

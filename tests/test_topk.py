@@ -204,9 +204,20 @@ def test_an_index_mostly_agrees():
     pytest.importorskip("faiss")
     classes = some_classes(2000)
     images = np.random.default_rng(2).normal(size=(100, 4))
-    found = ClassIndex(PLAIN, classes, n_probe=16).top(images, 5).rows
+    index = ClassIndex(PLAIN, classes, n_probe=16)
     exact = top_classes(PLAIN, images, classes, 5).rows
-    assert np.mean([len(set(a) & set(b)) / 5 for a, b in zip(found, exact, strict=True)]) > 0.9
+
+    def agreement():
+        found = index.top(images, 5).rows
+        return np.mean([len(set(a) & set(b)) / 5 for a, b in zip(found, exact, strict=True)])
+
+    several = agreement()
+    index.n_probe = 1
+    single = agreement()
+    index.n_probe = 1000
+    assert index.n_probe == index.n_lists
+    assert single < several <= agreement() == 1
+    assert several > 0.9
 
 
 def test_an_index_of_few_classes_says_where_it_found_none():

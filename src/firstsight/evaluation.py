@@ -9,7 +9,7 @@ score tie, so sorting those ties gives it exactly, in O(n log n), without a grid
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -292,7 +292,7 @@ class Calibration:
     Attributes:
         gamma: to subtract from seen scores.
         temperature: softmax((scores - gamma is_seen) / temperature) are probabilities.
-        rejection: when the best of them is too low for an answer.
+        rejection: when the best score, gamma subtracted, is too low for an answer.
     """
 
     gamma: float
@@ -301,14 +301,15 @@ class Calibration:
 
 
 def calibrated(method: Method, data: Dataset, run: Run | None = None) -> Calibration:
-    """Gamma and temperature chosen on validation classes, in the scale of this method's scores.
+    """Gamma, temperature and threshold chosen on validation classes, in the scale of this method's scores.
 
     The same settings are fitted again on trainval without the validation classes. There the gamma with the best h is
     found, and with it the temperature with the least negative log likelihood. Both are carried over in units of the
     mean lead that training images give seen classes over unseen ones: how strongly a fit prefers what it was trained
     on. The lead needs the unseen classes' embeddings, which are known, and none of their images. Unlike the standard
     deviation of scores, it allows for validation having other numbers of seen and unseen classes than the test
-    (docs/evaluation.md).
+    (docs/evaluation.md). The threshold of a score is about its height, not about leads, so its unit is the mean best
+    score of training images (docs/recogniser.md).
     """
     return _calibrated(method, method.with_features(data), run)
 
@@ -324,15 +325,24 @@ def _calibrated(method: Method, data: Dataset, run: Run | None) -> Calibration:
     gamma, _ = seen_unseen_curve(scores, labels, is_seen).best
     stacked = scores - np.float32(gamma) * is_seen
     temperature = fit_temperature(stacked, labels)
-    lead, trial_lead = _mean_lead(method, data), _mean_lead(trial, validation)
-    scale = lead / trial_lead if trial_lead > 0 and lead > 0 else 1.0
-    return Calibration(gamma * scale, temperature * scale, fit_rejection(stacked, labels, temperature))
+    seen_best, unseen_best = _training_bests(method, data)
+    trial_seen_best, trial_unseen_best = _training_bests(trial, validation)
+    lead, trial_lead = (seen_best - unseen_best).mean(), (trial_seen_best - trial_unseen_best).mean()
+    scale = _ratio(lead, trial_lead) if lead > 0 else 1.0
+    rejection = fit_rejection(stacked, labels)
+    best = np.maximum(seen_best - gamma * scale, unseen_best).mean()
+    height = _ratio(best, np.maximum(trial_seen_best - gamma, trial_unseen_best).mean())
+    return Calibration(gamma * scale, temperature * scale, replace(rejection, threshold=rejection.threshold * height))
 
 
-def _mean_lead(method: Method, data: Dataset) -> float:
-    """Mean over training images of the best seen minus the best unseen score; 0 where no class is unseen."""
+def _training_bests(method: Method, data: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """[n] best seen and best unseen score of each training image; minus infinity where no class is unseen."""
     is_seen = np.isin(np.arange(len(data.classes)), data.seen)
-    if is_seen.all():
-        return 0.0
     scores = method.scores(data.inputs(data.trainval), data.classes)
-    return float(np.mean(scores[:, is_seen].max(axis=1) - scores[:, ~is_seen].max(axis=1), dtype=np.float64))
+    seen, unseen = (scores[:, side].max(axis=1, initial=-np.inf).astype(np.float64) for side in (is_seen, ~is_seen))
+    return seen, unseen
+
+
+def _ratio(size: float, trial_size: float) -> float:
+    """How many times as large, where both have the same sign and are finite; else 1, nothing being known."""
+    return float(size / trial_size) if np.isfinite(size) and size * trial_size > 0 else 1.0

@@ -34,7 +34,7 @@ from firstsight.evaluation import SeenUnseenCurve, evaluate
 from firstsight.files import write_text
 from firstsight.jobs import Reports, run_jobs
 from firstsight.methods import Method, Run, named, torch_device
-from firstsight.pictures import explained, guesses, samples
+from firstsight.pictures import explained, guesses, has_pictures, samples
 from firstsight.progress import Display
 from firstsight.settings import Chosen
 from firstsight.statistics import Images
@@ -115,7 +115,7 @@ def bench(
         display("runs", done, len(missing))
     finished = [run for run in runs if run is not None]
     for data in datasets:
-        if len(data.pictures):
+        if has_pictures(data):
             of_data = [run for run in reversed(finished) if run["data"] == data.name and "guesses" in run]
             first = {run["method"]: run for run in of_data}
             shown = samples(data, {label: run["guesses"] for label, run in first.items()})
@@ -175,7 +175,7 @@ def run_one(data: Dataset, label: str, method: Method, calibrate: bool, reports:
     is_seen = np.isin(np.arange(len(data.classes)), data.seen)
     known = (data.labels[tests], is_seen, data.classes, result.gamma, result.temperature)
     record["analyses"] = analyse(result.scores, *known)
-    if len(data.pictures):
+    if has_pictures(data):
         record["guesses"] = guesses(method, data, result.gamma)
         record["explained"] = explained(method, data, result.gamma)
     return record

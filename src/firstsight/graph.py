@@ -138,8 +138,6 @@ def why_not(method: Method) -> str:
     """Why a method has no graph; empty where it has one."""
     if method.name == "sse":
         return "its mixtures of seen classes are solved for by iterating until they no longer move"
-    if method.name == "cmt_star" and method.settings()["novelty"] == "loop":
-        return "its local outlier probability compares every image with all training images"
     return ""
 
 

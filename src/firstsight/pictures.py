@@ -1,21 +1,35 @@
-"""Some test pictures with what each method takes them for, for the report."""
+"""Some test pictures with what each method takes them for, for the report.
+
+Pictures that a data set holds are taken as they are; of its picture files, thumbnails are made. A file that is not
+there or cannot be read is left out, as a report is no place to fail for it.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from firstsight.data import Dataset, Indices
+from firstsight.errors import InputError
 from firstsight.explanation import attribute_weights, strongest
+from firstsight.images import open_picture
 from firstsight.methods import Method
 
 N_EACH = 6  # of seen classes, and of unseen ones
 N_EXPLAINED = 2  # of the best unseen classes, and of the worst
+SIDE = 272  # of a thumbnail, the longer one: twice the width it has on the page
+QUALITY = 75  # of its JPEG, which then takes about 10 KB
+
+
+def has_pictures(data: Dataset) -> bool:
+    """Whether there is something to show: pictures, or the names of their files."""
+    return bool(len(data.pictures) or data.paths)
 
 
 def shown(data: Dataset) -> Indices:
@@ -71,12 +85,13 @@ def explained(method: Method, data: Dataset, gamma: float | None) -> list[dict[s
     found = []
     for image, answer, other, of_image in zip(images[at], answers, others, weights, strict=True):
         speak_for, against = strongest(of_image, data.classes.attributes)
+        picture = as_text(data, image)
         found.append(
             {
                 "truth": names[data.labels[image]],
                 "predicted": names[answer],
                 "other": names[other],
-                "picture": as_png(data.pictures[image]),
+                **({"picture": picture} if picture else {}),
                 "for": speak_for,
                 "against": against,
             }
@@ -93,16 +108,28 @@ def samples(data: Dataset, guessed: Mapping[str, list[list[dict[str, Any]]]]) ->
             {
                 "seen": int(data.labels[image]) in seen,
                 "truth": data.classes.names[data.labels[image]],
-                "picture": as_png(data.pictures[image]),
+                "picture": picture,
                 "predictions": {label: of[at] for label, of in guessed.items()},
             }
             for at, image in enumerate(shown(data))
+            if (picture := as_text(data, image))
         ],
     }
 
 
-def as_png(picture: np.ndarray) -> str:
-    """Base64 of the picture, [h, w, 3] bytes, as PNG."""
+def as_text(data: Dataset, image: int) -> str | None:
+    """Base64 of an image: PNG of a picture that the data set holds, a JPEG thumbnail of a file; None without either."""
+    if len(data.pictures):
+        return _base64(Image.fromarray(data.pictures[image]), "PNG")
+    try:
+        picture = open_picture(Path(data.root or "", data.paths[image]), enough=SIDE)
+    except InputError:
+        return None
+    picture.thumbnail((SIDE, SIDE))
+    return _base64(picture, "JPEG", quality=QUALITY)
+
+
+def _base64(picture: Image.Image, kind: str, **options: int) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
+    picture.save(buffer, kind, optimize=True, **options)
     return base64.b64encode(buffer.getvalue()).decode()

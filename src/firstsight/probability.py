@@ -76,7 +76,7 @@ class Rejection:
     """When an answer is refused as "none of these".
 
     Attributes:
-        threshold: answers that are less probable are refused.
+        threshold: answers with a lower score, gamma subtracted, are refused.
         kept: percent of the images of offered classes whose answers are not refused; about `KEPT` by construction.
         caught: percent of the images of classes that were not offered whose answers are.
     """
@@ -86,23 +86,23 @@ class Rejection:
     caught: float
 
 
-def fit_rejection(scores: Floats, labels: ArrayLike, temperature: float) -> Rejection:
-    """The threshold on the highest probability that keeps 95 % of the images whose class is offered.
+def fit_rejection(scores: Floats, labels: ArrayLike) -> Rejection:
+    """The threshold on the highest score that keeps 95 % of the images whose class is offered.
 
-    A third of the classes is taken out of the candidates, three times, so that each is out once: only then are there
-    images for which "none of these" is right, and images of all classes for which it is wrong.
+    The score, not its probability: that compares candidates with each other, and says little of whether any fits
+    (docs/recogniser.md). A third of the classes is taken out of the candidates, three times, so that each is out once:
+    only then are there images for which "none of these" is right, and images of all classes for which it is wrong.
 
     Args:
         scores: [n, k] scores, with gamma already subtracted where it is to be; 3 classes or more.
         labels: [n] column of each image's class.
-        temperature: of the softmax.
     """
     scores = as_matrix(scores, "scores", rows="images")
     rows = as_indices(labels, "labels", scores.shape[1], "class")
     if scores.shape[1] < THIRDS:
         raise InputError(f"scores must be for {THIRDS} classes or more to leave some out; got {scores.shape[1]}")
     third = np.random.default_rng(0).permutation(np.arange(scores.shape[1]) % THIRDS)  # [k]
-    highest = np.stack([probabilities(scores[:, third != out], temperature).max(axis=1) for out in range(THIRDS)])
+    highest = np.stack([scores[:, third != out].max(axis=1) for out in range(THIRDS)])
     is_out = third[rows] == np.arange(THIRDS)[:, None]  # [3, n]
     threshold = float(np.quantile(highest[~is_out], 1 - KEPT / 100, method="lower"))
     refused = highest < threshold

@@ -28,6 +28,7 @@ from firstsight.probability import probabilities
 from firstsight.topk import Top, top_classes
 
 VECTORS = RECOGNISER + "vectors"
+NUMBERS = {"gamma": "gamma", "temperature": "temperature", "threshold": "least_score", "caught": "caught"}  # in files
 SOURCE = ("backbone", "crops", "transform")  # what the features of another picture must have in common with ours
 BATCH = 32  # pictures at once
 EXPLAINED = 8  # images at once, for which a variant of each class is made per attribute
@@ -44,7 +45,7 @@ class Answer:
         classes: names, best first.
         probabilities: of these.
         seen: whether these were trained on.
-        rejected: whether the best is too improbable to be the answer; None where the recogniser has no threshold.
+        rejected: whether even the best fits too badly to be the answer; None where the recogniser has no threshold.
         because: attributes that speak for the best class and against it, compared with the next, or None.
         error: why there is no answer, or None.
     """
@@ -68,7 +69,8 @@ class Recogniser:
         is_seen: [c] whether the method was trained on the class.
         gamma: subtracted from the scores of seen classes.
         temperature: of the softmax that makes probabilities of scores.
-        threshold: answers less probable than this are "none of these"; None where it was not calibrated.
+        threshold: answers with a score below this, gamma subtracted, are "none of these"; None where it was not
+            calibrated.
         caught: percent of validation images of classes that were not offered which it refused, or None.
         feature_source: `backbone`, `crops` and `transform` of the features trained on, where known.
         text_source: the text `model` that described the classes, and `weight` and names of the `attributes` beside it.
@@ -93,8 +95,8 @@ class Recogniser:
             raise InputError(f"gamma must be a finite number; got {self.gamma}")
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise InputError(f"temperature must be a number above 0; got {self.temperature}")
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise InputError(f"threshold must be a probability; got {self.threshold}")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise InputError(f"threshold must be a finite number; got {self.threshold}")
         if self.caught is not None and not 0 <= self.caught <= 100:
             raise InputError(f"caught must be in percent; got {self.caught}")
         width = len(self.method.class_mean_)
@@ -145,10 +147,7 @@ class Recogniser:
             "names": list(self.classes.names),
             "attributes": list(self.classes.attributes),
             "is_seen": self.is_seen.tolist(),
-            "gamma": self.gamma,
-            "temperature": self.temperature,
-            "threshold": self.threshold,
-            "caught": self.caught,
+            **{key: getattr(self, name) for name, key in NUMBERS.items()},
             **{key: source.get(key) for key in SOURCE},
             "text": None if self.text_source is None else dict(self.text_source),
         }
@@ -183,12 +182,12 @@ class Recogniser:
             if not isinstance(extras[key], list) or not all(isinstance(entry, kind) for entry in extras[key]):
                 raise ValueError(f"{key} that are not a list of {kind.__name__}")
         numbers: dict[str, Any] = {}
-        for key in ("gamma", "temperature", "threshold", "caught"):
-            value = extras[key]
+        for name, key in NUMBERS.items():
+            value = extras.get(key) if name == "threshold" else extras[key]  # files of old have one of probabilities
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not is_number and (value is not None or key in ("gamma", "temperature")):
                 raise ValueError(f"{key} {value!r}")
-            numbers[key] = None if value is None else float(value)
+            numbers[name] = None if value is None else float(value)
         source = {key: extras[key] for key in SOURCE if extras[key] is not None}
         if not all(isinstance(text, str) for text in source.values()):
             raise ValueError("a source of features that is not text")
@@ -270,14 +269,14 @@ class Recogniser:
         return top_classes(self.method, features, self.classes, k, self.handicap, self.temperature)
 
     def rejects(self, top: Top) -> NDArray[np.bool_]:
-        """[n] whether the best class is too improbable: "none of these".
+        """[n] whether even the best class fits too badly: "none of these".
 
         The threshold keeps 95 % of the validation images whose class was among the candidates, while a third of the
-        classes was left out of them. With many more candidates than validation had, it refuses more.
+        classes was left out of them. More candidates never make it refuse more.
         """
         if self.threshold is None:
             raise InputError("recogniser must be calibrated to refuse answers; got one without a threshold")
-        return top.probabilities[:, 0] < self.threshold
+        return top.scores[:, 0] < self.threshold
 
     def answers(self, features: Floats, sources: Iterable[str], k: int = 5, explain: bool = False) -> list[Answer]:
         """What images [n, v] are taken for, in words."""

@@ -142,7 +142,7 @@ class ClassIndex:
         candidates: c classes; their vectors are kept where they are, and one byte per column in the index.
         handicap: [c] to subtract from the scores of each class.
         n_lists: clusters of the classes; about sqrt(c) where None.
-        n_probe: clusters that are searched; more find more and take longer.
+        n_probe: clusters that are searched; more find more and take longer. May be set again later.
         block: classes added at once.
     """
 
@@ -160,15 +160,24 @@ class ClassIndex:
         self.method, self.candidates, self.handicap = method, candidates, handicap
         faiss = _faiss()
         c = len(candidates)
-        n_lists = n_lists or max(1, min(round(math.sqrt(c)), c // 40))
-        sample = np.sort(np.random.default_rng(0).choice(c, min(c, 64 * n_lists), replace=False))
+        self.n_lists = n_lists or max(1, min(round(math.sqrt(c)), c // 40))
+        sample = np.sort(np.random.default_rng(0).choice(c, min(c, 64 * self.n_lists), replace=False))
         start = self._vectors(candidates[sample], sample)
-        self._index: Any = faiss.index_factory(start.shape[1], f"IVF{n_lists},SQ8", faiss.METRIC_INNER_PRODUCT)
+        self._index: Any = faiss.index_factory(start.shape[1], f"IVF{self.n_lists},SQ8", faiss.METRIC_INNER_PRODUCT)
         self._index.train(start)
-        self._index.nprobe = min(n_probe, n_lists)
+        self.n_probe = n_probe
         for first in range(0, c, block):
             rows = slice(first, first + block)
             self._index.add(self._vectors(_part(candidates, rows), rows))
+
+    @property
+    def n_probe(self) -> int:
+        """Clusters that are searched."""
+        return int(self._index.nprobe)
+
+    @n_probe.setter
+    def n_probe(self, number: int) -> None:
+        self._index.nprobe = min(number, self.n_lists)
 
     def top(self, inputs: Floats, k: int = 5, n_proposals: int = 100) -> Top:
         """The best k of the classes that the index proposes, scored exactly; -1 where it proposes fewer.

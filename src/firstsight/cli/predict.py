@@ -75,7 +75,7 @@ def predict(
         classes: CSV with more classes, in a column `class` and one column per attribute, or `description` where classes
             are described by text; nothing is trained.
         only: choose among seen or unseen classes alone.
-        reject: say "none of these" where the best class is too improbable.
+        reject: say "none of these" where even the best class fits too badly.
         explain: name the attributes that spoke for the best class and against it, compared with the next.
         json: print one JSON object per line for each picture.
         csv: print a table with a line for each class named.
@@ -220,7 +220,7 @@ def _text_writer(known: Recogniser, reject: bool) -> Callable[[Answer], None]:
             named = answer.error.startswith(answer.source)
             lines = [answer.error if named else f"{answer.source}: {answer.error}"]
         if reject and answer.rejected:
-            lines.append(f"    none of these: the best is less probable than {100 * (known.threshold or 0):.1f} %")
+            lines.append("    none of these: even the best fits worse than 95 % of known ones did in validation")
         for name, chance, seen in zip(answer.classes, answer.probabilities, answer.seen, strict=True):
             lines.append(f"    {100 * chance:5.1f} %  {name:<{width}}  {'seen' if seen else 'unseen'}")
         if answer.because is not None:

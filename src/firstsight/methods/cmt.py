@@ -214,10 +214,12 @@ def class_variances(points: Tensor, labels: Tensor, vectors: Tensor) -> Tensor:
 def nearest(points: Tensor, others: Tensor, n_nearest: int, exclude_self: bool = False) -> tuple[Tensor, Tensor]:
     """[n, m] distances of each point to its nearest others, and their rows; fewer where there are not so many."""
     found = []
-    for start in range(0, len(points), ROWS):
-        distances = torch.cdist(points[start : start + ROWS], others)  # [r, n]
+    # a graph that is exported takes any number of images, so it cannot hold one step for each block of them
+    blocks = (points,) if torch.compiler.is_exporting() else points.split(ROWS)
+    for number, block in enumerate(blocks):
+        distances = torch.cdist(block, others)  # [r, n]
         if exclude_self:
-            distances.diagonal(start).fill_(math.inf)
+            distances.diagonal(number * ROWS).fill_(math.inf)
         found.append(distances.topk(min(n_nearest, len(others) - exclude_self), largest=False))
     return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
 

@@ -18,15 +18,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from firstsight.methods.base import Method, Run, TrainingTensors
-from firstsight.methods.dap import conjunction, presence_thresholds, prior_logits
-from firstsight.methods.logistic import PENALTIES, softmax_regression
-from firstsight.methods.scaling import ClassScaling, FeatureScaling
+from firstsight.methods.base import Run, TrainingTensors
+from firstsight.methods.dap import DAP, conjunction, presence_thresholds, prior_logits
+from firstsight.methods.logistic import softmax_regression
 
 
 @dataclass(kw_only=True)
-class IAP(Method):
-    """Indirect attribute prediction.
+class IAP(DAP):
+    """Indirect attribute prediction, with the settings of the direct one.
 
     Attributes:
         class_scaling: none, so that attributes which are binary already stay as they are.
@@ -34,13 +33,6 @@ class IAP(Method):
     """
 
     name = "iap"
-    source = "Lampert et al., CVPR 2009"
-    is_random = False
-    space = {"penalty": PENALTIES}
-
-    scaling: FeatureScaling = "l2"
-    class_scaling: ClassScaling = "none"
-    penalty: float = 0.1
 
     def _fit(self, training: TrainingTensors, run: Run) -> None:
         self.threshold_ = presence_thresholds(training.vectors)  # [a]
@@ -51,9 +43,6 @@ class IAP(Method):
 
     def _projected(self, features: Tensor) -> Tensor:
         return self._logits(features) - prior_logits(self.present_)  # [n, a]
-
-    def _described(self, vectors: Tensor) -> Tensor:
-        return (vectors > self.threshold_).to(self.dtype)  # [k, a]
 
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
         return conjunction(self._logits(features), prior_logits(self.present_), vectors > self.threshold_)

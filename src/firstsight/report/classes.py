@@ -44,7 +44,7 @@ class Portrait(NamedTuple):
     """A class at one end of the ranking, with what there is to see of it.
 
     Attributes:
-        pictures: base64 PNG of test images.
+        pictures: base64 PNG or JPEG of test images; that of the answer explained where there are no others.
         explained: single answers with the attributes that decided, as in `pictures/*.json`.
     """
 
@@ -72,10 +72,12 @@ def portraits(classes: Sequence[ClassRow], pictures: Record, method: str, n: int
         explained.setdefault(plain_name(one["truth"]), []).append(one)
     known = [(place, row) for place, row in enumerate(classes, start=1) if row.name in shown or row.name in explained]
     ends = [*known[:n], *known[max(n, len(known) - n) :]]
-    return [
-        Portrait(row, f"{place} of {len(classes)}", shown.get(row.name, ())[:2], explained.get(row.name, ())[:1])
-        for place, row in ends
-    ]
+    found = []
+    for place, row in ends:
+        told = explained.get(row.name, [])[:1]
+        own = shown.get(row.name, [])[:2] or [why["picture"] for why in told if why.get("picture")]
+        found.append(Portrait(row, f"{place} of {len(classes)}", own, told))
+    return found
 
 
 @dataclass(frozen=True)

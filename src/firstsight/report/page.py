@@ -64,7 +64,7 @@ def render(shown: Mapping[str, Any]) -> str:
         loader=jinja2.FunctionLoader(source),
     )
     environment.filters.update(
-        plain=names.plain_name, method=names.display_name, duration=names.duration, script=_in_script
+        plain=names.plain_name, method=names.display_name, duration=names.duration, script=_in_script, picture=_inline
     )
     return environment.get_template("page.html.jinja").render(
         **shown,
@@ -82,6 +82,11 @@ def render(shown: Mapping[str, Any]) -> str:
 def source(name: str) -> str:
     """The text of a template, style sheet or script beside this file."""
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _inline(picture: str) -> str:
+    """The address of a picture, base64 of JPEG or PNG, that is in the page itself."""
+    return f"data:image/{'jpeg' if picture.startswith('/9j/') else 'png'};base64,{picture}"
 
 
 def _in_script(value: Any) -> Markup:

@@ -32,7 +32,7 @@ class Question:
         picture: key of a picture that was sent before, or None; one of the two is there.
         top: answers wanted.
         only: kind of class to choose among, or None for all.
-        reject: whether to say that no class is probable enough.
+        reject: whether to say that no class fits well enough.
         explain: whether to say which attributes decided.
         extra_classes: descriptions of classes that count in this question only, not checked yet.
     """

@@ -48,7 +48,7 @@ class Prediction(BaseModel):
     picture: str = Field(description="key of the picture; a later question may give it in place of the picture")
     answers: list[Ranked] = Field(description="best first")
     n_classes: int = Field(description="classes that were chosen among")
-    rejected: bool | None = Field(description="whether none is probable enough; null where it was not asked")
+    rejected: bool | None = Field(description="whether none fits well enough; null where it was not asked")
     extra: list[RankedExtra]
     explanation: Explanation | None = Field(description="null where it was not asked")
     reconstruction: None = Field(description="kept for models that draw what they see")

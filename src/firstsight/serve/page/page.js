@@ -114,7 +114,7 @@ function show(found, described) {
   find("nothing").hidden = true;
   find("rejected").hidden = !found.rejected;
   const best = found.answers[0];
-  if (!described) find("said").textContent = `${found.rejected ? "None of these is probable enough. " : ""}Best: ${plain(best.class)}, ${percent(best.probability)}, ${best.seen ? "seen" : "unseen"}.`;
+  if (!described) find("said").textContent = `${found.rejected ? "None of these fits well enough. " : ""}Best: ${plain(best.class)}, ${percent(best.probability)}, ${best.seen ? "seen" : "unseen"}.`;
   because(found.explanation);
   stand(found, described);
 }
