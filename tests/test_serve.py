@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colours import ATTRIBUTES, CLASSES, UNSEEN, colours, picture
+from colours import ATTRIBUTES, CLASSES, UNSEEN, Painter, colours, picture
 
 from firstsight.errors import InputError
 
@@ -275,7 +275,7 @@ def test_vectors_without_names():
 
 
 def test_what_the_recogniser_refuses_is_said():
-    with testclient.TestClient(make_app(colours(generalized_only=True))) as client:
+    with testclient.TestClient(make_app(colours(method=Painter(draws=False, generalized_only=True)))) as client:
         sentence = "method must choose among unseen classes alone; got colours, which cannot"
         refused(sent(client, only="unseen"), 422, sentence)
         assert client.get("/v1/classes").json()["can_explain"] is False
@@ -435,7 +435,9 @@ def test_counts_and_times(client):
 def test_health_and_description(client):
     assert client.get("/healthz").json()["status"] == "ok"
     described = client.get("/openapi.json").json()
-    assert {"/v1/predict", "/v1/classes", "/v1/classes/{name}", "/healthz", "/metrics"} == set(described["paths"])
+    assert {"/v1/predict", "/v1/imagine", "/v1/classes", "/v1/classes/{name}", "/healthz", "/metrics"} == set(
+        described["paths"]
+    )
     body = described["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "application/json"}
     properties = described["components"]["schemas"]["Prediction"]["properties"]

@@ -1,6 +1,5 @@
 """The page in a browser: a picture is named, a class is described, and all of it with the keyboard alone."""
 
-import shutil
 import threading
 import time
 
@@ -9,25 +8,11 @@ from colours import colours, picture
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-QUIET = "no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update disable-sync"
 GOLD = (222, 180, 60)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,  # under load one page in dozens complains, unexplained so far
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[f"--{flag}" for flag in QUIET.split()])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

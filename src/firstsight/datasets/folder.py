@@ -22,7 +22,6 @@ from firstsight.datasets.feature_files import FeatureFile, find_feature_files, r
 from firstsight.datasets.folder_files import (
     CLASSES_FILE,
     IMAGES_FOLDER,
-    SUFFIXES,
     ClassTable,
     Pictures,
     first_of,
@@ -36,7 +35,6 @@ from firstsight.datasets.gbu_files import FeatureNames
 from firstsight.errors import InputError, nearest
 
 __all__ = [
-    "SUFFIXES",
     "FolderFiles",
     "Vectors",
     "as_dataset",

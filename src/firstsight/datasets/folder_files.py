@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from firstsight.errors import InputError
+from firstsight.images import SUFFIXES
 
 CLASSES_FILE = "classes.csv"
 IMAGES_FOLDER = "images"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _OWN_COLUMNS = ("class", "split", "description")
 _BY_SYSTEMS = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")  # what archives and file servers leave behind
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}

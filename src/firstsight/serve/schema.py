@@ -42,6 +42,20 @@ class Explanation(BaseModel):
     against: list[Weight]
 
 
+class Drawing(BaseModel):
+    """A picture that the model drew."""
+
+    image: str = Field(description="a PNG as a data: address, which `image` of a question takes as well")
+    side: int = Field(description="its width and its height in pixels")
+
+
+class Imagining(BaseModel):
+    """What a class is imagined like, from its description alone."""
+
+    imagined: Drawing
+    seconds: float
+
+
 class Prediction(BaseModel):
     """What a picture was taken for."""
 
@@ -51,7 +65,9 @@ class Prediction(BaseModel):
     rejected: bool | None = Field(description="whether none is probable enough; null where it was not asked")
     extra: list[RankedExtra]
     explanation: Explanation | None = Field(description="null where it was not asked")
-    reconstruction: None = Field(description="kept for models that draw what they see")
+    reconstruction: Drawing | None = Field(
+        description="what is left of the whole picture, made square, behind the embedding; null where it was not asked"
+    )
     seconds: float
 
 
@@ -80,6 +96,7 @@ class Classes(BaseModel):
     width: int = Field(description="numbers in a vector")
     can_reject: bool
     can_explain: bool
+    can_draw: bool = Field(description="whether it can reconstruct pictures and imagine classes")
     needs_key: bool = Field(description="whether changes must carry the API key")
 
 
@@ -123,6 +140,7 @@ OPTIONS: dict[str, Any] = {
     "only": {"type": "string", "enum": ["seen", "unseen"]},
     "reject": {"type": "boolean", "default": False},
     "explain": {"type": "boolean", "default": False},
+    "reconstruct": {"type": "boolean", "default": False},
 }
 _EXTRA = {"type": "array", "maxItems": 20, "items": DESCRIBED}
 PREDICT_BODY = {
@@ -155,7 +173,13 @@ PREDICT_BODY = {
     },
 }
 PREDICT_QUERY = [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in OPTIONS.items()]
+IMAGINED = {
+    "description": "`name` alone means a class that is known",
+    **{key: value for key, value in DESCRIBED.items() if key != "required"},
+    "minProperties": 1,
+}
 ADD_BODY = {"required": True, "content": {"application/json": {"schema": DESCRIBED}}}
+IMAGINE_BODY = {"required": True, "content": {"application/json": {"schema": IMAGINED}}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
