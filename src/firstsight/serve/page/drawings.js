@@ -40,7 +40,7 @@ export class Imagination {
       ]);
       if (start) this.put("start", start, like ? plain(like) : "the average");
       this.start = like;
-      if (now) this.put("now", now, "as described");
+      if (now) this.put("now", now, "edited");
       find("imagined-now").hidden = !isEdited;
     } catch (error) {
       if (error.name === "AbortError") return;

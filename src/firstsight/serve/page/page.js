@@ -244,7 +244,10 @@ async function refresh() {
     find("no-attributes").textContent = `This model describes classes by ${count(width, "number", "numbers")} without names, which sliders cannot show; add classes through the API.`;
   } else if (!state.editor) {
     state.editor = new Editor(attributes, () => { stand(null); askSoon(); });
-    if (can_draw) state.imagination = new Imagination((error) => complain("imagined-problem", error));
+    if (can_draw) {
+      state.imagination = new Imagination((error) => complain("imagined-problem", error));
+      find("and-imagined").hidden = false;
+    }
     find("filter").placeholder = attributeName(attributes[0].name).replace(":", "");
     find("editor").hidden = false;
     stand(null);
