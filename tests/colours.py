@@ -154,7 +154,9 @@ def main():
 
     from firstsight.serve import make_app, run
 
-    run(make_app(colours(), state=sys.argv[1]), port=0, ready=lambda address: print(address, flush=True))
+    run(
+        make_app(colours(method=Painter()), state=sys.argv[1]), port=0, ready=lambda address: print(address, flush=True)
+    )
 
 
 if __name__ == "__main__":

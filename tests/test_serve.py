@@ -476,7 +476,7 @@ def test_the_page_names_nothing_from_elsewhere(client):
     assert {"/page.css", "/page.js"} <= set(addresses)
     assert [one for one in addresses if not one.startswith(("/", "#", "data:,"))] == []
     assert "style=" not in page  # the policy would ignore it
-    for address in ("/page.css", "/page.js", "/editor.js", "/api.js"):
+    for address in ("/page.css", "/page.js", "/editor.js", "/drawings.js", "/api.js"):
         assert client.get(address).status_code == 200
         assert "http" not in client.get(address).text.replace("https://", "http")
 
@@ -627,7 +627,9 @@ def test_memory_stays_flat(serve):
     def ask(client, start, n):
         for row in range(start, start + n):
             shade = (row % 256, row // 256 % 256, row // 65536)
-            client.post("/v1/predict", files={"file": picture(shade, "JPEG", (800, 600))}).raise_for_status()
+            file = picture(shade, "JPEG", (800, 600))
+            client.post("/v1/predict", files={"file": file}, data={"reconstruct": "true"}).raise_for_status()
+            client.post("/v1/imagine", json={"vector": [row / 8000, 0, 0, 0, 0]}).raise_for_status()
         text = client.get("/metrics").text
         return float(re.search(r"^process_resident_memory_bytes (\S+)$", text, re.MULTILINE)[1])
 

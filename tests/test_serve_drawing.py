@@ -93,6 +93,13 @@ def test_a_class_is_imagined_by_its_name_or_description(client):
     assert "firstsight_drawn_total 6" in client.get("/metrics").text
 
 
+def test_drawings_look_as_described(client):
+    shapes = client.get("/openapi.json").json()["components"]["schemas"]
+    found = client.post("/v1/imagine", json={"name": "003.Sea"}).json()
+    assert set(shapes["Imagining"]["properties"]) == set(found)
+    assert set(shapes["Drawing"]["properties"]) == set(found["imagined"])
+
+
 @pytest.mark.parametrize(
     ("given", "status", "sentence"),
     [

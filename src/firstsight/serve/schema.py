@@ -124,9 +124,11 @@ class Problem(BaseModel):
     detail: str
 
 
+_DESCRIPTION = {"oneOf": [{"required": ["vector"]}, {"anyOf": [{"required": ["attributes"]}, {"required": ["like"]}]}]}
 DESCRIBED: dict[str, Any] = {
     "type": "object",
     "required": ["name"],
+    **_DESCRIPTION,
     "additionalProperties": False,
     "properties": {
         "name": {"type": "string", "minLength": 1, "maxLength": 100},
@@ -150,6 +152,7 @@ PREDICT_BODY = {
             "schema": {
                 "type": "object",
                 "additionalProperties": False,
+                "oneOf": [{"required": ["file"]}, {"required": ["picture"]}],
                 "properties": {
                     "file": {"type": "string", "format": "binary"},
                     "picture": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
@@ -162,6 +165,7 @@ PREDICT_BODY = {
             "schema": {
                 "type": "object",
                 "additionalProperties": False,
+                "oneOf": [{"required": ["image"]}, {"required": ["picture"]}],
                 "properties": {
                     "image": {"type": "string", "description": "the picture's file in base64"},
                     "picture": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
@@ -173,10 +177,11 @@ PREDICT_BODY = {
     },
 }
 PREDICT_QUERY = [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in OPTIONS.items()]
+_MEANT = {"required": ["name"], "not": {"anyOf": [{"required": [key]} for key in ("vector", "attributes", "like")]}}
 IMAGINED = {
-    "description": "`name` alone means a class that is known",
     **{key: value for key, value in DESCRIBED.items() if key != "required"},
-    "minProperties": 1,
+    "description": "a class by its description, or a known one by its name alone",
+    "oneOf": [*_DESCRIPTION["oneOf"], _MEANT],
 }
 ADD_BODY = {"required": True, "content": {"application/json": {"schema": DESCRIBED}}}
 IMAGINE_BODY = {"required": True, "content": {"application/json": {"schema": IMAGINED}}}
