@@ -58,9 +58,10 @@ class Answering:
         self.known = known
         self.limits = limits
         self.metrics = metrics
-        self.backbone: Seeing = known.base.backbone
-        self.crops = int((known.base.feature_source or {}).get("crops", "1"))
-        self.drawing = self._drawing() if known.base.method.draws else None
+        base = known.base
+        self.backbone: Seeing = base.backbone
+        self.crops = int((base.feature_source or {}).get("crops", "1"))
+        self.drawing = Drawing(base.method, base.classes.attributes, limits) if base.method.draws else None
         self._remembered: OrderedDict[str, Seen] = OrderedDict()  # by key, the one used last at the end
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "answers")
         self._batcher = Batcher[Any, Floats](self.backbone.rows, limits.batch, limits.wait, metrics.batches.add)
@@ -71,9 +72,6 @@ class Answering:
         self._batcher.close()
         if self.drawing:
             self.drawing.close()
-
-    def _drawing(self) -> Drawing:
-        return Drawing(self.known.base.method, self.known.base.classes.attributes, self.limits)
 
     async def answer(self, question: Question) -> dict[str, Any]:
         """The answer, as JSON has it."""
