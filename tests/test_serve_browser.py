@@ -138,7 +138,7 @@ def test_a_described_class_enters_the_ranking_and_stays_when_saved(open_page):
     view.fill("#name", "Golden hour")
     view.click("#save")
     view.wait_for_selector("#kept li")
-    assert view.inner_text("#standing") == "“Golden hour” is saved, one of 7 classes now."
+    until(view, "document.getElementById('standing').textContent === '“Golden hour” is saved, one of 7 classes now.'")
     assert {name: tags for name, tags, _ in ranking(view)}["Golden hour"] == ["unseen", "added"]
     assert view.input_value("#name") == ""
     view.get_by_role("button", name="Delete Golden hour").click()
