@@ -1,6 +1,7 @@
 """The server with 1, 8 and 64 clients, against the bare backbone on batches of as many pictures.
 
-`python -m benchmarks.serve` prints latencies as well: p50 and p99 in milliseconds, and pictures per second.
+`python -m benchmarks.serve` prints latencies as well: p50 and p99 in milliseconds, pictures per second, and what share
+of the bare backbone's that is; both sides look at as many pictures at a time as there are clients.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import torch
@@ -36,15 +37,15 @@ def cases() -> Iterator[Case]:
         for clients in CLIENTS:
             yield Case(
                 f"{N} pictures, {clients} clients, {BACKBONE}",
-                partial(asked, port, clients, N),
-                partial(bare, clients, N),
+                lambda clients=clients: asked(port, clients, fresh_pictures(N)),
+                lambda clients=clients: bare(clients, fresh_pictures(N)),
                 repeats=1,
             )
 
 
-def asked(port: int, clients: int, n: int) -> list[float]:
-    """Seconds each of n answers took, when so many clients ask one picture after the other."""
-    pictures = iter(fresh_pictures(n))
+def asked(port: int, clients: int, pictures: list[bytes]) -> list[float]:
+    """Seconds each answer took, when so many clients ask one picture after the other."""
+    left = iter(pictures)
     taking = threading.Lock()
     seconds: list[float] = []
 
@@ -52,7 +53,7 @@ def asked(port: int, clients: int, n: int) -> list[float]:
         line = http.client.HTTPConnection("127.0.0.1", port)
         while True:
             with taking:
-                content = next(pictures, None)
+                content = next(left, None)
             if content is None:
                 line.close()
                 return
@@ -75,10 +76,10 @@ def asked(port: int, clients: int, n: int) -> list[float]:
     return seconds
 
 
-def bare(batch: int, n: int) -> None:
+def bare(batch: int, pictures: list[bytes]) -> None:
     """The same work without a server: read, prepare, and look at pictures, so many at a time."""
-    known, pictures = recogniser(), fresh_pictures(n)
-    for start in range(0, n, batch):
+    known = recogniser()
+    for start in range(0, len(pictures), batch):
         part = [Image.open(io.BytesIO(content)) for content in pictures[start : start + batch]]
         known.probabilities(known.features(part))
 
@@ -125,7 +126,7 @@ def served() -> Iterator[int]:
     process.start()
     theirs.close()  # so that waiting ends where the process does
     port = ours.recv()
-    asked(port, 1, 2)  # warm up
+    asked(port, 1, fresh_pictures(2))  # warm up
     try:
         yield port
     finally:
@@ -138,23 +139,25 @@ def serve(line: multiprocessing.connection.Connection, threads: int) -> None:
     from firstsight.serve import Limits, make_app, run
 
     torch.set_num_threads(threads)
-    limits = Limits(at_once=64, queue=64, batch=32, timeout=300)
+    limits = Limits(at_once=max(CLIENTS), batch=max(CLIENTS), timeout=300)
     run(make_app(recogniser(), limits), port=0, ready=lambda address: line.send(int(address.rsplit(":", 1)[1])))
 
 
 def main() -> None:
     print(f"torch {torch.__version__} with {torch.get_num_threads()} threads, {BACKBONE}, {N} pictures of 500 x 375")
-    print(f"{'clients':>8}{'p50 ms':>10}{'p99 ms':>10}{'pictures/s':>12}{'bare backbone, pictures/s':>28}")
+    print(f"{'clients':>8}{'p50 ms':>10}{'p99 ms':>10}{'pictures/s':>12}{'bare backbone':>16}{'share':>8}")
+    bare(1, fresh_pictures(2))  # warm up, as the server did
     with served() as port:
         for clients in CLIENTS:
+            pictures = fresh_pictures(N)
             start = time.perf_counter()
-            seconds = asked(port, clients, N)
+            seconds = asked(port, clients, pictures)
             rate = N / (time.perf_counter() - start)
             start = time.perf_counter()
-            bare(clients, N)
+            bare(clients, pictures)
             other = N / (time.perf_counter() - start)
             p50, p99 = np.percentile(seconds, [50, 99]) * 1000
-            print(f"{clients:>8}{p50:>10.0f}{p99:>10.0f}{rate:>12.1f}{other:>28.1f}", flush=True)
+            print(f"{clients:>8}{p50:>10.0f}{p99:>10.0f}{rate:>12.1f}{other:>16.1f}{rate / other:>8.0%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -54,6 +54,38 @@ class Eye:
         return np.concatenate([colours, -light, light], axis=1).astype(np.float32)
 
 
+@dataclass
+class Painter:
+    """A method that draws: what is left of a picture is its mean colour, a class looks like its red, green and blue.
+
+    Attributes:
+        draws: whether it does.
+        generalized_only: whether it needs seen classes among those to choose from.
+        seconds: each batch takes.
+        batches: sizes so far.
+    """
+
+    draws: bool = True
+    generalized_only: bool = False
+    seconds: float = 0.0
+    side = 8
+
+    def __post_init__(self):
+        self.batches = []
+
+    def painted(self, colours):
+        self.batches.append(len(colours))
+        time.sleep(self.seconds)
+        return np.broadcast_to(colours[:, None, None], (len(colours), self.side, self.side, 3)).round().astype(np.uint8)
+
+    def reconstructed(self, pictures):
+        assert pictures.shape[1:] == (self.side, self.side, 3)
+        return self.painted(pictures.mean(axis=(1, 2)))
+
+    def imagined(self, classes):
+        return self.painted(255 * classes.vectors[:, :3].clip(0, 1))
+
+
 @dataclass(frozen=True, eq=False)
 class Colours:
     """Scores are minus the squared distance of what is seen and what a class is described as."""
@@ -62,11 +94,7 @@ class Colours:
     is_seen: np.ndarray
     backbone: Eye
     threshold: float | None = -4.0
-    generalized_only: bool = False
-
-    @property
-    def method(self):
-        return SimpleNamespace(generalized_only=self.generalized_only)
+    method: Painter = field(default_factory=lambda: Painter(draws=False))
 
     @property
     def feature_source(self):
@@ -87,7 +115,7 @@ class Colours:
 
     def only(self, which):
         keep = self.is_seen == (which == "seen")
-        if self.generalized_only:
+        if self.method.generalized_only:
             raise InputError("method must choose among unseen classes alone; got colours, which cannot")
         return replace(self, classes=self.classes[keep], is_seen=self.is_seen[keep])
 
@@ -135,7 +163,9 @@ def main():
 
     from firstsight.serve import make_app, run
 
-    run(make_app(colours(), state=sys.argv[1]), port=0, ready=lambda address: print(address, flush=True))
+    run(
+        make_app(colours(method=Painter()), state=sys.argv[1]), port=0, ready=lambda address: print(address, flush=True)
+    )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """What several test files share: running commands, small data sets in the GBU layout, the way to the real ones."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
+BROWSER = "no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update disable-sync"
 ROOT = Path(__file__).resolve().parents[1]
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine is slow, not wrong
@@ -28,6 +30,21 @@ def gbu_root(data_root) -> Path:
     if not (data_root / "gbu").is_dir():
         pytest.skip(f"no gbu folder in {data_root}")
     return data_root / "gbu"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, driven by Playwright."""
+    from firstsight.report.export import BROWSERS
+
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if chromium is None:
+        pytest.skip("needs chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=[f"--{flag}" for flag in BROWSER.split()])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

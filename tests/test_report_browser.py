@@ -1,18 +1,12 @@
 """The page in a browser: no complaint, no request, and every control works with the keyboard alone."""
 
-import shutil
-
 import pytest
 from synthetic import synthetic_results
 
 from firstsight.report import write_report
 from firstsight.report.curves import riding
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-QUIET = "no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update disable-sync"
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +17,6 @@ def out(tmp_path_factory):
     synthetic_results(folder, names=("CUB", "SUN"), methods=methods[:2] + methods[-1:], seeds=range(2), **small)
     synthetic_results(folder, names=("CUB",), methods=methods[:-1], seeds=range(2), **small)
     return write_report(folder, tmp_path_factory.mktemp("page") / "report.html")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[f"--{flag}" for flag in QUIET.split()])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from colours import ATTRIBUTES, CLASSES, UNSEEN, colours, picture
+from colours import ATTRIBUTES, CLASSES, UNSEEN, Painter, colours, picture
 
 from firstsight.errors import InputError
 
@@ -275,7 +275,7 @@ def test_vectors_without_names():
 
 
 def test_what_the_recogniser_refuses_is_said():
-    with testclient.TestClient(make_app(colours(generalized_only=True))) as client:
+    with testclient.TestClient(make_app(colours(method=Painter(draws=False, generalized_only=True)))) as client:
         sentence = "method must choose among unseen classes alone; got colours, which cannot"
         refused(sent(client, only="unseen"), 422, sentence)
         assert client.get("/v1/classes").json()["can_explain"] is False
@@ -435,7 +435,9 @@ def test_counts_and_times(client):
 def test_health_and_description(client):
     assert client.get("/healthz").json()["status"] == "ok"
     described = client.get("/openapi.json").json()
-    assert {"/v1/predict", "/v1/classes", "/v1/classes/{name}", "/healthz", "/metrics"} == set(described["paths"])
+    assert {"/v1/predict", "/v1/imagine", "/v1/classes", "/v1/classes/{name}", "/healthz", "/metrics"} == set(
+        described["paths"]
+    )
     body = described["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "application/json"}
     properties = described["components"]["schemas"]["Prediction"]["properties"]
@@ -474,7 +476,7 @@ def test_the_page_names_nothing_from_elsewhere(client):
     assert {"/page.css", "/page.js"} <= set(addresses)
     assert [one for one in addresses if not one.startswith(("/", "#", "data:,"))] == []
     assert "style=" not in page  # the policy would ignore it
-    for address in ("/page.css", "/page.js", "/editor.js", "/api.js"):
+    for address in ("/page.css", "/page.js", "/editor.js", "/drawings.js", "/api.js"):
         assert client.get(address).status_code == 200
         assert "http" not in client.get(address).text.replace("https://", "http")
 
@@ -625,7 +627,9 @@ def test_memory_stays_flat(serve):
     def ask(client, start, n):
         for row in range(start, start + n):
             shade = (row % 256, row // 256 % 256, row // 65536)
-            client.post("/v1/predict", files={"file": picture(shade, "JPEG", (800, 600))}).raise_for_status()
+            file = picture(shade, "JPEG", (800, 600))
+            client.post("/v1/predict", files={"file": file}, data={"reconstruct": "true"}).raise_for_status()
+            client.post("/v1/imagine", json={"vector": [row / 8000, 0, 0, 0, 0]}).raise_for_status()
         text = client.get("/metrics").text
         return float(re.search(r"^process_resident_memory_bytes (\S+)$", text, re.MULTILINE)[1])
 

@@ -26,13 +26,13 @@ ALLOWED = {
     "checkpoint": {"errors", "files"},
     "probability": {"errors", "data"},
     "analysis": {"errors", "data", "probability"},
-    "datasets": {"errors", "data", "features", "files", "analysis"},
+    "datasets": {"errors", "data", "images", "features", "files", "analysis"},
     "methods": {"errors", "data", "checkpoint", "devices", "backbones", "features"},
     "evaluation": {"errors", "data", "methods", "probability"},
     "explanation": {"errors", "data", "methods"},
     "pictures": {"errors", "data", "images", "methods", "explanation"},
     "topk": {"errors", "data", "methods"},
-    "sources": {"errors", "data"},
+    "sources": {"errors", "data", "images"},
     "recogniser": {
         *("errors", "data", "checkpoint", "probability", "methods", "evaluation", "explanation", "topk", "backbones")
     },

@@ -19,6 +19,7 @@ from firstsight.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of the files that are taken for pictures
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+DRAFT = 2  # times as large as needed a JPEG is decoded at least, so that shrinking still averages
 MOST_PIXELS = 100_000_000  # of a picture that is decoded: 300 MB of memory
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 
 from firstsight.data import ClassEmbeddings, Floats
 from firstsight.errors import InputError
+from firstsight.images import SUFFIXES
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 NOT_ATTRIBUTES = ("class", "split", "description")  # columns of a table of classes
 
 
@@ -30,11 +30,11 @@ def pictures_in(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.lower().endswith(PICTURES) and not name.startswith("."):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 found = True
                 yield Path(place) / name
     if not found:
-        raise InputError(f"folder must hold pictures ({', '.join(PICTURES)}); got none in {folder}")
+        raise InputError(f"folder must hold pictures ({', '.join(SUFFIXES)}); got none in {folder}")
 
 
 @dataclass(frozen=True)

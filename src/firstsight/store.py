@@ -27,11 +27,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from firstsight.backbones import side_by_side
-from firstsight.backbones.network import DRAFT
 from firstsight.data import Dataset, Pictures
 from firstsight.errors import InputError
 from firstsight.files import cache_folder
-from firstsight.images import open_picture, squared
+from firstsight.images import DRAFT, open_picture, squared
 
 try:
     import fcntl

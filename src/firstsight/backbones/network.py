@@ -19,13 +19,12 @@ from torch import Tensor, nn
 
 from firstsight.backbones.preparation import Crops, Preparation
 from firstsight.errors import InputError
-from firstsight.images import open_picture, upright_rgb
+from firstsight.images import DRAFT, open_picture, upright_rgb
 
 Precision = Literal["float32", "bf16"]
 BATCH = {"cpu": 32, "cuda": 256}  # crops that go through the network at once, unless memory is too small
 SEEN = {1: 1, 10: 5}  # crops that are cut out; a mirror image is made on the device
 AHEAD = 2  # batches that are decoded while the network works
-DRAFT = 2  # times as large as needed a JPEG is decoded at least, so that shrinking still averages
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")

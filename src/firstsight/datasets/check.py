@@ -20,6 +20,7 @@ from firstsight.datasets.gbu import as_dataset, find_problems, is_bad_row, read_
 from firstsight.datasets.gbu_files import SPLITS, VALIDATION_SPLITS, FeatureNames, GBUFiles
 from firstsight.datasets.text import Vectors
 from firstsight.errors import InputError
+from firstsight.images import SUFFIXES
 
 Report = dict[str, Any]
 
@@ -122,8 +123,7 @@ def _check_folder(files: folder.FolderFiles) -> Report:
     report = _judged(report, sound)
     if others:
         report["warnings"].append(
-            f"files in {where}/images should be pictures ({', '.join(folder.SUFFIXES)}); left out "
-            f"{folder.first_of(others)}"
+            f"files in {where}/images should be pictures ({', '.join(SUFFIXES)}); left out {folder.first_of(others)}"
         )
     if files.table.text_columns and files.semantics == "attributes":
         columns = ", ".join(map(repr, files.table.text_columns[:3]))

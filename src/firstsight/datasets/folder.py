@@ -22,7 +22,6 @@ from firstsight.datasets.feature_files import FeatureFile, find_feature_files, r
 from firstsight.datasets.folder_files import (
     CLASSES_FILE,
     IMAGES_FOLDER,
-    SUFFIXES,
     ClassTable,
     Pictures,
     first_of,
@@ -37,7 +36,6 @@ from firstsight.datasets.text import BOTH, TEXT, Vectors, check_given, made_vect
 from firstsight.errors import InputError, nearest
 
 __all__ = [
-    "SUFFIXES",
     "FolderFiles",
     "Vectors",
     "as_dataset",

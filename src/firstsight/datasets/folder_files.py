@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from firstsight.errors import InputError
+from firstsight.images import SUFFIXES
 
 CLASSES_FILE = "classes.csv"
 IMAGES_FOLDER = "images"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _OWN_COLUMNS = ("class", "split")
 _DESCRIPTION = re.compile(r"description( ?\d+)?")  # a class may have several, in columns or parted by |
 _BY_SYSTEMS = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")  # what archives and file servers leave behind

@@ -9,20 +9,20 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from firstsight.data import Floats
-from firstsight.images import open_picture
+from firstsight.images import DRAFT, open_picture, squared
 from firstsight.serve.asking import Question
 from firstsight.serve.batching import Batcher
+from firstsight.serve.drawing import Drawing, Drawn, Square
 from firstsight.serve.known import Known, Recognising
 from firstsight.serve.limits import Limits
 from firstsight.serve.metrics import Metrics
 from firstsight.serve.refusal import Refusal, shown
-
-ENOUGH = 2  # times as large as the backbone needs a JPEG is decoded at least, as when it reads files itself
 
 
 class Seeing(Protocol):
@@ -31,6 +31,19 @@ class Seeing(Protocol):
     @property
     def preparation(self) -> Any: ...  # noqa: D102
     def rows(self, prepared: Sequence[Any]) -> Floats: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What is remembered of a picture.
+
+    Attributes:
+        features: [1, v].
+        square: the whole of it, small, where the method draws.
+    """
+
+    features: Floats
+    square: Square | None
 
 
 class Answering:
@@ -45,9 +58,11 @@ class Answering:
         self.known = known
         self.limits = limits
         self.metrics = metrics
-        self.backbone: Seeing = known.base.backbone
-        self.crops = int((known.base.feature_source or {}).get("crops", "1"))
-        self._features: OrderedDict[str, Floats] = OrderedDict()  # by key, the one used last at the end
+        base = known.base
+        self.backbone: Seeing = base.backbone
+        self.crops = int((base.feature_source or {}).get("crops", "1"))
+        self.drawing = Drawing(base.method, base.classes.attributes, limits) if base.method.draws else None
+        self._remembered: OrderedDict[str, Seen] = OrderedDict()  # by key, the one used last at the end
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "answers")
         self._batcher = Batcher[Any, Floats](self.backbone.rows, limits.batch, limits.wait, metrics.batches.add)
 
@@ -55,40 +70,63 @@ class Answering:
         """End the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._batcher.close()
+        if self.drawing:
+            self.drawing.close()
 
     async def answer(self, question: Question) -> dict[str, Any]:
         """The answer, as JSON has it."""
         start = time.perf_counter()
+        drawing = self._able("reconstruct must be false; got true, and") if question.reconstruct else None
         extra = [self.known.described(one, f"extra_classes[{row}]") for row, one in enumerate(question.extra_classes)]
-        key, features = await self._seen(question)
-        ranked = await self._off(self._ranked, question, features, extra)
-        return {"picture": key, **ranked, "reconstruction": None, "seconds": round(time.perf_counter() - start, 4)}
+        key, seen = await self._seen(question)
+        ranked = await self._off(self._ranked, question, seen.features, extra)
+        drawn = await self._drawn(drawing.reconstructed, seen.square) if drawing else None
+        return {"picture": key, **ranked, "reconstruction": drawn, "seconds": seconds_since(start)}
+
+    async def imagine(self, given: Any) -> dict[str, Any]:
+        """The answer to what a request says of a class: what it is imagined like."""
+        start = time.perf_counter()
+        drawing = self._able("model must draw to imagine a class; got")
+        drawn = await self._drawn(drawing.imagined, self.known.meant(given))
+        return {"imagined": drawn, "seconds": seconds_since(start)}
+
+    def _able(self, sentence: str) -> Drawing:
+        """What draws, or the refusal where nothing does."""
+        if not self.drawing:
+            raise Refusal(422, f"{sentence} a model that does not draw")
+        return self.drawing
+
+    async def _drawn(self, batcher: Batcher[Any, Drawn], item: Any) -> Drawn:
+        drawn = await asyncio.wrap_future(batcher.submit(item))
+        self.metrics.drawn += 1
+        return drawn
 
     async def _off(self, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    async def _seen(self, question: Question) -> tuple[str, Floats]:
-        """Key and features [1, v] of the picture; one that was asked about lately is not looked at again."""
+    async def _seen(self, question: Question) -> tuple[str, Seen]:
+        """Key of the picture and what was seen in it; one that was asked about lately is not looked at again."""
         content = question.content
         key = question.picture if content is None else hashlib.sha256(content).hexdigest()
         assert key is not None  # a question has one of the two
-        if key in self._features:
-            self._features.move_to_end(key)
+        if key in self._remembered:
+            self._remembered.move_to_end(key)
             self.metrics.remembered += 1
-            return key, self._features[key]
+            return key, self._remembered[key]
         if content is None:
             raise Refusal(404, f"picture must be one that was sent lately; got {shown(key)}; send it again")
-        prepared = await self._off(self._prepared, content)
+        prepared, square = await self._off(self._prepared, content)
         row = await asyncio.wrap_future(self._batcher.submit(prepared))
-        features = self._features[key] = np.asarray(row)[None]
-        if len(self._features) > self.limits.remembered:
-            self._features.popitem(last=False)
-        return key, features
+        seen = self._remembered[key] = Seen(np.asarray(row)[None], square)
+        if len(self._remembered) > self.limits.remembered:
+            self._remembered.popitem(last=False)
+        return key, seen
 
-    def _prepared(self, content: bytes) -> Any:
-        enough = ENOUGH * self.backbone.preparation.resize
+    def _prepared(self, content: bytes) -> tuple[Any, Square | None]:
+        enough = DRAFT * self.backbone.preparation.resize  # as when the backbone reads files itself
         picture = open_picture(content, "file", enough=enough, most_pixels=self.limits.pixels)
-        return self.backbone.preparation.crops(picture, self.crops)
+        square = squared(picture, self.drawing.side) if self.drawing else None
+        return self.backbone.preparation.crops(picture, self.crops), square
 
     def _ranked(self, question: Question, features: Floats, extra: list) -> dict[str, Any]:
         everything = self.known.with_extra(extra)
@@ -123,6 +161,11 @@ class Answering:
         if question.explain:
             answer["explanation"] = explanation(chosen, features, order)
         return answer
+
+
+def seconds_since(start: float) -> float:
+    """That have passed, in tenths of milliseconds."""
+    return round(time.perf_counter() - start, 4)
 
 
 def explanation(chosen: Recognising, features: Floats, order: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ PAGE = {  # address: (file of the page folder, type)
     "/": ("page.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/drawings.js": ("drawings.js", "text/javascript; charset=utf-8"),
     "/editor.js": ("editor.js", "text/javascript; charset=utf-8"),
     "/api.js": ("api.js", "text/javascript; charset=utf-8"),
 }
@@ -106,6 +107,20 @@ def _serve_answers(app: FastAPI, answering: Answering) -> None:
         except InputError as error:
             raise Refusal(422, str(error)) from error
 
+    @app.post(
+        "/v1/imagine",
+        response_model=schema.Imagining,
+        responses=problems(404, 408, 413, 415, 422, 503, 504),
+        openapi_extra={"requestBody": schema.IMAGINE_BODY},
+    )
+    async def imagine(request: Request) -> Response:
+        """Draw what a class is imagined like, from its description alone."""
+        given = await read_object(request)
+        try:
+            return JSONResponse(await answering.imagine(given))
+        except InputError as error:
+            raise Refusal(422, str(error)) from error
+
 
 def _serve_classes(app: FastAPI, known: Known, api_key: str | None) -> None:
     def check_key(request: Request) -> None:
@@ -151,6 +166,7 @@ def _serve_classes(app: FastAPI, known: Known, api_key: str | None) -> None:
             "width": vectors.shape[1],
             "can_reject": base.threshold is not None,
             "can_explain": bool(attributes) and len(base.classes) > 1 and not base.method.generalized_only,
+            "can_draw": bool(base.method.draws),
             "needs_key": api_key is not None,
         }
         return JSONResponse(answer)

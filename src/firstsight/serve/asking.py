@@ -18,7 +18,7 @@ from firstsight.serve.refusal import Refusal, shown, unknown
 
 MOST_ANSWERS = 1000
 MOST_EXTRA = 20  # classes described in one question
-FIELDS = ("file", "image", "picture", "top", "only", "reject", "explain", "extra_classes")
+FIELDS = ("file", "image", "picture", "top", "only", "reject", "explain", "reconstruct", "extra_classes")
 SWITCH = {"true": True, "1": True, "yes": True, "": True, "false": False, "0": False, "no": False}
 KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -34,6 +34,7 @@ class Question:
         only: kind of class to choose among, or None for all.
         reject: whether to say that no class fits well enough.
         explain: whether to say which attributes decided.
+        reconstruct: whether to draw what is left of the picture behind the embedding.
         extra_classes: descriptions of classes that count in this question only, not checked yet.
     """
 
@@ -43,6 +44,7 @@ class Question:
     only: Literal["seen", "unseen"] | None = None
     reject: bool = False
     explain: bool = False
+    reconstruct: bool = False
     extra_classes: list = field(default_factory=list)
 
 
@@ -72,6 +74,7 @@ async def read_question(request: Request) -> Question:
         only=_only(given.get("only")),
         reject=_switch("reject", given.get("reject", False)),
         explain=_switch("explain", given.get("explain", False)),
+        reconstruct=_switch("reconstruct", given.get("reconstruct", False)),
         extra_classes=_extra(given.get("extra_classes", [])),
     )
 

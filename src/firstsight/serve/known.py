@@ -146,6 +146,15 @@ class Known:
             return Described(name, self._full(given["vector"]))
         return Described(name, self._by_attribute(given.get("attributes", {}), given.get("like")))
 
+    def meant(self, given: Any) -> Floats:
+        """[a] of the class that a request names, or of one that it describes, with a name or without."""
+        if isinstance(given, dict) and given.keys() <= {"name"}:
+            if not isinstance(name := given.get("name"), str):
+                got = shown(name) if given else "nothing"
+                raise Refusal(422, f"class must be meant by its name, or have attributes or a vector; got {got}")
+            return self.vector(name)
+        return self.described({"name": "new class", **given}).vector
+
     def _full(self, values: Any) -> Floats:
         a = len(self.usual)
         if not isinstance(values, list) or len(values) != a:

@@ -41,6 +41,7 @@ class Metrics:
         self.seconds: dict[str, Histogram] = defaultdict(lambda: Histogram(SECONDS))
         self.batches = Histogram(SIZES)
         self.remembered = 0
+        self.drawn = 0
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """One more request; `path` is a route's, so that there are few."""
@@ -63,6 +64,8 @@ class Metrics:
         lines += self.batches.lines("firstsight_batch_size", {})
         lines += _head("firstsight_remembered_total", "counter", "Questions answered from features that were kept.")
         lines.append(f"firstsight_remembered_total {self.remembered}")
+        lines += _head("firstsight_drawn_total", "counter", "Pictures drawn.")
+        lines.append(f"firstsight_drawn_total {self.drawn}")
         for name, (what, value) in gauges.items():
             lines += [*_head(name, "gauge", what), f"{name} {_number(value)}"]
         return "\n".join(lines) + "\n"

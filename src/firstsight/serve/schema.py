@@ -42,6 +42,20 @@ class Explanation(BaseModel):
     against: list[Weight]
 
 
+class Drawing(BaseModel):
+    """A picture that the model drew."""
+
+    image: str = Field(description="a PNG as a data: address, which `image` of a question takes as well")
+    side: int = Field(description="its width and its height in pixels")
+
+
+class Imagining(BaseModel):
+    """What a class is imagined like, from its description alone."""
+
+    imagined: Drawing
+    seconds: float
+
+
 class Prediction(BaseModel):
     """What a picture was taken for."""
 
@@ -51,7 +65,9 @@ class Prediction(BaseModel):
     rejected: bool | None = Field(description="whether none fits well enough; null where it was not asked")
     extra: list[RankedExtra]
     explanation: Explanation | None = Field(description="null where it was not asked")
-    reconstruction: None = Field(description="kept for models that draw what they see")
+    reconstruction: Drawing | None = Field(
+        description="what is left of the whole picture, made square, behind the embedding; null where it was not asked"
+    )
     seconds: float
 
 
@@ -80,6 +96,7 @@ class Classes(BaseModel):
     width: int = Field(description="numbers in a vector")
     can_reject: bool
     can_explain: bool
+    can_draw: bool = Field(description="whether it can reconstruct pictures and imagine classes")
     needs_key: bool = Field(description="whether changes must carry the API key")
 
 
@@ -107,9 +124,11 @@ class Problem(BaseModel):
     detail: str
 
 
+_DESCRIPTION = {"oneOf": [{"required": ["vector"]}, {"anyOf": [{"required": ["attributes"]}, {"required": ["like"]}]}]}
 DESCRIBED: dict[str, Any] = {
     "type": "object",
     "required": ["name"],
+    **_DESCRIPTION,
     "additionalProperties": False,
     "properties": {
         "name": {"type": "string", "minLength": 1, "maxLength": 100},
@@ -123,6 +142,7 @@ OPTIONS: dict[str, Any] = {
     "only": {"type": "string", "enum": ["seen", "unseen"]},
     "reject": {"type": "boolean", "default": False},
     "explain": {"type": "boolean", "default": False},
+    "reconstruct": {"type": "boolean", "default": False},
 }
 _EXTRA = {"type": "array", "maxItems": 20, "items": DESCRIBED}
 PREDICT_BODY = {
@@ -132,6 +152,7 @@ PREDICT_BODY = {
             "schema": {
                 "type": "object",
                 "additionalProperties": False,
+                "oneOf": [{"required": ["file"]}, {"required": ["picture"]}],
                 "properties": {
                     "file": {"type": "string", "format": "binary"},
                     "picture": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
@@ -144,6 +165,7 @@ PREDICT_BODY = {
             "schema": {
                 "type": "object",
                 "additionalProperties": False,
+                "oneOf": [{"required": ["image"]}, {"required": ["picture"]}],
                 "properties": {
                     "image": {"type": "string", "description": "the picture's file in base64"},
                     "picture": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
@@ -155,7 +177,14 @@ PREDICT_BODY = {
     },
 }
 PREDICT_QUERY = [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in OPTIONS.items()]
+_MEANT = {"required": ["name"], "not": {"anyOf": [{"required": [key]} for key in ("vector", "attributes", "like")]}}
+IMAGINED = {
+    **{key: value for key, value in DESCRIBED.items() if key != "required"},
+    "description": "a class by its description, or a known one by its name alone",
+    "oneOf": [*_DESCRIPTION["oneOf"], _MEANT],
+}
 ADD_BODY = {"required": True, "content": {"application/json": {"schema": DESCRIBED}}}
+IMAGINE_BODY = {"required": True, "content": {"application/json": {"schema": IMAGINED}}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -27,6 +27,7 @@ const place = (name) => `/v1/classes/${encodeURIComponent(name)}`;
 
 export const classes = () => ask("/v1/classes");
 export const oneClass = (name) => ask(place(name));
+export const imagine = (described, signal) => ask("/v1/imagine", { ...json(described), signal });
 export const addClass = (described, key) => ask("/v1/classes", json(described, proof(key)));
 export const deleteClass = (name, key) => ask(place(name), { method: "DELETE", headers: proof(key) });
 

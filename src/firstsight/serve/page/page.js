@@ -1,11 +1,12 @@
 // The page: a picture, the ranking, and a class that is described while the ranking follows.
 import { addClass, classes, deleteClass, oneClass, predict } from "./api.js";
+import { Imagination, showReconstruction } from "./drawings.js";
 import { Editor, attributeName, plain } from "./editor.js";
 
 const find = (id) => document.getElementById(id);
 const make = (tag, properties = {}, ...inside) => { const one = Object.assign(document.createElement(tag), properties); one.append(...inside); return one; };
 const SHOWN = 6, DRAFT = "new class";
-const state = { known: null, editor: null, like: "", picture: null, asking: null, timer: 0, address: null };
+const state = { known: null, editor: null, like: "", imagination: null, picture: null, asking: null, timer: 0, saving: false, address: null };
 
 // -- light and dark -------------------------------------------------------------------------------------------------
 const root = document.documentElement, theme = find("theme");
@@ -30,7 +31,8 @@ function take(file) {
   if (!file) return;
   if (state.address) URL.revokeObjectURL(state.address);
   state.address = URL.createObjectURL(file);
-  state.picture = { file, key: null };
+  state.picture = { file, key: null, drawn: null };
+  showReconstruction(null);
   const name = file.name || "pasted picture";
   find("shown").alt = `Your picture, ${name}`;
   find("shown").hidden = false;
@@ -59,6 +61,8 @@ function draft() {
 
 async function ask() {
   clearTimeout(state.timer);
+  if (state.saving) return;  // the class would be asked about as one that is both new and known
+  state.imagination?.show(draft());
   if (!state.picture || !state.known) { stand(null); return; }
   state.asking?.abort();
   const asking = state.asking = new AbortController();
@@ -66,6 +70,7 @@ async function ask() {
   const options = { top: SHOWN, explain: state.known.can_explain, reject: state.known.can_reject };
   const only = document.querySelector("[name=only]:checked").value;
   if (only) options.only = only;
+  if (state.known.can_draw && !state.picture.drawn) options.reconstruct = true;
   if (described) options.extra_classes = [described];
   find("look").classList.add("waiting");
   find("look").setAttribute("aria-busy", "true");
@@ -115,6 +120,7 @@ function show(found, described) {
   find("rejected").hidden = !found.rejected;
   const best = found.answers[0];
   if (!described) find("said").textContent = `${found.rejected ? "None of these fits well enough. " : ""}Best: ${plain(best.class)}, ${percent(best.probability)}, ${best.seen ? "seen" : "unseen"}.`;
+  if (found.reconstruction) showReconstruction(state.picture.drawn = found.reconstruction);
   because(found.explanation);
   stand(found, described);
 }
@@ -164,17 +170,20 @@ find("editor").addEventListener("submit", async (event) => {
   event.preventDefault();
   if (document.activeElement === find("filter")) return;  // Enter there finds, and saves nothing
   const name = find("name").value.trim();
-  find("save").disabled = true;
+  find("save").disabled = state.saving = true;
+  clearTimeout(state.timer);
+  state.asking?.abort();
+  let news = "";
   try {
     if (!name) { find("name").focus(); throw new Error("name must be given; got none"); }
     await addClass({ name, attributes: state.editor.values, ...(state.like ? { like: state.like } : {}) }, find("key").value);
-    complain("save-problem", null);
     clear();
     await refresh();
-    await ask();
-    find("standing").textContent = `“${name}” is saved, one of ${count(state.known.classes.length, "class")} now.`;
+    news = `“${name}” is saved, one of ${count(state.known.classes.length, "class")} now.`;
   } catch (error) { complain("save-problem", error); }
-  find("save").disabled = false;
+  find("save").disabled = state.saving = false;
+  await ask();
+  if (news) find("standing").textContent = news;
 });
 
 function clear() {
@@ -218,11 +227,13 @@ async function remove(name) {
 // -- what the server knows ------------------------------------------------------------------------------------------
 async function refresh() {
   state.known = await classes();
-  const { classes: all, attributes, width, needs_key } = state.known;
+  const { classes: all, attributes, width, needs_key, can_draw } = state.known;
   const n = (test) => all.filter(test).length;
   const seen = n((one) => one.seen), added = n((one) => one.added), unseen = all.length - seen;
   find("about").textContent = `${count(all.length, "class")}: ${seen.toLocaleString("en")} learned from pictures, ${unseen.toLocaleString("en")} known only from a description${added ? `, ${added} of them added here` : ""}.`;
   find("key-field").hidden = !needs_key;
+  if (can_draw) find("keeps").textContent = "Of the last pictures, the server remembers small copies until it ends.";
+  state.imagination?.forget();
   const chosen = find("like").value;
   const options = all.map((one) => make("option", { value: one.name, textContent: plain(one.name) }));
   options.sort((a, b) => a.textContent.localeCompare(b.textContent));
@@ -233,6 +244,10 @@ async function refresh() {
     find("no-attributes").textContent = `This model describes classes by ${count(width, "number", "numbers")} without names, which sliders cannot show; add classes through the API.`;
   } else if (!state.editor) {
     state.editor = new Editor(attributes, () => { stand(null); askSoon(); });
+    if (can_draw) {
+      state.imagination = new Imagination((error) => complain("imagined-problem", error));
+      find("and-imagined").hidden = false;
+    }
     find("filter").placeholder = attributeName(attributes[0].name).replace(":", "");
     find("editor").hidden = false;
     stand(null);
