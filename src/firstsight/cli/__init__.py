@@ -21,6 +21,7 @@ from firstsight.cli.analyse import (
 )
 from firstsight.cli.classes import analyse_projection, analyse_variance
 from firstsight.cli.data import data_build, data_check, data_fetch
+from firstsight.cli.draw import imagine, reconstruct
 from firstsight.cli.features import features
 from firstsight.cli.options import parsed
 from firstsight.cli.predict import export, predict, recogniser
@@ -71,11 +72,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "recogniser": recogniser,
     "predict": predict,
     "export": export,
+    "reconstruct": reconstruct,
+    "imagine": imagine,
     "serve": serve,
     "bench": bench,
     "report": report,
     "methods": methods,
 }
+
+WITH_FORMS = (fit, imagine)  # which make the form of their options themselves
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -108,8 +113,8 @@ def dispatch(argv: list[str]) -> None:
     for words in (2, 1):
         if (name := " ".join(argv[:words])) in COMMANDS:
             run, rest = COMMANDS[name], argv[words:]
-            if run is fit:
-                fit(rest)
+            if run in WITH_FORMS:
+                run(rest)
                 return
             parsed(run, rest, name)
             return
