@@ -22,6 +22,9 @@ ALLOWED = {
     "files": {"errors"},
     "extraction": {"errors", "files", "images", "backbones"},
     "store": {"errors", "data", "files", "images", "backbones"},
+    "frozen": {"errors", "data", "files", "features", "backbones", "extraction", "datasets", "checkpoint", "store"},
+    "drawings": {"errors", "files"},
+    "board": {"errors", "backbones", "drawings"},
     "semantics": {"errors", "data", "devices", "backbones"},
     "checkpoint": {"errors", "files"},
     "probability": {"errors", "data"},
@@ -42,7 +45,7 @@ ALLOWED = {
     "tune": {"errors", "data", "methods", "evaluation"},
     "experiment": {
         *("errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress", "settings", "jobs"),
-        "statistics",
+        *("statistics", "store"),
     },
     "ablation": {"errors", "data", "files", "methods", "evaluation", "experiment"},
     "report": {"errors", "files", "analysis", "statistics"},

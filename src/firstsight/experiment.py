@@ -38,6 +38,7 @@ from firstsight.pictures import explained, guesses, has_pictures, samples
 from firstsight.progress import Display
 from firstsight.settings import Chosen
 from firstsight.statistics import Images
+from firstsight.store import with_pictures
 
 ROW = ("data", "method", "seed", "t1", "u", "s", "h", "ausuc", "gamma", "u_cal", "s_cal", "h_cal")
 CURVE_POINTS = 400  # kept in the file; the areas are computed on all of them
@@ -154,11 +155,14 @@ def _origin(method: Method) -> str:
 def run_one(data: Dataset, label: str, method: Method, calibrate: bool, reports: Reports) -> dict[str, Any]:
     """Fit and evaluate; what the run's file says of it."""
     stage = _stage(data, label, method)
+    learned = (
+        with_pictures(data, method.side, progress=partial(reports, "pictures"))[0] if method.needs_pictures else data
+    )
     with PeakMemory() as memory:
         start = time.perf_counter()
-        method.fit(data.training_set(), Run(progress=partial(reports, f"fit {stage}")))
+        method.fit(learned.training_set(), Run(progress=partial(reports, f"fit {stage}")))
         seconds = time.perf_counter() - start
-        result = evaluate(method, data, calibrate, Run(progress=partial(reports, f"calibrate {stage}")))
+        result = evaluate(method, learned, calibrate, Run(progress=partial(reports, f"calibrate {stage}")))
     device = torch_device(method.device)
     record: dict[str, Any] = {
         **result.metrics(),

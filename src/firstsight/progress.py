@@ -34,10 +34,13 @@ class Display:
 
     Call it with (stage, done, total, losses). On a terminal the bars are drawn on stderr and vanish as a whole when
     the work ends; elsewhere nothing is drawn.
+
+    Args:
+        is_quiet: neither draw nor say anything; another process does.
     """
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True)
+    def __init__(self, is_quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=is_quiet)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -47,7 +50,7 @@ class Display:
             TextColumn("[dim]{task.fields[losses]}"),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=is_quiet or not self.console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
 

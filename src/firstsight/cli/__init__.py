@@ -22,6 +22,7 @@ from firstsight.cli.analyse import (
 )
 from firstsight.cli.classes import analyse_projection, analyse_variance
 from firstsight.cli.data import data_build, data_check, data_fetch
+from firstsight.cli.draw import imagine, reconstruct
 from firstsight.cli.features import features
 from firstsight.cli.options import parsed
 from firstsight.cli.predict import export, predict, recogniser
@@ -72,6 +73,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "recogniser": recogniser,
     "predict": predict,
     "export": export,
+    "reconstruct": reconstruct,
+    "imagine": imagine,
     "serve": serve,
     "bench": bench,
     "ablate reconstruction": ablate_reconstruction,
@@ -81,7 +84,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "methods": methods,
 }
 
-WITH_SETTINGS = (fit, ablate_reconstruction, ablate_objective, ablate_alpha)  # whose options depend on a method
+# Commands that make the form of their options themselves.
+WITH_FORMS = (fit, imagine, ablate_reconstruction, ablate_objective, ablate_alpha)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -114,7 +118,7 @@ def dispatch(argv: list[str]) -> None:
     for words in (2, 1):
         if (name := " ".join(argv[:words])) in COMMANDS:
             run, rest = COMMANDS[name], argv[words:]
-            if run in WITH_SETTINGS:
+            if run in WITH_FORMS:
                 run(rest)
                 return
             parsed(run, rest, name)

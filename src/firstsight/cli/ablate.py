@@ -7,28 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from firstsight.cli.options import DataOptions, as_json, at_least_one, option, parsed, with_settings
+from firstsight.cli.options import PictureOptions, as_json, at_least_one, option, parsed, with_settings, write_figure
 
 if TYPE_CHECKING:
     from firstsight.data import Dataset
     from firstsight.methods.spaen_pictures import SPAENPictures
-    from firstsight.progress import Display
 
 
 @dataclass(kw_only=True)
-class AblateOptions(DataOptions):
+class AblateOptions(PictureOptions):
     """What to train on.
 
     Attributes:
         out: folder of models, numbers and pictures; the same command goes on from what is there.
         preset: settings to start from; `firstsight methods` lists them.
-        skip_bad: leave out pictures that cannot be read.
         json: print one JSON document.
     """
 
     out: Path
     preset: str | None = None
-    skip_bad: bool = False
     json: bool = False
 
 
@@ -57,10 +54,11 @@ class AlphaOptions(AblateOptions):
 def ablate_reconstruction(argv: Sequence[str]) -> None:
     """Compare four ways to draw unseen classes' pictures: Table 3 and Figure 4."""
     from firstsight import ablation
+    from firstsight.progress import Display
 
     options, method = _asked(argv, AblateOptions, "ablate reconstruction", ablate_reconstruction.__doc__)
-    data, display = _loaded(options, method)
-    with display:
+    with Display() as display:
+        data = options.load_for(method, display)
         rows = ablation.reconstruction(data, method, options.out, display)
         mean = ablation.mean_picture_error(data, method.side)
     file = _drawn(options.out / "reconstruction.png", data, rows, [row["way"] for row in rows])
@@ -77,14 +75,14 @@ def ablate_reconstruction(argv: Sequence[str]) -> None:
 def ablate_objective(argv: Sequence[str]) -> None:
     """Leave out parts of the objective: Table 2, with the seen-unseen curves of Figure 7."""
     from firstsight import ablation
-    from firstsight.cli.options import write_figure
+    from firstsight.progress import Display
     from firstsight.report.charts import curve_chart
     from firstsight.report.curves import Series
 
     options, method = _asked(argv, ObjectiveOptions, "ablate objective", ablate_objective.__doc__)
     at_least_one(seeds=options.seeds)
-    data, display = _loaded(options, method)
-    with display:
+    with Display() as display:
+        data = options.load_for(method, display)
         rows = ablation.objective(data, method, options.out, options.seeds, display)
     file = options.out / "objective.svg"
     firsts = [row for row in rows if row["seed"] == method.seed]
@@ -117,10 +115,11 @@ def ablate_objective(argv: Sequence[str]) -> None:
 def ablate_alpha(argv: Sequence[str]) -> None:
     """See the reconstruction go as alpha falls: Figure 5."""
     from firstsight import ablation
+    from firstsight.progress import Display
 
     options, method = _asked(argv, AlphaOptions, "ablate alpha", ablate_alpha.__doc__)
-    data, display = _loaded(options, method)
-    with display:
+    with Display() as display:
+        data = options.load_for(method, display)
         rows = ablation.alphas(data, method, options.out, options.alphas, display)
         mean = ablation.mean_picture_error(data, method.side)
     file = _drawn(options.out / "alpha.png", data, rows, [f"alpha {row['alpha']:g}" for row in rows])
@@ -142,19 +141,6 @@ def _asked(argv: Sequence[str], base: type, name: str, description: str | None) 
     default = SPAENPictures.preset(preset) if (preset := option(argv, "--preset")) else SPAENPictures()
     options = parsed(with_settings(default, base), argv, name, description)
     return options, SPAENPictures(**options.of_method.settings())
-
-
-def _loaded(options: AblateOptions, method: SPAENPictures) -> tuple[Dataset, Display]:
-    """The data with its pictures."""
-    from firstsight.progress import Display
-    from firstsight.store import with_pictures
-
-    with Display() as display:
-        data = options.load(display)
-        data, bad = with_pictures(data, method.side, skip_bad=options.skip_bad, progress=display.stage("pictures"))
-        for sentence in bad.values():
-            display.say(f"left out: {sentence}")
-    return data, Display()
 
 
 def _drawn(file: Path, data: Dataset, rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> Path:

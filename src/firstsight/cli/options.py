@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from firstsight.progress import Display
     from firstsight.semantics import ClassText
 
+SKIPPED_SHOWN = 20  # sentences about pictures that were left out
 TEXT, BOTH = "text", "attributes+text"  # semantics that a text model makes
 
 
@@ -97,6 +98,74 @@ class DataOptions(FileOptions, Which):
     def load(self, display: Display) -> Dataset:
         """The data set."""
         return self.load_all((self.data,), (self.semantics,), display)[0]
+
+
+@dataclass(kw_only=True)
+class PictureOptions(DataOptions):
+    """Which data set, and what a method that learns from its pictures too is shown of them.
+
+    Attributes:
+        backbone: makes the features of the pictures, where no file of features is named: a name as for `firstsight
+            features`, or `compact`, a small network trained on the training pictures alone; kept in the cache. Only
+            for methods that learn from pictures.
+        skip_bad: leave out pictures that cannot be read, and list them; without it the first one ends the work.
+    """
+
+    backbone: str | None = None
+    skip_bad: bool = False
+
+    def load_for(self, method: Method, display: Display, trains: bool = True) -> Dataset:
+        """The data set, with its pictures in the method's size where it learns from them and is to be trained."""
+        self._check(method)
+        if not method.needs_pictures or not (trains or self.backbone or self.skip_bad):
+            return self.load(display)
+        from firstsight.store import with_pictures
+
+        if self.backbone is None:
+            data = self.load(display)
+            if not method.makes_features:
+                data.inputs(data.trainval[:1])  # features that are missing are missed before the pictures are shrunk
+        else:
+            from firstsight.datasets import load
+
+            text = self.texts(self.semantics)[0]
+            data = load(self.data, (), self.semantics, None, display, self.pictures, text)
+        data, bad = with_pictures(data, method.side, skip_bad=self.skip_bad, progress=display.stage("pictures"))
+        say_skipped(display, bad)
+        if self.backbone is None:
+            return data
+        from firstsight.frozen import with_frozen_features
+
+        return with_frozen_features(data, self.backbone, method.device, display.stage("features"))
+
+    def _check(self, method: Method) -> None:
+        """Refuse options that do not go together."""
+        if not method.needs_pictures:
+            for name, value in (("backbone", self.backbone), ("skip_bad", self.skip_bad)):
+                if value:
+                    raise InputError(
+                        f"{name} must be left out for {method.name}, which does not look at pictures; got {value}"
+                    )
+            return
+        if self.backbone and self.features:
+            raise InputError(
+                f"features must be left out where a backbone makes them; got {self.features[0]!r} and {self.backbone!r}"
+            )
+        if self.backbone and self.data.partition(":")[0] == "atlas":
+            raise InputError(f"backbone must be left out for atlas, which has features; got {self.backbone!r}")
+        if self.reconstruction_features:
+            raise InputError(
+                f"reconstruction features must be left out for {method.name}, which reconstructs pictures; "
+                f"got {self.reconstruction_features!r}"
+            )
+
+
+def say_skipped(display: Display, skipped: Mapping[str, str]) -> None:
+    """The sentences that say why pictures were left out; a count where they are many."""
+    for sentence in list(skipped.values())[:SKIPPED_SHOWN]:
+        display.say(f"skipped: {sentence}")
+    if (more := len(skipped) - SKIPPED_SHOWN) > 0:
+        display.say(f"skipped: {more} more")
 
 
 def parsed(form: Callable[..., Any], argv: Sequence[str], name: str, description: str | None = None) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from firstsight.cli.options import DataOptions, as_json
+from firstsight.cli.options import PictureOptions, as_json
 from firstsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def recogniser(
     model: Path,
     /,
-    data: DataOptions,
+    data: PictureOptions,
     out: Path,
     calibrate: bool = True,
     device: str = "auto",
@@ -40,7 +40,8 @@ def recogniser(
 
     method = load_method(model, device)
     with Display() as display:
-        made = Recogniser.of(method, data.load(display), calibrate, Run(display.stage("calibrate")))
+        loaded = data.load_for(method, display, calibrate)
+        made = Recogniser.of(method, loaded, calibrate, Run(display.stage("calibrate")))
     made.save(out)
     n_seen = int(made.is_seen.sum())
     print(f"{method.name} that knows {n_seen} seen and {len(made.classes) - n_seen} unseen classes is at {out}")
@@ -93,7 +94,7 @@ def predict(
         raise InputError("sources must be pictures, folders, feature files or -; got none")
     known = Recogniser.load(model, device)
     if classes:
-        known = known.with_classes(_more_classes(classes, known))
+        known = known.with_classes(more_classes(classes, known))
     if only:
         known = known.only(only)
     if reject and known.threshold is None:
@@ -109,7 +110,7 @@ def predict(
         sys.exit(1)
 
 
-def _more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
+def more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
     """Classes of a table, described in the way of those known: by attributes, by text, or by both."""
     if known.text_source is None:
         return _more_by_attributes(file, known.classes)
@@ -149,7 +150,7 @@ def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: boo
     """Of feature files, or of pictures."""
     is_features = [source.endswith(".safetensors") for source in sources]
     if not any(is_features):
-        yield from known.recognise(_pictures(sources), top, explain, batch)
+        yield from known.recognise(picture_paths(sources), top, explain, batch)
         return
     if not all(is_features):
         picture = sources[is_features.index(False)]
@@ -164,7 +165,7 @@ def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: boo
             yield from known.answers(features, names, top, explain)
 
 
-def _pictures(sources: tuple[str, ...]) -> Iterator[str]:
+def picture_paths(sources: tuple[str, ...]) -> Iterator[str]:
     """Paths, as they are asked for."""
     from firstsight.sources import pictures_in
 

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from firstsight.cli.options import DataOptions, as_json, at_least_one, option, parsed, with_settings
+from firstsight.cli.options import (
+    DataOptions,
+    PictureOptions,
+    as_json,
+    at_least_one,
+    option,
+    parsed,
+    with_settings,
+)
 from firstsight.errors import InputError
+
+if TYPE_CHECKING:
+    from firstsight.board import Board
 
 
 def fit(argv: Sequence[str]) -> None:
     """Train a method and save it: `firstsight fit METHOD --data PATH --out model.safetensors`."""
     from firstsight.datasets import data_name
     from firstsight.methods import METHODS, Run, named
+    from firstsight.methods.spaen_pictures.ranks import first_goes_ahead, joined, n_ranks
     from firstsight.progress import Display
     from firstsight.settings import read_settings
 
@@ -35,24 +48,49 @@ def fit(argv: Sequence[str]) -> None:
     options = parsed(form, argv[1:], f"fit {argv[0]}", f"{(kind.__doc__ or '').splitlines()[0]} {kind.source}.")
     method = kind(**options.of_method.settings())
     unfinished = options.out.with_name(options.out.name + ".partial")
-    with Display() as display:
-        training = options.load(display).training_set()
+    with (
+        joined() as rank,
+        Display(is_quiet=rank > 0) as display,
+        _board(None if rank else options.tensorboard) as board,
+    ):
+        if n_ranks() > 1 and not method.needs_pictures:
+            raise InputError(f"method must be spaen-pictures for several processes to share it; got {method.name}")
+        with first_goes_ahead():
+            training = options.load_for(method, display).training_set()
         if unfinished.exists():
             display.say(f"continuing from {unfinished}")
-        run = Run(display.stage(f"fit {argv[0]}"), unfinished, options.checkpoint_every)
+        show = display.stage(f"fit {argv[0]}")
+
+        def progress(done: int, steps: int, losses: Mapping[str, float]) -> None:
+            show(done, steps, losses)
+            if board:
+                board.progress(done, steps, losses)
+
+        run = Run(progress, unfinished, options.checkpoint_every, board.draw if board else None)
         try:
             method.fit(training, run)
         except KeyboardInterrupt:
             if unfinished.exists():
                 display.say(f"stopped; kept in {unfinished}; the same command continues from there")
             raise
-    method.save(options.out)
-    unfinished.unlink(missing_ok=True)
+        if rank:
+            return
+        method.save(options.out)
+        unfinished.unlink(missing_ok=True)
     print(f"{argv[0]} trained on {len(training)} images of {len(training.classes)} classes is at {options.out}")
 
 
+def _board(folder: Path | None) -> AbstractContextManager[Board | None]:
+    """Where TensorBoard reads, if anywhere."""
+    if folder is None:
+        return nullcontext()
+    from firstsight.board import Board
+
+    return Board(folder)
+
+
 @dataclass(kw_only=True)
-class FitOptions(DataOptions):
+class FitOptions(PictureOptions):
     """What to train on and where to save.
 
     Attributes:
@@ -60,12 +98,14 @@ class FitOptions(DataOptions):
         preset: settings to start from, such as `paper`; `firstsight methods` lists them.
         settings: TOML file that `tune` wrote; its table for this data and method goes on top of the preset.
         checkpoint_every: steps between two saves of an unfinished training, in OUT.partial.
+        tensorboard: folder for losses and pictures as TensorBoard shows them.
     """
 
     out: Path
     preset: str | None = None
     settings: Path | None = None
     checkpoint_every: int = 500
+    tensorboard: Path | None = None
 
 
 def tune(
@@ -115,6 +155,10 @@ def tune(
     kinds = sorted(
         map(named, all_names() if methods == ("all",) else methods), key=lambda kind: kind.trials
     )  # slow first
+    if picky := [kind.name for kind in kinds if kind.needs_pictures]:
+        raise InputError(
+            f"methods must learn from features alone to be tuned; got {picky[0]}; tune spaen, whose E learns alike"
+        )
     starts = [kind.preset(preset) if preset else kind() for kind in kinds]
     aims = [objective or kind.objective for kind in kinds]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +200,7 @@ def shown(value: object) -> str:
 def evaluate(
     model: Path,
     /,
-    data: DataOptions,
+    data: PictureOptions,
     calibrate: bool = True,
     json: bool = False,
 ) -> None:
@@ -174,7 +218,7 @@ def evaluate(
 
     method = load_method(model)
     with Display() as display:
-        dataset = data.load(display)
+        dataset = data.load_for(method, display, calibrate)
         result = evaluate_method(method, dataset, calibrate, Run(display.stage("calibrate")))
     if json:
         classes = [vars(row) for row in result.classes]

@@ -31,7 +31,8 @@ def load(
         path: a folder in the GBU layout, a folder of pictures with a `classes.csv`, or `atlas`, rendered on the spot;
             `atlas:0.5` sets its semantic loss.
         features: a feature file by name or path, or several whose columns are joined; where None, `res101.mat` or else
-            the only file in the folder that holds features; the labels alone where there is none.
+            the only file in the folder that holds features; the labels alone where there is none, or of a folder of
+            pictures where `features` is empty.
         semantics: which class embeddings: `att` (where None), `sent`, `binaryAtt`, ... or the name of a file; of a
             folder of pictures `attributes`; of both layouts `text` or `attributes+text`, for which `vectors` is needed.
         reconstruction_features: the feature file on which F and G work; `features` where None.

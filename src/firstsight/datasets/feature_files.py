@@ -67,8 +67,8 @@ class FeatureFile:
 
 
 def find_feature_files(folder: Path, names: Sequence[str | Path] | None, argument: str = "features") -> list[Path]:
-    """The files meant by their names or paths; where none is named, the only one in the folder that holds features."""
-    if names:
+    """The files meant by their names or paths; where `names` is None, the only one in the folder that has features."""
+    if names is not None:
         return [_named(folder, name, argument) for name in names]
     there = files_with_features(folder)
     if len(there) > 1:

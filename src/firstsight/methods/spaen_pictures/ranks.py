@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
+
+PATIENCE = timedelta(days=1)  # with a process that is late: the first may be shrinking very many pictures
 
 
 @contextmanager
@@ -28,11 +31,27 @@ def joined() -> Iterator[int]:
     has_gpus = torch.cuda.is_available()
     if has_gpus:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    distributed.init_process_group("nccl" if has_gpus else "gloo")
+    distributed.init_process_group("nccl" if has_gpus else "gloo", timeout=PATIENCE)
     try:
         yield distributed.get_rank()
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def first_goes_ahead() -> Iterator[None]:
+    """The first process goes through the block alone; the others follow, and find what it has left in the cache."""
+    if n_ranks() == 1:
+        yield
+        return
+    if rank():
+        distributed.barrier()
+        yield
+        return
+    try:
+        yield
+    finally:  # an error too: each of them then says the same
+        distributed.barrier()
 
 
 def rank() -> int:

@@ -1,0 +1,163 @@
+"""Pictures on one sheet, with captions: what a method draws below what it was shown.
+
+    grid("birds.png", [("original", pictures), ("reconstructed", drawn)], ["owl", "auk"])
+
+A line of pictures has its label on the left, a column its name on top. Where a line would get too long the sheet goes
+on below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from firstsight.errors import InputError
+from firstsight.files import replacing
+
+Line = tuple[str, NDArray[np.uint8]]  # label, [k, h, h, 3] colours in 0..255
+
+CELL = 192  # pixels of a side, about, at which a picture is shown
+WIDEST = 1600  # pixels of a line of pictures
+GAP, MARGIN, BETWEEN = 8, 24, 20  # pixels
+TEXT, LEADING = 14, 18  # pixels
+PAPER, INK, FAINT = "#ffffff", "#1f2933", "#6b7785"
+ELLIPSIS = "\u2026"
+
+
+def grid(file: str | Path, lines: Sequence[Line], names: Sequence[str], notes: Sequence[str] = ()) -> Path:
+    """Write the sheet as a PNG file.
+
+    Args:
+        file: ends in .png.
+        lines: pictures of one size, as many in each line.
+        names: of the columns.
+        notes: one below each column, where there is something to say.
+
+    Raises:
+        InputError: the file has another ending, or cannot be written.
+    """
+    file = as_png(file)
+    with replacing(file) as unfinished:
+        sheet(lines, names, notes).save(unfinished, "PNG")
+    return file
+
+
+def as_png(file: str | Path) -> Path:
+    """The file, whose name must say what is in it."""
+    if Path(file).suffix.lower() != ".png":
+        raise InputError(f"picture file must end in .png; got {file}")
+    return Path(file)
+
+
+def sheet(lines: Sequence[Line], names: Sequence[str], notes: Sequence[str] = ()) -> Image.Image:
+    """The sheet that `grid` writes."""
+    n, side = lines[0][1].shape[:2]
+    cell = side * max(1, round(CELL / side))  # whole multiples, so that no pixel is wider than the next
+    columns = max(1, min(n, WIDEST // (cell + GAP)))
+    captions = [wrapped(readable(name), cell) for name in names]
+    labels = [label for label, _ in lines]
+    place = _Layout(
+        cell=cell,
+        left=MARGIN + (round(max(map(_width, labels))) + 2 * GAP if any(labels) else 0),
+        above=LEADING * max(map(len, captions)) + GAP // 2,
+        below=LEADING if any(notes) else 0,
+        n_lines=len(lines),
+    )
+    n_bands = -(-n // columns)
+    width = place.left + columns * (cell + GAP) - GAP + MARGIN
+    image = Image.new("RGB", (width, 2 * MARGIN + n_bands * (place.band + BETWEEN) - BETWEEN), PAPER)
+    draw = ImageDraw.Draw(image)
+    for band in range(n_bands):
+        top = MARGIN + band * (place.band + BETWEEN)
+        for row, label in enumerate(labels):
+            middle = top + place.above + row * (cell + GAP) + cell // 2
+            draw.text((MARGIN, middle), label, FAINT, _font(), anchor="lm")
+        for column, at in enumerate(range(band * columns, min(n, (band + 1) * columns))):
+            x = place.left + column * (cell + GAP)
+            bottom = top + place.above - GAP // 2  # of the name
+            for up, text in enumerate(reversed(captions[at])):
+                draw.text((x, bottom - up * LEADING), text, INK, _font(), anchor="ld")
+            for row, (_, pictures) in enumerate(lines):
+                image.paste(_shown(pictures[at], cell), (x, top + place.above + row * (cell + GAP)))
+            if place.below:
+                draw.text((x, top + place.band), wrapped(notes[at], cell, 1)[0], FAINT, _font(), anchor="ld")
+    return image
+
+
+def tiled(lines: NDArray[np.uint8], columns: int = 8) -> NDArray[np.uint8]:
+    """[r * m * h, columns * h, 3] lines [r, k, h, h, 3] of pictures, one below the other, without captions.
+
+    Args:
+        lines: r lines of k pictures each; the m-th `columns` of all lines lie together.
+        columns: pictures side by side.
+    """
+    n_lines, k, h = lines.shape[:3]
+    bands = -(-k // columns)
+    full = np.full((n_lines, bands * columns, h, h, 3), 255, np.uint8)
+    full[:, :k] = lines
+    full = full.reshape(n_lines, bands, columns, h, h, 3).transpose(1, 0, 3, 2, 4, 5)  # [m, r, h, columns, h, 3]
+    return full.reshape(bands * n_lines * h, columns * h, 3)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Pixels: of a picture's side, left of the first, above and below each column; and lines of pictures."""
+
+    cell: int
+    left: int
+    above: int
+    below: int
+    n_lines: int
+
+    @property
+    def band(self) -> int:
+        """Height of the columns side by side."""
+        return self.above + self.n_lines * (self.cell + GAP) - GAP + self.below
+
+
+def readable(name: str) -> str:
+    """A class's name without the underscores that stand for spaces."""
+    return name.replace("_", " ")
+
+
+def wrapped(text: str, width: int, most: int = 2) -> list[str]:
+    """The text in lines of this width in pixels; what does not fit into so many ends in an ellipsis."""
+    lines: list[str] = []
+    for word in text.split() or [""]:
+        if lines and _width(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    cut = [*lines[: most - 1], " ".join(lines[most - 1 :])] if len(lines) > most else lines
+    return [_fitting(line, width) for line in cut]
+
+
+def _fitting(text: str, width: int) -> str:
+    if _width(text) <= width:
+        return text
+    while text and _width(text + ELLIPSIS) > width:
+        text = text[:-1]
+    return text + ELLIPSIS
+
+
+def _shown(picture: NDArray[np.uint8], cell: int) -> Image.Image:
+    image = Image.fromarray(picture)
+    return image if image.size == (cell, cell) else image.resize((cell, cell), Image.Resampling.BICUBIC)
+
+
+def _width(text: str) -> float:
+    return _font().getlength(text)
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont:
+    """The font that comes with matplotlib."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", TEXT)
