@@ -1,4 +1,4 @@
-"""Features of picture files, ResNet-18: decoding, cropping and all, against the bare network on tensors in memory."""
+"""Features of picture files: decoding, cropping and all, against the bare network on tensors in memory."""
 
 import io
 import tempfile
@@ -15,21 +15,27 @@ from firstsight.backbones import Backbone, load_backbone
 from firstsight.extraction import extract
 
 N = 64
+SHOWN = (
+    ("resnet101", 500, 1),
+    ("resnet18", 500, 1),
+    ("resnet18", 500, 10),
+    ("resnet18", 4000, 1),
+    ("resnet18", 4000, 10),
+)
 
 
 def cases() -> Iterator[Case]:
-    backbone = load_backbone("random:resnet18")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for width, height in ((500, 375), (4000, 3000)):
-            place = root / str(width)
-            pictures(place, width, height)
-            for crops in (1, 10):
-                yield Case(
-                    f"{N} JPEGs of {width} x {height}, crops {crops} (1x = no overhead)",
-                    partial(from_files, place, backbone, crops),
-                    partial(bare, backbone, N * crops),
-                )
+            pictures(root / str(width), width, height)
+        for name, width, crops in SHOWN:
+            place, backbone = root / str(width), load_backbone(f"random:{name}")
+            yield Case(
+                f"{name}, {N} JPEGs {width} wide, crops {crops} (1x = no overhead)",
+                partial(from_files, place, backbone, crops),
+                partial(bare, backbone, N * crops),
+            )
 
 
 def pictures(folder: Path, width: int, height: int) -> None:

@@ -261,7 +261,7 @@ class SPAENPictures(SPAEN):
                 block = slice(start, start + DRAWN)
                 if self.variant == "spaen":
                     with self.autocast(device):
-                        seen = whole(torch.from_numpy(np.ascontiguousarray(pictures[block])).to(device), self.side)
+                        seen = whole(torch.tensor(pictures[block]).to(device), self.side)
                         code = networks["encoder"](seen).float()
                 elif features is None:
                     raise InputError(f"features must be given for {self.variant}, which draws from E(x); got none")
