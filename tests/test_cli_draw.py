@@ -116,7 +116,7 @@ def tiny_settings() -> dict:
 def test_atlas_has_pictures_too(run, tmp_path, monkeypatch):
     made = tiny_dataset(pictures=tuple(np.zeros((90, 40, 40, 3), np.uint8)))
     monkeypatch.setattr("firstsight.datasets.atlas.atlas", lambda **_: made)
-    code, out, err = fit(run, "atlas", tmp_path / "m")
+    code, _, err = fit(run, "atlas", tmp_path / "m")
     assert (code, err) == (0, "")
     assert load_method(tmp_path / "m").draws
 

@@ -59,7 +59,7 @@ class Board:
             from torch.utils.tensorboard import SummaryWriter
 
             try:
-                self._writer = SummaryWriter(self._folder, purge_step=step)  # type: ignore[no-untyped-call]
+                self._writer = SummaryWriter(self._folder, purge_step=step)
             except OSError as error:
                 raise InputError(f"{self._folder} must be a folder to write to; got {error}") from error
         return self._writer
