@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +47,7 @@ def reconstruct(
     import numpy as np
 
     from firstsight.cli.predict import picture_paths
-    from firstsight.drawings import as_png, grid
+    from firstsight.drawings import as_png
     from firstsight.methods import load_method
     from firstsight.progress import Display
 
@@ -58,47 +58,45 @@ def reconstruct(
     file = as_png(out or Path("reconstructed.png"))
     method = load_method(model, device)
     method.side  # noqa: B018 (a method that cannot draw says so before pictures are looked for)
-    paths = list(picture_paths(pictures))
+    paths = list(dict.fromkeys(picture_paths(pictures)))
     if not out_folder and len(paths) > MOST:
         raise InputError(f"pictures must be {MOST} or fewer for one file; got {len(paths)}; name --out-folder")
+    names = dict(zip(paths, _different(Path(path).stem for path in paths), strict=True))
     skipped: dict[str, str] = {}
-    done: list[tuple[str, float]] = []
-    blocks = []
-    names = _different(path.stem for path in map(Path, paths))
-    name_of = dict(zip(paths, names, strict=True))
+    done: list[_Drawn] = []
     with Display() as display:
-        for sources, originals, drawn in _reconstructed(method, paths, skip_bad, skipped):
-            errors = ((originals / 255.0 - drawn / 255.0) ** 2).mean(axis=(1, 2, 3)).tolist()
-            done += zip(sources, errors, strict=True)
-            if out_folder is None:
-                blocks.append((originals, drawn))
-            else:
-                for at, source in enumerate(sources):
-                    lines = [("original", originals[at : at + 1]), ("reconstructed", drawn[at : at + 1])]
-                    place = out_folder / f"{name_of[source]}.png"
-                    grid(place, lines, [Path(source).name], [f"error {errors[at]:.4f}"])
+        for drawn in _reconstructed(method, paths, skip_bad, skipped):
+            if out_folder:
+                _write(out_folder / f"{names[drawn.source]}.png", [drawn])
+                drawn = replace(drawn, pair=np.empty(0, np.uint8))  # however many there are
+            done.append(drawn)
             display("reconstruct", len(done) + len(skipped), len(paths))
         say_skipped(display, skipped)
     if not done:
         raise InputError(f"pictures must be readable; got none of {len(paths)} that is")
-    if out_folder is None:
-        originals, drawn = map(np.concatenate, zip(*blocks, strict=True))
-        lines = [("original", originals), ("reconstructed", drawn)]
-        grid(file, lines, [Path(source).name for source, _ in done], [f"error {error:.4f}" for _, error in done])
-    where = out_folder or file
+    if not out_folder:
+        _write(file, done)
     if json:
-        rows = [{"source": source, "mse": error} for source, error in done]
-        print(as_json({"out": str(where), "pictures": rows, "skipped": skipped}))
+        rows = [{"source": drawn.source, "mse": drawn.error} for drawn in done]
+        print(as_json({"out": str(out_folder or file), "pictures": rows, "skipped": skipped}))
         return
-    mean = sum(error for _, error in done) / len(done)
     what = "picture above its reconstruction is" if len(done) == 1 else "pictures above their reconstructions are"
-    print(f"{len(done)} {what} {'in' if out_folder else 'at'} {where}; mean square error of a pixel {mean:.4f}")
+    where = f"in {out_folder}" if out_folder else f"at {file}"
+    mean = sum(drawn.error for drawn in done) / len(done)
+    print(f"{len(done)} {what} {where}; mean square error of a pixel {mean:.4f}")
 
 
-def _reconstructed(
-    method: Method, paths: Sequence[str], skip_bad: bool, skipped: dict[str, str]
-) -> Iterator[tuple[list[str], NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Files, their pictures and what is left of these, block by block; what cannot be read goes to `skipped`."""
+@dataclass(frozen=True)
+class _Drawn:
+    """A picture file, [2, side, side, 3] the picture and what is left of it, and the mean square error between them."""
+
+    source: str
+    pair: NDArray[np.uint8]
+    error: float
+
+
+def _reconstructed(method: Method, paths: Sequence[str], skip_bad: bool, skipped: dict[str, str]) -> Iterator[_Drawn]:
+    """Each picture that can be read; the sentences about the others go to `skipped`."""
     import numpy as np
 
     from firstsight.images import open_picture, squared
@@ -112,9 +110,24 @@ def _reconstructed(
                 if not skip_bad:
                     raise
                 skipped[path] = str(error)
-        if read:
-            originals = np.stack(list(read.values()))
-            yield list(read), originals, method.reconstructed(originals)
+        if not read:
+            continue
+        originals = np.stack(list(read.values()))
+        pairs = np.stack([originals, method.reconstructed(originals)], axis=1)  # [n, 2, side, side, 3]
+        for source, pair in zip(read, pairs, strict=True):
+            before, after = pair / 255.0
+            yield _Drawn(source, pair, float(((before - after) ** 2).mean()))
+
+
+def _write(file: Path, done: Sequence[_Drawn]) -> None:
+    """One sheet of them."""
+    import numpy as np
+
+    from firstsight.drawings import grid
+
+    originals, drawn = np.stack([one.pair for one in done], axis=1)
+    notes = [f"error {one.error:.4f}" for one in done]
+    grid(file, [("original", originals), ("reconstructed", drawn)], [Path(one.source).name for one in done], notes)
 
 
 def _different(names: Iterator[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,12 +21,13 @@ from firstsight.errors import InputError
 
 if TYPE_CHECKING:
     from firstsight.board import Board
+    from firstsight.methods import Run
 
 
 def fit(argv: Sequence[str]) -> None:
     """Train a method and save it: `firstsight fit METHOD --data PATH --out model.safetensors`."""
     from firstsight.datasets import data_name
-    from firstsight.methods import METHODS, Run, named
+    from firstsight.methods import METHODS, named
     from firstsight.methods.spaen_pictures.ranks import first_goes_ahead, joined, n_ranks
     from firstsight.progress import Display
     from firstsight.settings import read_settings
@@ -59,14 +60,7 @@ def fit(argv: Sequence[str]) -> None:
             training = options.load_for(method, display).training_set()
         if unfinished.exists():
             display.say(f"continuing from {unfinished}")
-        show = display.stage(f"fit {argv[0]}")
-
-        def progress(done: int, steps: int, losses: Mapping[str, float]) -> None:
-            show(done, steps, losses)
-            if board:
-                board.progress(done, steps, losses)
-
-        run = Run(progress, unfinished, options.checkpoint_every, board.draw if board else None)
+        run = _run(display.stage(f"fit {argv[0]}"), board, unfinished, options.checkpoint_every)
         try:
             method.fit(training, run)
         except KeyboardInterrupt:
@@ -87,6 +81,20 @@ def _board(folder: Path | None) -> AbstractContextManager[Board | None]:
     from firstsight.board import Board
 
     return Board(folder)
+
+
+def _run(show: Callable[..., None], board: Board | None, unfinished: Path, checkpoint_every: int) -> Run:
+    """A fit that is shown, and kept, as it goes on."""
+    from firstsight.methods import Run
+
+    if board is None:
+        return Run(show, unfinished, checkpoint_every)
+
+    def progress(done: int, total: int, losses: Mapping[str, float]) -> None:
+        show(done, total, losses)
+        board.progress(done, total, losses)
+
+    return Run(progress, unfinished, checkpoint_every, board.draw)
 
 
 @dataclass(kw_only=True)
