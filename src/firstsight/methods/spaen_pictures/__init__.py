@@ -43,7 +43,7 @@ class SPAENPictures(SPAEN):
         side: pixels of a side of the pictures F reads and G draws: 32, 64, 128 or 256 (paper).
         pretrained: start F's and phi's AlexNet from ImageNet weights (paper), or all from random ones.
         generator_file: the published generator's .caffemodel, for G at 256 pixels; from random weights where empty.
-        width: multiplies the channels of F and G; 1 is the paper's.
+        width: multiplies the channels of F and G, of which one is left at least; 1 is the paper's.
         perceptual_weight: of ||phi(G(F(x))) - phi(x)||^2, a mean over activations; 0 leaves phi out.
         pixel_weight: of ||G(F(x)) - x||^2, a mean over pixels: lambda_p.
         autoencoder_batch: pictures per step.
@@ -91,8 +91,6 @@ class SPAENPictures(SPAEN):
             raise InputError(
                 f"accumulate must be 1 to autoencoder_batch; got {self.accumulate} for {self.autoencoder_batch}"
             )
-        if not self.width > 0:
-            raise InputError(f"width must be above 0; got {self.width}")
         if self.pretrained == "imagenet" and self.width != 1:
             raise InputError(f"width must be 1 with ImageNet weights; got {self.width}; --pretrained none trains all")
         if self.generator_file and (self.side, self.width) != (FULL, 1):
