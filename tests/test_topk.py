@@ -18,7 +18,9 @@ from firstsight.probability import probabilities
 from firstsight.topk import ClassIndex, top_classes
 
 DATA = tiny_dataset()
-PRODUCTS = {"ale", "cmt", "conse", "dap", "devise", "eszsl", "iap", "sae", "sje", "spaen", "spaen-pictures", "sse", "sync"}
+PRODUCTS = {
+    *("ale", "cmt", "conse", "dap", "devise", "eszsl", "iap", "sae", "sje", "spaen", "spaen-pictures", "sse", "sync")
+}
 
 
 def fitted(name, data=DATA, **changes):

@@ -33,6 +33,7 @@ from firstsight.methods.spaen_pictures.training import PictureTraining
 from firstsight.methods.spaen_pictures.weights import alexnet_weights, published_generator
 
 DRAWN = 64  # pictures at once
+WIDEST = 16
 
 
 @dataclass(kw_only=True)
@@ -91,6 +92,8 @@ class SPAENPictures(SPAEN):
             raise InputError(
                 f"accumulate must be 1 to autoencoder_batch; got {self.accumulate} for {self.autoencoder_batch}"
             )
+        if self.width > WIDEST:
+            raise InputError(f"width must be {WIDEST} or less; got {self.width}")
         if self.pretrained == "imagenet" and self.width != 1:
             raise InputError(f"width must be 1 with ImageNet weights; got {self.width}; --pretrained none trains all")
         if self.generator_file and (self.side, self.width) != (FULL, 1):
@@ -103,8 +106,11 @@ class SPAENPictures(SPAEN):
     def _fit(self, training: TrainingTensors, run: Run) -> None:
         if training.pictures is None:
             raise InputError("training set must have pictures for spaen-pictures; got features alone")
-        if training.pictures.side < self.side:
-            raise InputError(f"pictures must be {self.side} pixels a side or more; got {training.pictures.side}")
+        height, width = training.pictures.store.shape[1:3]
+        if height != width:
+            raise InputError(f"pictures must be square; got {height} x {width}")
+        if height < self.side:
+            raise InputError(f"pictures must be {self.side} pixels a side or more; got {height}")
         device = training.features.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)
@@ -148,7 +154,7 @@ class SPAENPictures(SPAEN):
             for network in readers:
                 own = network.convolutions.state_dict()
                 network.convolutions.load_state_dict({name: weights[f"features.{name}"] for name in own})
-            if "encoder" in networks and self.side >= 224:
+            if "encoder" in networks and self.side == FULL:
                 fc6 = {name: weights[f"classifier.1.{name}"] for name in ("weight", "bias")}
                 networks["encoder"].fc6.load_state_dict(fc6)
         if self.generator_file and "generator" in networks:
@@ -184,6 +190,8 @@ class SPAENPictures(SPAEN):
             features: [n, v] of the same pictures, for the variants that draw from E(x).
         """
         self._check_draws()
+        if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
+            raise InputError(f"pictures must be [n, h, h, 3] bytes; got {list(pictures.shape)} of {pictures.dtype}")
         networks, device = self.networks_, torch_device(self.device)
         drawn = []
         with torch.inference_mode():
@@ -223,6 +231,10 @@ class SPAENPictures(SPAEN):
             pictures = self.networks_["generator"](code)
         bytes_ = pictures.float().clamp(0, 1).mul(255).round().to(torch.uint8)
         return bytes_.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        super()._restore(state)
+        self.networks_.to(memory_format=torch.channels_last)  # as it was in training, so that sums come out alike
 
     def _n_targets(self, weights: Mapping[str, Tensor]) -> int:
         return 0
