@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import FAST, tiny_dataset
+from tiny import FAST, tiny_dataset, widths
 from torch import nn
 
 from firstsight.data import ClassEmbeddings
@@ -21,7 +21,7 @@ SCALINGS = [("none", "none"), ("l2", "l2"), ("standard", "centred"), ("standard-
 
 
 def fitted(name, data=None, **changes):
-    data = data or tiny_dataset(a=7 if getattr(METHODS[name], "one_space", False) else 4, feature_widths=(3, 4))
+    data = data or tiny_dataset(**widths(name), feature_widths=(3, 4))
     return METHODS[name](**(FAST.get(name, {}) | {"device": "cpu"} | changes)).fit(data.training_set()), data
 
 

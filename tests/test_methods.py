@@ -112,6 +112,8 @@ def test_fit_writes_to_nothing_it_is_given(name, two_sets):
     training = two_sets.training_set()
     arrays = {field.name: getattr(training, field.name) for field in dataclasses.fields(training)}
     arrays["vectors"] = training.classes.vectors
+    if training.pictures is not None:
+        arrays["store"] = training.pictures.store
     arrays = {key: array for key, array in arrays.items() if isinstance(array, np.ndarray)}
     before = {key: array.copy() for key, array in arrays.items()}
     make(name).fit(training)
@@ -285,8 +287,13 @@ def test_methods_never_see_unseen_classes(name, monkeypatch, tiny):
 def test_what_a_method_learned_does_not_depend_on_unseen_classes(name, tiny):
     vectors, features = tiny.classes.vectors.copy(), tiny.features.copy()
     vectors[tiny.unseen] = 100.0
-    features[np.concatenate([tiny.test_seen, tiny.test_unseen])] = -100.0
-    other = dataclasses.replace(tiny, classes=ClassEmbeddings(tiny.classes.names, vectors), features=features)
+    held_out = np.concatenate([tiny.test_seen, tiny.test_unseen])
+    features[held_out] = -100.0
+    changes = {"classes": ClassEmbeddings(tiny.classes.names, vectors), "features": features}
+    if len(tiny.pictures):
+        changes["pictures"] = tiny.pictures.store.copy()
+        changes["pictures"][held_out] = 0
+    other = dataclasses.replace(tiny, **changes)
     np.testing.assert_array_equal(
         make(name).fit(other.training_set()).scores(tiny.features, tiny.classes),
         make(name).fit(tiny.training_set()).scores(tiny.features, tiny.classes),
@@ -396,11 +403,12 @@ def test_presets(name):
 
 def test_every_setting_is_documented(name):
     kind = METHODS[name]
-    attributes = kind.__doc__.partition("Attributes:")[2]
-    documented = re.findall(r"^ {8}(\w+): \S", attributes, re.MULTILINE)
+    kinds = kind.__mro__[: kind.__mro__.index(Method)]
+    attributes = [kind.__doc__.partition("Attributes:")[2] for kind in reversed(kinds)]  # a base class's come first
+    documented = [word for text in attributes for word in re.findall(r"^ {8}(\w+): \S", text, re.MULTILINE)]
     inherited = {field.name for field in dataclasses.fields(Method)}
     own = [field.name for field in dataclasses.fields(kind) if field.name not in inherited]
-    assert [word for word in documented if word in own] == own
+    assert [word for word in dict.fromkeys(documented) if word in own] == own
     assert set(documented) <= set(own) | inherited
     assert kind.__doc__.splitlines()[0].endswith(".")
     assert re.search(r", [A-Z]+ \d{4}$", kind.source)
@@ -409,8 +417,9 @@ def test_every_setting_is_documented(name):
 def test_names_are_lower_case_and_files_carry_them(name):
     kind = METHODS[name]
     assert name == kind.name
-    assert name.replace("_", "") == kind.__name__.lower()
-    assert kind.__module__ == f"firstsight.methods.{name.partition('_')[0]}"  # a variant lives with its base
+    assert re.sub("[_-]", "", name) == kind.__name__.lower()
+    file = name.partition("_")[0].replace("-", "_")  # a variant lives with its base
+    assert kind.__module__ == f"firstsight.methods.{file}"
     assert named(name) is kind
 
 

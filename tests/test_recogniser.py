@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny import FAST, tiny_dataset
+from tiny import FAST, tiny_dataset, widths
 
 from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings
@@ -237,7 +237,7 @@ def test_explanations_need_names(known):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_in_one_file(name, tmp_path):
-    data = tiny_dataset(a=7 if getattr(METHODS[name], "one_space", False) else 4)
+    data = tiny_dataset(**widths(name))
     features = data.features[data.test_unseen]
     method = METHODS[name](**(FAST.get(name, {}) | {"device": "cpu"})).fit(data.training_set())
     known = replace(Recogniser.of(method, data), feature_source=SOURCE)

@@ -1,6 +1,7 @@
 """SP-AEN: losses, networks and each phase of the training, against oracles of their own."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -48,7 +49,9 @@ def make_training(method: SPAEN, w: int = 9) -> Training:
     torch.manual_seed(3)
     features, vectors = torch.randn(48, 7), nn.functional.normalize(torch.randn(5, 4))
     networks = method._networks(7, w, 4)
-    return Training(method, networks, features, torch.randn(48, w), torch.arange(48) % 5, vectors)
+    made = Training(method, networks, features, torch.randn(48, w), torch.arange(48) % 5, vectors)
+    made._set_rate(0.0)
+    return made
 
 
 def copied(networks: nn.ModuleDict) -> dict[str, torch.Tensor]:
@@ -136,23 +139,35 @@ def test_critic_loss_by_hand():
 @pytest.mark.parametrize("length", [0.0, 0.5, 1.0, 3.0])
 def test_gradient_penalty_of_a_linear_critic(length):
     weight = length * nn.functional.normalize(torch.randn(4), dim=0)
-    penalty = losses.gradient_penalty(lambda x: x @ weight[:, None], torch.randn(9, 4), torch.randn(9, 4))
+    critic = lambda x: x @ weight[:, None]  # noqa: E731
+    penalty = losses.gradient_penalty(critic, torch.randn(9, 4), torch.randn(9, 4), torch.rand(9, 1))
     assert penalty.item() == pytest.approx((length - 1) ** 2, abs=1e-5)
 
 
 def test_gradient_penalty_of_a_quadratic_critic():
-    """Of |x|^2 / 2 the gradient is x, so points between 2e and 6e give between (2 - 1)^2 and (6 - 1)^2."""
+    """Of |x|^2 / 2 the gradient is x, so a point m of the way from 6e to 2e, for a direction e, gives (5 - 4 m)^2."""
     direction = nn.functional.normalize(torch.randn(1, 4))
     quadratic = lambda x: x.square().sum(dim=1, keepdim=True) / 2  # noqa: E731
-    values = [losses.gradient_penalty(quadratic, 2 * direction, 6 * direction).item() for _ in range(300)]
-    assert min(values) >= 1 - 1e-4
-    assert max(values) <= 25 + 1e-4
-    assert np.mean(values) == pytest.approx(np.mean((np.linspace(2, 6, 1000) - 1) ** 2), abs=2)
+    mix = torch.tensor([[0.0], [0.25], [0.9], [1.0]])
+    encoded, embedded = (2 * direction).expand(4, -1), (6 * direction).expand(4, -1)
+    expected = np.mean([(5 - 4 * m) ** 2 for m in mix.flatten().tolist()])
+    assert losses.gradient_penalty(quadratic, encoded, embedded, mix).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_points_between_are_drawn_anew_for_each_image_and_step(monkeypatch):
+    made, mixes = make_training(make(critic_steps=3)), []
+    monkeypatch.setattr(losses, "gradient_penalty", lambda *given: (mixes.append(given[3]), torch.zeros(()))[1])
+    made._critic_steps()
+    assert [mix.shape for mix in mixes] == [(8, 1)] * 3
+    drawn = torch.cat(mixes).flatten()
+    assert len(drawn.unique()) == 24
+    assert 0 <= drawn.min() < 0.3
+    assert 0.7 < drawn.max() <= 1
 
 
 def test_gradient_penalty_reaches_the_critic_and_nothing_else():
     critic, encoded = discriminator(4), torch.randn(6, 4)
-    losses.gradient_penalty(critic, encoded, torch.randn(6, 4)).backward()
+    losses.gradient_penalty(critic, encoded, torch.randn(6, 4), torch.rand(6, 1)).backward()
     assert encoded.grad is None
     assert all(parameter.grad is not None for parameter in list(critic.parameters())[:-1] if parameter.ndim == 2)
 
@@ -292,7 +307,7 @@ def test_counts_are_at_least_one(field):
 @pytest.mark.parametrize(("epochs", "steps"), [(1, 6), (2.5, 15), (0.01, 1), (0, 1)])
 def test_a_pass_takes_as_many_steps_as_there_are_batches(epochs, steps):
     method = SPAEN(**({name: value for name, value in TINY.items() if "steps" not in name} | {"epochs": epochs}))
-    assert make_training(method).embedder_steps == steps
+    assert [stage.steps for stage in make_training(method).stages] == [108, steps]
 
 
 @pytest.mark.parametrize("dropout", [1.0, 1.5])
@@ -435,7 +450,8 @@ def test_the_penalty_keeps_the_slope_of_the_critic_near_one(monkeypatch):
     made = critic_alone(monkeypatch, encoded, embedded, lipschitz="penalty", penalty=10.0)
     for _ in range(150):
         made._critic_steps()
-    assert losses.gradient_penalty(made.networks["discriminator"], encoded, embedded).item() < 0.2
+    mix = torch.rand(60, 1)
+    assert losses.gradient_penalty(made.networks["discriminator"], encoded, embedded, mix).item() < 0.2
 
 
 @pytest.mark.parametrize("schedule", ["two-stage", "joint"])
@@ -487,9 +503,22 @@ def test_comparisons_with_classification_only_are_paired(classification, monkeyp
 def test_gradients_are_clipped_to_norm_10():
     made = with_plain_descent(make_training(make()))
     before = flat_parameters(made.networks["embedder"]).clone()
-    made._descend("embedder", 1e4 * sum(p.square().sum() for p in made.networks["embedder"].parameters()))
+    losses_ = [weight * sum(p.square().sum() for p in made.networks["embedder"].parameters()) for weight in (1e4, 1e3)]
+    made._descend("embedder", losses_)
     moved = (flat_parameters(made.networks["embedder"]) - before).norm().item()
     assert moved == pytest.approx(10, rel=1e-3)
+
+
+def test_a_step_goes_down_the_sum_of_its_losses():
+    parts = [[1.0], [0.2, 0.3, 0.5]]
+    found = []
+    for weights in parts:
+        made = with_plain_descent(make_training(make()))
+        loss = lambda made=made: made.networks["embedder"](made.features).square().mean()  # noqa: E731
+        made._descend("embedder", (weight * loss() for weight in weights))
+        made._descend("embedder", (weight * loss() for weight in weights))  # gradients of the first are gone
+        found.append(flat_parameters(made.networks["embedder"]))
+    assert torch.allclose(*found, atol=1e-5)
 
 
 def test_in_two_stages_encoder_and_generator_learn_first_and_then_stand_still():
@@ -531,6 +560,12 @@ def rates(made: Training) -> list[float]:
     return seen
 
 
+def losses_of(made: Training, name: str, step) -> None:
+    """The steps of a stage answer with these losses and learn nothing."""
+    at = {"autoencoder": 0, "embedder": -1}[name]
+    made.stages[at] = replace(made.stages[at], step=step)
+
+
 def test_constant_rate():
     assert rates(make_training(make(decay="constant", steps=5, alpha=0.0, beta=0.0, learning_rate=0.01))) == [0.01] * 5
 
@@ -556,7 +591,7 @@ def test_plateau_cuts_the_rate_where_the_loss_stands_still(monkeypatch):
     monkeypatch.setattr(training, "PERIOD", 2)
     made = make_training(make(decay="plateau", patience=3, steps=16, alpha=0.0, beta=0.0, learning_rate=0.01))
     values = iter([5.0] * 2 + [4.0] * 14)  # falls once, after the first period, then stands
-    monkeypatch.setattr(made, "_embedder_step", lambda: {"classification": torch.tensor(next(values))})
+    losses_of(made, "embedder", lambda: {"classification": torch.tensor(next(values))})
     # periods end after steps 2, 4, ...; 4.0 is new at step 4, waits at 6, 8, 10, so the rate is cut from step 11 on
     assert rates(made) == pytest.approx([0.01] * 10 + [0.001] * 6)
 
@@ -565,14 +600,14 @@ def test_plateau_does_not_cut_while_the_loss_falls(monkeypatch):
     monkeypatch.setattr(training, "PERIOD", 2)
     made = make_training(make(decay="plateau", patience=1, steps=12, alpha=0.0, beta=0.0, learning_rate=0.01))
     values = iter([0.9**step for step in range(12)])
-    monkeypatch.setattr(made, "_embedder_step", lambda: {"classification": torch.tensor(next(values))})
+    losses_of(made, "embedder", lambda: {"classification": torch.tensor(next(values))})
     assert rates(made) == [0.01] * 12
 
 
 def test_plateau_of_one_stage_does_not_slow_the_next(monkeypatch):
     monkeypatch.setattr(training, "PERIOD", 1)
     made = make_training(make(decay="plateau", patience=1, steps=2, autoencoder_steps=6, learning_rate=0.01))
-    monkeypatch.setattr(made, "_autoencoder_step", lambda: {"reconstruction": torch.tensor(1.0)})
+    losses_of(made, "autoencoder", lambda: {"reconstruction": torch.tensor(1.0)})
     seen = rates(made)
     assert seen[5] < 0.001
     assert seen[6] == 0.01
@@ -582,7 +617,7 @@ def test_losses_are_reported_as_means_of_a_period(monkeypatch):
     monkeypatch.setattr(training, "PERIOD", 3)
     made = make_training(make(steps=5, alpha=0.0, beta=0.0))
     values = iter([1.0, 2.0, 3.0, 5.0, 7.0])
-    monkeypatch.setattr(made, "_embedder_step", lambda: {"classification": torch.tensor(next(values))})
+    losses_of(made, "embedder", lambda: {"classification": torch.tensor(next(values))})
     reports = []
     made.run(Run(progress=lambda *report: reports.append(report)))
     assert reports == [(3, 5, {"classification": 2.0}), (5, 5, {"classification": 6.0})]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import FAST, tiny_dataset
+from tiny import FAST, tiny_dataset, widths
 
 from firstsight import topk
 from firstsight.data import ClassEmbeddings
@@ -18,7 +18,9 @@ from firstsight.probability import probabilities
 from firstsight.topk import ClassIndex, top_classes
 
 DATA = tiny_dataset()
-PRODUCTS = {"ale", "cmt", "conse", "dap", "devise", "eszsl", "iap", "sae", "sje", "spaen", "sse", "sync"}
+PRODUCTS = {
+    *("ale", "cmt", "conse", "dap", "devise", "eszsl", "iap", "sae", "sje", "spaen", "spaen-pictures", "sse", "sync")
+}
 
 
 def fitted(name, data=DATA, **changes):
@@ -28,7 +30,7 @@ def fitted(name, data=DATA, **changes):
 @pytest.fixture(scope="module", params=METHODS)
 def case(request):
     """Each method with the data that it was fitted on."""
-    data = tiny_dataset(a=7) if getattr(METHODS[request.param], "one_space", False) else DATA
+    data = tiny_dataset(**widths(request.param))
     return fitted(request.param, data), data
 
 
@@ -78,8 +80,8 @@ def test_products_are_scores(case):
 
 def test_which_methods_are_products():
     for name in METHODS:
-        if not getattr(METHODS[name], "one_space", False):
-            assert fitted(name).is_product == (name in PRODUCTS), name
+        if not METHODS[name].one_space:
+            assert fitted(name, tiny_dataset(**widths(name))).is_product == (name in PRODUCTS), name
     assert fitted("latem", n_maps=1).is_product
     both = [fitted("sae", direction=direction) for direction in ("v2s", "s2v")]
     for method in both:

@@ -26,6 +26,19 @@ FAST = {  # settings with which a method is fitted in milliseconds
         "critic_steps": 2,
         "batch": 8,
     },
+    "spaen-pictures": {
+        "alpha": 1.0,
+        "beta": 0.1,
+        "hidden": 5,
+        "epochs": 0.8,
+        "autoencoder_epochs": 0.6,
+        "critic_steps": 2,
+        "batch": 8,
+        "autoencoder_batch": 6,
+        "side": 32,
+        "width": 1 / 64,
+        "pretrained": "none",
+    },
     "sse": {"epochs": 2, "batch": 16},
     "sync": {"lam": 0.1},
 }
@@ -42,6 +55,7 @@ def tiny_dataset(
     a: int = 4,
     noise: float = 0.3,
     w: int | None = None,
+    side: int | None = None,
     **changes,
 ) -> Dataset:
     """Images that are noisy linear maps of their class embeddings; seen and unseen classes are interleaved.
@@ -57,6 +71,7 @@ def tiny_dataset(
         a: columns of the class embeddings.
         noise: standard deviation of what is added to every feature.
         w: columns of `reconstruction_features`, or None for none.
+        side: pixels of the sides of random pictures, or None for none.
         changes: of the arguments of `Dataset`.
     """
     rng = np.random.default_rng(seed)
@@ -83,13 +98,24 @@ def tiny_dataset(
         "test_unseen": np.flatnonzero(is_unseen[labels]),
         "features": images(v),
         "reconstruction_features": None if w is None else images(w),
+        "pictures": () if side is None else painted(len(labels), side, seed),
     }
     return Dataset(**(given | changes))
 
 
+def painted(n: int, side: int, seed: int = 0) -> np.ndarray:
+    """[n, side, side, 3] pictures: smooth in two directions, each with colours of its own."""
+    rng = np.random.default_rng([seed, side])
+    colours = rng.uniform(0, 255, (2, n, 1, 1, 3))
+    across = np.linspace(0, 1, side)[:, None]
+    corner = np.maximum(across[None], across[:, None])[None]  # [1, side, side, 1]
+    return (corner * colours[0] + (1 - corner) * colours[1]).astype(np.uint8)
+
+
 def widths(name: str, v: int = 7, a: int = 4) -> dict[str, int]:
-    """Columns of tiny features and class embeddings; as many of the latter for a method that needs it."""
-    return {"v": v, "a": v if METHODS[name].one_space else a}
+    """What tiny data must be like for a method: columns of features and class embeddings, sides of pictures."""
+    kind = METHODS[name]
+    return {"v": v, "a": v if kind.one_space else a} | ({"side": 37} if kind.needs_pictures else {})
 
 
 def tiny_training(**options) -> TrainingSet:

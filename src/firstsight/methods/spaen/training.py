@@ -318,9 +318,13 @@ class Training:
             )
         self.networks.load_state_dict(under("network.", tensors))
         for group, optimiser in self.optimisers.items():
+            parameters = [parameter for entry in optimiser.param_groups for parameter in entry["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in under(f"adam.{group}.", tensors).items():
                 index, _, entry = name.partition(".")
+                own = parameters[int(index)]
+                if value.shape == own.shape:  # in memory as the parameter is: the fused step does not look
+                    value = torch.empty_like(own).copy_(value)
                 state.setdefault(int(index), {})[entry] = value
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
         self.sums = under("sum.", tensors)

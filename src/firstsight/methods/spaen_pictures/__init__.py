@@ -35,6 +35,7 @@ from firstsight.methods.spaen_pictures.weights import alexnet_weights, published
 
 Variant = Literal["spaen", "direct-map", "sae-image", "split-branch"]
 DRAWN = 64  # pictures at once
+WIDEST = 16
 OF_EMBEDDER = {  # settings that F and G of `two-stage` do not depend on
     *("alpha", "beta", "classification", "compatibility", "margin", "negatives", "temperature", "epochs", "dropout"),
     *("learning_rate", "lipschitz", "penalty", "clip", "critic_steps"),
@@ -49,7 +50,7 @@ class SPAENPictures(SPAEN):
         side: pixels of a side of the pictures F reads and G draws: 32, 64, 128 or 256 (paper).
         pretrained: start F's and phi's AlexNet from ImageNet weights (paper), or all from random ones.
         generator_file: the published generator's .caffemodel, for G at 256 pixels; from random weights where empty.
-        width: multiplies the channels of F and G; 1 is the paper's.
+        width: multiplies the channels of F and G, of which one is left at least; 1 is the paper's.
         perceptual_weight: of ||phi(G(F(x))) - phi(x)||^2, a mean over activations; 0 leaves phi out.
         pixel_weight: of ||G(F(x)) - x||^2, a mean over pixels: lambda_p.
         autoencoder_batch: pictures per step.
@@ -101,8 +102,8 @@ class SPAENPictures(SPAEN):
             raise InputError(
                 f"accumulate must be 1 to autoencoder_batch; got {self.accumulate} for {self.autoencoder_batch}"
             )
-        if not self.width > 0:
-            raise InputError(f"width must be above 0; got {self.width}")
+        if self.width > WIDEST:
+            raise InputError(f"width must be {WIDEST} or less; got {self.width}")
         if self.pretrained == "imagenet" and self.width != 1:
             raise InputError(f"width must be 1 with ImageNet weights; got {self.width}; --pretrained none trains all")
         if self.generator_file and (self.side, self.width) != (FULL, 1):
@@ -142,8 +143,11 @@ class SPAENPictures(SPAEN):
         """Learn; from the second stage on where F and G are trained already."""
         if training.pictures is None:
             raise InputError("training set must have pictures for spaen-pictures; got features alone")
-        if training.pictures.side < self.side:
-            raise InputError(f"pictures must be {self.side} pixels a side or more; got {training.pictures.side}")
+        height, width = training.pictures.store.shape[1:3]
+        if height != width:
+            raise InputError(f"pictures must be square; got {height} x {width}")
+        if height < self.side:
+            raise InputError(f"pictures must be {self.side} pixels a side or more; got {height}")
         device = training.features.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)
@@ -200,7 +204,7 @@ class SPAENPictures(SPAEN):
             for network in readers:
                 own = network.convolutions.state_dict()
                 network.convolutions.load_state_dict({name: weights[f"features.{name}"] for name in own})
-            if "encoder" in networks and self.side >= 224:
+            if "encoder" in networks and self.side == FULL:
                 fc6 = {name: weights[f"classifier.1.{name}"] for name in ("weight", "bias")}
                 networks["encoder"].fc6.load_state_dict(fc6)
         if self.generator_file and "generator" in networks:
@@ -254,6 +258,8 @@ class SPAENPictures(SPAEN):
             features: [n, v] of the same pictures, for the variants that draw from E(x).
         """
         self._check_draws()
+        if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
+            raise InputError(f"pictures must be [n, h, h, 3] bytes; got {list(pictures.shape)} of {pictures.dtype}")
         networks, device = self.networks_, torch_device(self.device)
         drawn = []
         with torch.inference_mode():
@@ -293,6 +299,10 @@ class SPAENPictures(SPAEN):
             pictures = self.networks_["generator"](code)
         bytes_ = pictures.float().clamp(0, 1).mul(255).round().to(torch.uint8)
         return bytes_.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        super()._restore(state)
+        self.networks_.to(memory_format=torch.channels_last)  # as it was in training, so that sums come out alike
 
     def _n_targets(self, weights: Mapping[str, Tensor]) -> int:
         return 0

@@ -78,14 +78,14 @@ def alexnet_convolutions(side: int, width: float, depth: int = 13) -> nn.Sequent
         nn.ReLU(),
         nn.Conv2d(c4, c5, 3, padding=1),
         nn.ReLU(),
-        nn.AdaptiveMaxPool2d(pooled_side(side)),
+        nn.MaxPool2d(3, 2) if side > 64 else nn.AdaptiveMaxPool2d(pooled_side(side)),
     ]
     return nn.Sequential(*layers[:depth])
 
 
 def pooled_side(side: int) -> int:
-    """Rows of what AlexNet's convolutions leave of a picture: 6 at 224 pixels and more, as its fc6 expects."""
-    return 6 if side >= 224 else 3 if side > 64 else 2 if side > 32 else 1
+    """Rows of what AlexNet's fc6 gets of a picture: 6 at 256 pixels, an average where convolutions leave 7."""
+    return 6 if side == FULL else 3 if side > 64 else 2 if side > 32 else 1
 
 
 def encoder(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
@@ -96,6 +96,7 @@ def encoder(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
         OrderedDict(
             normalised=Normalised(),
             convolutions=alexnet_convolutions(side, width),
+            average=nn.AdaptiveAvgPool2d(pooled_side(side)),
             flat=nn.Flatten(),
             fc6=nn.Linear(n_pooled, n_fc6),
             relu6=nn.ReLU(),

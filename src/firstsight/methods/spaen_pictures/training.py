@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 HASHED = 256  # pictures at once
 AUTOENCODER_BETAS = (0.9, 0.999)  # Adam's own; with .5, pixel error of held-out classes was .043 where it is .037
 SHOWN = 16  # pictures of the training set that a log shows
+Losses = tuple[Tensor, dict[str, Tensor]]  # what goes down, and the parts of it that are shown
 GPU_SHARE = 0.3  # of a GPU's free memory that the pictures may take, where they then stay
 
 
@@ -56,12 +56,22 @@ class PictureTraining(Training):
         except RuntimeError as error:  # of which torch.OutOfMemoryError is one
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
-            batch, pieces = self.method.autoencoder_batch, 2 * self.method.accumulate
-            raise InputError(
-                f"device {self.labels.device} must have memory for {-(-batch // self.method.accumulate)} pictures at "
-                f"once; got too little; --accumulate {pieces} takes {-(-batch // pieces)} at once with the same "
-                "result, --autoencoder-batch a smaller batch"
-            ) from error
+            raise self._too_large() from error
+
+    def _too_large(self) -> InputError:
+        """What to say where the pieces of a batch do not fit into memory."""
+        batch, pieces = self.method.autoencoder_batch // ranks.n_ranks(), self.method.accumulate
+        more = min(2 * pieces, batch)
+        advice = (
+            f"--accumulate {more} takes {-(-batch // more)} at once with the same result, --autoencoder-batch a "
+            "smaller batch"
+            if more > pieces
+            else "a smaller --side or --width takes less"
+        )
+        return InputError(
+            f"device {self.labels.device} must have memory for {-(-batch // pieces)} pictures at once; "
+            f"got too little; {advice}"
+        )
 
     def take_autoencoder(self, trained: nn.ModuleDict) -> None:
         """Begin where the first stage has ended, with the F and G it made."""
@@ -110,68 +120,72 @@ class PictureTraining(Training):
         """F and G learn to reconstruct."""
         shown: dict[str, Tensor] = {}
 
-        def loss(pictures: Tensor, _: Tensor) -> Tensor:
-            return total(self._noted(shown, self._reconstruction_losses(pictures, self._read(pictures))))
+        def loss(pictures: Tensor, _: Tensor) -> Losses:
+            parts = self._reconstruction_losses(pictures, self._read(pictures))
+            return total(parts), parts
 
-        self._descend("autoencoder", self._pieces(loss))
+        self._descend("autoencoder", self._pieces(loss, shown))
         return shown
 
     def _embedder_step(self) -> dict[str, Tensor]:
         """E learns to classify and to pass for F; in `joint`, F and G learn beside it (Eq. 5 and 6)."""
         shown: dict[str, Tensor] = {}
 
-        def loss(pictures: Tensor, _: Tensor) -> Tensor:
+        def loss(pictures: Tensor, _: Tensor) -> Losses:
             parts: dict[str, Tensor] = {}
-            value = self._encoder_loss(parts, pictures, self._read(pictures))
-            self._noted(shown, parts)
-            return value
+            return self._encoder_loss(parts, pictures, self._read(pictures)), parts
 
-        is_joint = "encoder" in self.networks and not self.two_stage
-        of_embedder = (self._embedder_loss(shown) for _ in range(1))
-        self._descend("embedder", chain(of_embedder, self._pieces(loss)) if is_joint else of_embedder)
+        def terms() -> Iterator[Tensor]:
+            yield self._embedder_loss(shown)
+            if "encoder" in self.networks and not self.two_stage:
+                yield from self._pieces(loss, shown)
+
+        self._descend("embedder", terms())
         return shown
 
     def _generator_step(self) -> dict[str, Tensor]:
         """DirectMap: G learns to draw from the E(x) of an E that has learned to classify."""
         shown: dict[str, Tensor] = {}
+        self.networks["embedder"].eval()  # no dropout: as E(x) is when pictures are drawn from it
 
-        def loss(pictures: Tensor, rows: Tensor) -> Tensor:
-            self.networks["embedder"].eval()
+        def loss(pictures: Tensor, rows: Tensor) -> Losses:
             with torch.no_grad():
                 code = self.method.code(self.networks, self._features(rows))
-            self.networks["embedder"].train()
-            return total(self._noted(shown, self._drawing_losses(pictures, code)))
+            parts = self._drawing_losses(pictures, code)
+            return total(parts), parts
 
-        self._descend("generator", self._pieces(loss))
+        self._descend("generator", self._pieces(loss, shown))
         return shown
 
     def _bottleneck_step(self) -> dict[str, Tensor]:
         """SAE-image and SplitBranch: E learns to classify and, with G, to reconstruct, from one code."""
         shown: dict[str, Tensor] = {}
 
-        def loss(pictures: Tensor, rows: Tensor) -> Tensor:
+        def loss(pictures: Tensor, rows: Tensor) -> Losses:
             code = self.method.code(self.networks, self._features(rows))
             scores = code[:, : self.vectors.shape[1]] @ self.vectors.T
             parts = {"classification": self.method.classification_loss(scores, self.labels[rows])}
             parts |= self._drawing_losses(pictures, code)
-            self._noted(shown, parts)
-            return parts["classification"] + self.method.alpha * parts["reconstruction"]
+            return parts["classification"] + self.method.alpha * parts["reconstruction"], parts
 
-        self._descend("embedder", self._pieces(loss))
+        self._descend("embedder", self._pieces(loss, shown))
         return shown
 
-    def _pieces(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Iterator[Tensor]:
-        """The loss of a batch of pictures, in pieces that sum to it; `loss` takes crops and their rows."""
+    def _pieces(self, loss: Callable[[Tensor, Tensor], Losses], shown: dict[str, Tensor]) -> Iterator[Tensor]:
+        """The loss of a batch of pictures, in pieces that sum to it.
+
+        Args:
+            loss: of crops and their rows.
+            shown: where the means of its parts over the batch go.
+        """
         batch, n = self.method.autoencoder_batch, self.method.accumulate
         rows, which = self._draw(batch), self._mine(torch.randint(N_CROPS, (batch,)))
-        for part, crops in zip(rows.chunk(n), which.chunk(n), strict=True):
-            yield loss(self._crops(part, crops), part) * (len(part) / len(rows))
-
-    def _noted(self, shown: dict[str, Tensor], parts: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The parts, of which the mean over the pieces is shown."""
-        for name, value in parts.items():
-            shown[name] = shown.get(name, 0.0) + value.detach() / self.method.accumulate
-        return parts
+        for piece, crops in zip(rows.chunk(n), which.chunk(n), strict=True):
+            share = len(piece) / len(rows)
+            value, parts = loss(self._crops(piece, crops), piece)
+            for name, part in parts.items():
+                shown[name] = shown.get(name, 0.0) + share * part.detach()
+            yield share * value
 
     def _reconstruction_losses(self, targets: Tensor, encoded: Tensor) -> dict[str, Tensor]:
         norm = {"norm": self.method.norm_weight * losses.norm_loss(encoded)}
