@@ -156,7 +156,9 @@ def run_one(data: Dataset, label: str, method: Method, calibrate: bool, reports:
     """Fit and evaluate; what the run's file says of it."""
     stage = _stage(data, label, method)
     learned = (
-        with_pictures(data, method.side, progress=partial(reports, "pictures"))[0] if method.needs_pictures else data
+        with_pictures(data, method.side, progress=partial(reports, f"pictures of {data.name}"))[0]
+        if method.needs_pictures
+        else data
     )
     with PeakMemory() as memory:
         start = time.perf_counter()
