@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from test_spaen_pictures import DATA, make
 
 from firstsight import checkpoint
@@ -50,7 +50,7 @@ def train_together(folder: Path, rank: int) -> None:
     for name in SETTINGS:
         own = {"checkpoint": folder / f"{name} kept by {rank}", "checkpoint_every": 2}
         method, reports = learned(name, **(own if name == "joint" else {}))
-        save_file(method._state(), folder / f"{name} {rank}.safetensors")
+        method.save(folder / f"{name} {rank}.safetensors")
         (folder / f"{name} {rank}.json").write_text(json.dumps(reports))
 
     def press(done, *_):
@@ -63,7 +63,7 @@ def train_together(folder: Path, rank: int) -> None:
     except KeyboardInterrupt:
         (folder / f"stopped {rank}").touch()
     method, _ = learned("two-stage", checkpoint=unfinished, checkpoint_every=10**6)
-    save_file(method._state(), folder / f"continued {rank}.safetensors")
+    method.save(folder / f"continued {rank}.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -215,7 +215,8 @@ def test_outside_the_main_thread_a_fit_works_too():
     assert_same(found[0], make().fit(tiny_training()))
 
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+PLACES = os.pathsep.join([str(Path(__file__).parent), *sys.path])  # the sources that these tests import
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": PLACES}
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:

@@ -237,6 +237,19 @@ def test_gradients_through_a_bottleneck(variant, accumulate, monkeypatch, unclip
         torch.testing.assert_close(step, gradient(loss, networks[name]), rtol=1e-3, atol=1e-4)
 
 
+def test_a_direct_map_draws_from_what_prediction_uses(monkeypatch):
+    """G learns from E(x) without dropout, of crops of the same pictures, in pieces too."""
+    made = make_training(make(variant="direct-map", dropout=0.5, accumulate=2))
+    taken, codes, draw = shown_to(made, monkeypatch), [], made._drawing_losses
+    monkeypatch.setattr(made, "_drawing_losses", lambda crops, code: (codes.append(code), draw(crops, code))[1])
+    made.networks.train()
+    made.stages[1].step()
+    made.networks.eval()
+    assert len(codes) == 2
+    for (_, rows, _), code in zip(taken, codes, strict=True):
+        torch.testing.assert_close(code, made.method.embed(made.networks, made.features[rows]).detach())
+
+
 @pytest.mark.parametrize("changes", [{}, {"schedule": "joint"}, *({"variant": variant} for variant in BOTTLENECKS)])
 def test_a_batch_in_pieces_teaches_the_same(changes):
     weights, shown = [], []

@@ -1,8 +1,8 @@
 """Several processes that train together, as `torchrun` starts them: each takes its share of every batch.
 
 All draw the same random numbers for the whole batch and keep every n-th, and gradients are averaged before each step.
-So n processes take the steps that one would with the same batch; only dropout differs, whose masks are drawn for
-fewer rows.
+So n processes take the steps that one would with the same batch; only dropout and the wrong classes of the ranking loss
+differ, which each process draws for the rows it has.
 """
 
 from __future__ import annotations
