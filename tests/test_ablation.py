@@ -167,7 +167,8 @@ def test_commands(folder, tmp_path, run, monkeypatch):
     assert code == 0, errors
     assert "SplitBranch" in said
     assert "the mean picture" in said
-    width, height = Image.open(out / "reconstruction.png").size
+    with Image.open(out / "reconstruction.png") as sheet:
+        width, height = sheet.size
     assert height > 5 * 32 < width  # five lines of pictures
     code, said, errors = run("ablate", "objective", *flags(folder, out), "--seeds", 1, "--json")
     assert code == 0, errors

@@ -10,7 +10,7 @@ from torchvision.models import alexnet
 from torchvision.transforms import Normalize
 
 from firstsight.methods import SPAENPictures, spaen_pictures
-from firstsight.methods.spaen.networks import SLOPE, flat_parameters
+from firstsight.methods.spaen.networks import SLOPE
 from firstsight.methods.spaen_pictures.networks import SIDES, encoder, generator, perceptual_network
 from firstsight.methods.spaen_pictures.weights import SHAPES
 
@@ -137,9 +137,10 @@ def test_smaller_encoders_start_from_its_convolutions(side, torchvision_alexnet,
             assert torch.equal(value, torchvision_alexnet.features.state_dict()[name])
 
 
-def test_phi_is_the_same_whatever_the_seed():
-    one, other = (make(seed=seed)._perceptual_network(torch.device("cpu")) for seed in (0, 1))
-    assert torch.equal(flat_parameters(one), flat_parameters(other))
+def test_there_is_no_phi_that_has_learned_nothing():
+    assert make(pretrained="none")._perceptual_network(torch.device("cpu")) is None
+    assert make(pretrained="imagenet", width=1.0)._perceptual_network(torch.device("cpu")) is not None
+    assert make(pretrained="imagenet", width=1.0, alpha=0.0)._perceptual_network(torch.device("cpu")) is None
 
 
 @pytest.mark.parametrize("schedule", ["two-stage", "joint"])
