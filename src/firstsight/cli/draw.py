@@ -163,7 +163,7 @@ class ImagineOptions(TextOptions):
 
 
 def imagine(argv: Sequence[str]) -> None:
-    """Draw classes that nobody has shown, from their descriptions alone: `firstsight imagine MODEL --class NAME`."""
+    """Draw classes that nobody has shown, from their descriptions alone."""
     from firstsight.drawings import as_png, grid
 
     options = parsed(_form(), argv, "imagine", _ABOUT)
@@ -190,9 +190,7 @@ def imagine(argv: Sequence[str]) -> None:
     print(f"{len(rows)} {what} at {file}{f'; below, with {listed}' if changes else ''}")
 
 
-_ABOUT = """Draw classes that nobody has shown, from their descriptions alone.
-
-With --set, each class is drawn once more, with an attribute changed."""
+_ABOUT = f"{imagine.__doc__} With --set, each is drawn once more, with an attribute changed."
 
 
 def _form() -> Any:
