@@ -199,11 +199,10 @@ def _form() -> Any:
 
     conf: Any = tyro.conf
     several = tuple[str, ...]
-    said = "; may be said several times"
-    of_class = conf.arg(name="class", help=f"name of a class to draw{said}")
+    of_class = conf.arg(name="class", help="name of a class to draw")
     of_set = conf.arg(
         help="ATTRIBUTE=VALUE: 0 is the least that any known class has of it, 1 the most; beyond these is beyond what "
-        f"was learned{said}"
+        "was learned"
     )
     fields: list[tuple[str, Any, Any]] = [
         ("model", conf.Positional[Path], field(metadata={"help": "file that `fit` or `recogniser` wrote"})),
