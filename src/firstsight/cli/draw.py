@@ -127,7 +127,8 @@ def _write(file: Path, done: Sequence[_Drawn]) -> None:
 
     originals, drawn = np.stack([one.pair for one in done], axis=1)
     notes = [f"error {one.error:.4f}" for one in done]
-    grid(file, [("original", originals), ("reconstructed", drawn)], [Path(one.source).name for one in done], notes)
+    names = [" / ".join(Path(one.source).parts[-2:]) for one in done]  # of folders of classes, the class too
+    grid(file, [("original", originals), ("reconstructed", drawn)], names, notes)
 
 
 def _different(names: Iterator[str]) -> list[str]:
