@@ -52,7 +52,7 @@ def test_notes_stand_below():
     image = sheet([("", plain(1, 64))], ["owl"], ["never seen"])
     box = blocks(image, (0, 0, 200))
     assert box[0] == 24  # where there is no label there is no room for one
-    assert image.height == without.height + 18
+    assert image.height == without.height + 22
     assert np.asarray(image.crop((box[0], box[3] + 1, box[2], image.height))).min() < 160
 
 

@@ -66,7 +66,7 @@ def sheet(lines: Sequence[Line], names: Sequence[str], notes: Sequence[str] = ()
         cell=cell,
         left=MARGIN + (round(max(map(_width, labels))) + 2 * GAP if any(labels) else 0),
         above=LEADING * max(map(len, captions)) + GAP // 2,
-        below=LEADING if any(notes) else 0,
+        below=LEADING + GAP // 2 if any(notes) else 0,
         n_lines=len(lines),
     )
     n_bands = -(-n // columns)

@@ -127,7 +127,8 @@ def _write(file: Path, done: Sequence[_Drawn]) -> None:
 
     originals, drawn = np.stack([one.pair for one in done], axis=1)
     notes = [f"error {one.error:.4f}" for one in done]
-    grid(file, [("original", originals), ("reconstructed", drawn)], [Path(one.source).name for one in done], notes)
+    names = [" / ".join(Path(one.source).parts[-2:]) for one in done]  # of folders of classes, the class too
+    grid(file, [("original", originals), ("reconstructed", drawn)], names, notes)
 
 
 def _different(names: Iterator[str]) -> list[str]:
@@ -163,7 +164,7 @@ class ImagineOptions(TextOptions):
 
 
 def imagine(argv: Sequence[str]) -> None:
-    """Draw classes that nobody has shown, from their descriptions alone: `firstsight imagine MODEL --class NAME`."""
+    """Draw classes that nobody has shown, from their descriptions alone."""
     from firstsight.drawings import as_png, grid
 
     options = parsed(_form(), argv, "imagine", _ABOUT)
@@ -190,9 +191,7 @@ def imagine(argv: Sequence[str]) -> None:
     print(f"{len(rows)} {what} at {file}{f'; below, with {listed}' if changes else ''}")
 
 
-_ABOUT = """Draw classes that nobody has shown, from their descriptions alone.
-
-With --set, each class is drawn once more, with an attribute changed."""
+_ABOUT = f"{imagine.__doc__} With --set, each is drawn once more, with an attribute changed."
 
 
 def _form() -> Any:
@@ -201,11 +200,10 @@ def _form() -> Any:
 
     conf: Any = tyro.conf
     several = tuple[str, ...]
-    said = "; may be said several times"
-    of_class = conf.arg(name="class", help=f"name of a class to draw{said}")
+    of_class = conf.arg(name="class", help="name of a class to draw")
     of_set = conf.arg(
         help="ATTRIBUTE=VALUE: 0 is the least that any known class has of it, 1 the most; beyond these is beyond what "
-        f"was learned{said}"
+        "was learned"
     )
     fields: list[tuple[str, Any, Any]] = [
         ("model", conf.Positional[Path], field(metadata={"help": "file that `fit` or `recogniser` wrote"})),
