@@ -42,7 +42,7 @@ export class Imagination {
       if (start) this.put("start", start, like ? plain(like) : "the average");
       if (hasStart) this.start = like;
       find("imagined-start").hidden = !hasStart;
-      if (now) this.put("now", now, description ? "in your words" : "edited");
+      if (now) this.put("now", now, description ? "in words" : "edited");
       find("imagined-now").hidden = !isEdited;
     } catch (error) {
       if (error.name === "AbortError") return;

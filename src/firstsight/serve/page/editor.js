@@ -116,7 +116,7 @@ export class Editor {
       if (!group.isPlain) group.box.open = this.isFiltered ? inside > 0 : wasFiltered ? group.wasOpen : group.box.open;
       found += inside;
     }
-    find("no-match").hidden = found > 0;
+    find("no-match").hidden = found > 0 || !this.groups.length;
   }
 
   // Each line that says something is a description of its own.
