@@ -58,6 +58,8 @@ def test_the_last_words_win(open_page):
     with view.expect_request("**/v1/predict"):
         box.fill("night")
     say(view, "lemon")
+    held[0].continue_()
+    view.wait_for_timeout(300)
     assert {name for name, *_ in ranking(view)[:2]} == {"Lemon", "new class"}
 
 
@@ -67,7 +69,7 @@ def test_words_stand_beside_sliders_and_are_drawn(open_page):
     upload(view)
     ranking(view)
     assert view.inner_text("#standing") == "Say what it looks like, move a slider or start from a class."
-    slide(view, "red", 90)
+    slide(view, "colour: red", 90)
     with view.expect_response("**/v1/imagine"), view.expect_request("**/v1/predict") as asked:
         view.get_by_label("Describe it in words").fill("snow")
     described = asked.value.post_data_json["extra_classes"][0]
