@@ -24,6 +24,7 @@ CLASSES = {  # name: attributes
     "006.Lemon": (0.9, 0.9, 0.1, 0.1, 0.9),
 }
 UNSEEN = ("005.Snow", "006.Lemon")
+WORDS = {name[4:].split("_")[0].lower(): values for name, values in CLASSES.items()}  # that the text model knows
 
 
 @dataclass
@@ -86,6 +87,38 @@ class Painter:
         return self.painted(255 * classes.vectors[:, :3].clip(0, 1))
 
 
+@dataclass
+class Reader:
+    """A text model that knows the words above: a class is the mean of its texts, and a text that of its words.
+
+    Attributes:
+        beside: columns of attributes that stand before those of the text.
+        missing: what it says where it cannot be loaded, or None.
+        seconds: each text takes.
+        texts: that it was given, with the names.
+    """
+
+    beside: int = 0
+    missing: str | None = None
+    seconds: float = 0.0
+
+    def __post_init__(self):
+        self.texts = []
+
+    def __call__(self, names, descriptions, attributes=None):
+        if self.missing:
+            raise InputError(self.missing)
+        assert (attributes is None) == (self.beside == 0)
+        self.texts += zip(names, descriptions, strict=True)
+        time.sleep(self.seconds)
+        rows = [np.mean([self.said(part) for part in text.split("|")], axis=0) for text in descriptions]
+        return np.stack(rows) if attributes is None else np.hstack([attributes.vectors, np.stack(rows)])
+
+    def said(self, text):
+        said = [WORDS[word] for word in text.lower().split() if word in WORDS]
+        return np.mean(said or [[0.5] * 5], axis=0)[self.beside :]
+
+
 @dataclass(frozen=True, eq=False)
 class Colours:
     """Scores are minus the squared distance of what is seen and what a class is described as."""
@@ -95,6 +128,8 @@ class Colours:
     backbone: Eye
     threshold: float | None = -4.0
     method: Painter = field(default_factory=lambda: Painter(draws=False))
+    text_source: dict | None = None
+    words: Reader | None = None
 
     @property
     def feature_source(self):
@@ -148,6 +183,13 @@ def colours(seconds=0.0, named=True, **changes):
     """The recogniser of the colours above."""
     classes = ClassEmbeddings(tuple(CLASSES), np.array(list(CLASSES.values())), ATTRIBUTES if named else ())
     return Colours(classes, np.array([name not in UNSEEN for name in CLASSES]), Eye(seconds), **changes)
+
+
+def worded(beside=0, missing=None, **changes):
+    """The same, described by text, beside so many of the attributes."""
+    attributes = {"weight": 0.5, "attributes": list(ATTRIBUTES[:beside])} if beside else {}
+    source = {"model": "colours", **attributes}
+    return colours(named=False, text_source=source, words=Reader(beside, missing), **changes)
 
 
 def picture(colour="red", kind="PNG", size=(20, 12)) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import open_page, served  # noqa: F401 - fixtures
 from hypothesis import settings
 
 BROWSER = "no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update disable-sync"

@@ -1,5 +1,6 @@
 """Class embeddings of text from outside: `--semantics text` and `attributes+text`, and classes added by description."""
 
+import asyncio
 import json
 
 import numpy as np
@@ -245,3 +246,36 @@ def test_a_real_text_model(run, birds, tmp_path, monkeypatch):
     code, out, err = run("predict", path, birds / "net.safetensors", "--classes", more, "--top", "1", "--json")
     assert (code, err) == (0, "")
     assert len(out.splitlines()) == 48
+
+
+@pytest.mark.parametrize("kind", ["text", "attributes+text"])
+def test_the_server_describes_a_class_as_predict_does(kind, run, birds, tmp_path, monkeypatch):
+    pytest.importorskip("fastapi", reason="needs the extra serve")
+    from firstsight.cli.predict import more_classes
+    from firstsight.serve.describing import Describing
+    from firstsight.serve.known import Known
+    from firstsight.serve.state import AddedClasses
+
+    recogniser_ = Recogniser.load(recogniser(run, birds, tmp_path, "--semantics", kind))
+    more = tmp_path / "more.csv"
+    more.write_text("class;description;description 2;wet;big\nkea;green  parrot;long beak;4;3\nmoa;;;1;2\n")
+    expected = more_classes(more, recogniser_).vectors
+    read = []
+    words = recogniser_.words._texts
+    monkeypatch.setattr(words, "model", lambda texts: read.extend(texts) or letters(texts))
+    known = Known(recogniser_, AddedClasses(":memory:", expected.shape[1]), 10)
+    describing = Describing(known)
+    assert describing.cannot is None
+    kea = {"name": "kea", "description": ["green parrot", "long beak"]}
+    if kind != "text":
+        kea["attributes"] = {"wet": 4, "big": 3}
+        for name, row in (("kea", 0), ("moa", 1)):
+            one = kea if name == "kea" else {"name": "moa", "attributes": {"wet": 1, "big": 2}}
+            np.testing.assert_allclose(asyncio.run(describing.described(one))[1], expected[row], atol=1e-6)
+        like = asyncio.run(describing.described({"name": "x", "like": "owl", "attributes": {"big": 5}}))[1]
+        assert np.linalg.norm(like) == pytest.approx(1)
+        np.testing.assert_allclose(like[2:], known.vector("owl")[2:])
+    np.testing.assert_allclose(asyncio.run(describing.described(kea))[1], expected[0], atol=1e-6)
+    assert read == ["class", "kea: green parrot"]  # `predict` has read the others, and its blanks were two
+    describing.close()
+    known._state.close()

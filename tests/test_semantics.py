@@ -10,7 +10,7 @@ from tiny import tiny_clip
 
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
-from firstsight.semantics import TEMPLATES, join, load_text_model, prompt_embeddings, text_embeddings
+from firstsight.semantics import TEMPLATES, Remembering, join, load_text_model, prompt_embeddings, text_embeddings
 
 VECTORS = {
     "long beak": [3.0, 0.0, 0.0],
@@ -191,3 +191,18 @@ def test_a_text_package_that_is_not_installed(monkeypatch):
         "all-MiniLM-L6-v2",
         "cpu",
     )
+
+
+def test_texts_that_came_lately_are_not_read_again():
+    asked = []
+
+    def model(texts):
+        asked.append(list(texts))
+        return np.array([[len(text), 1.0] for text in texts])
+
+    remembering = Remembering(model, most=2)
+    np.testing.assert_array_equal(remembering(["a", "bb", "a"]), [[1, 1], [2, 1], [1, 1]])
+    np.testing.assert_array_equal(remembering(["ccc", "a"]), [[3, 1], [1, 1]])  # bb came longest ago
+    np.testing.assert_array_equal(remembering(["a", "bb"]), [[1, 1], [2, 1]])
+    np.testing.assert_array_equal(remembering(["dddd", "e", "ff"]), [[4, 1], [1, 1], [2, 1]])  # more than it keeps
+    assert asked == [["a", "bb"], ["ccc"], ["bb"], ["dddd", "e", "ff"]]

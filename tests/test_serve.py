@@ -233,8 +233,11 @@ def test_attributes_that_are_not_named_are_as_usual_or_as_in_another_class(clien
         ({"name": " ", "attributes": {}}, "name must be 1 to 100 characters that can be read; got ''"),
         ({"name": "a\nb", "attributes": {}}, r"name must be 1 to 100 characters that can be read; got 'a\nb'"),
         ({"name": "..", "attributes": {}}, "name must be 1 to 100 characters that can be read; got '..'"),
-        ({"name": "x"}, "class must have attributes or a vector; got neither"),
-        ({"name": "x", "vector": [], "attributes": {}}, "class must have attributes or a vector; got both"),
+        ({"name": "x"}, "class must have attributes or a description, or else a vector; got neither"),
+        (
+            {"name": "x", "vector": [], "attributes": {}},
+            "class must have attributes or a description, or else a vector; got both",
+        ),
         ({"name": "x", "vector": [1, 2]}, "vector must be 5 numbers; got a list of 2"),
         (
             {"name": "x", "vector": [1, 2, 3, 4, "5"]},

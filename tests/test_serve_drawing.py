@@ -104,8 +104,8 @@ def test_drawings_look_as_described(client):
     ("given", "status", "sentence"),
     [
         ({"name": "003.See"}, 404, "unknown class '003.See'; did you mean '003.Sea'?"),
-        ({}, 422, "class must be meant by its name, or have attributes or a vector; got nothing"),
-        ({"name": 5}, 422, "class must be meant by its name, or have attributes or a vector; got 5"),
+        ({}, 422, "class must be meant by its name, or be described; got nothing"),
+        ({"name": 5}, 422, "class must be meant by its name, or be described; got 5"),
         ({"like": "003.See"}, 422, "unknown class '003.See'; did you mean '003.Sea'?"),
         ({"vector": [1]}, 422, "vector must be 5 numbers; got a list of 1"),
         ({"atributes": {}}, 422, "unknown field of class 'atributes'; did you mean 'attributes'?"),

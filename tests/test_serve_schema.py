@@ -1,7 +1,7 @@
 """The API against its own description: requests made from `/openapi.json`, allowed ones and forbidden ones."""
 
 import pytest
-from colours import Painter, colours
+from colours import Painter, worded
 from hypothesis import HealthCheck, given, settings
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
@@ -22,7 +22,7 @@ made = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def schema():
-    app = make_app(colours(method=Painter()), Limits(body=2**18, pixels=10**6, classes=5))
+    app = make_app(worded(beside=2, method=Painter()), Limits(body=2**18, pixels=10**6, classes=5))
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 

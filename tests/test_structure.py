@@ -37,7 +37,8 @@ ALLOWED = {
     "topk": {"errors", "data", "methods"},
     "sources": {"errors", "data", "images"},
     "recogniser": {
-        *("errors", "data", "checkpoint", "probability", "methods", "evaluation", "explanation", "topk", "backbones")
+        *("errors", "data", "checkpoint", "probability", "methods", "evaluation", "explanation", "topk", "backbones"),
+        "semantics",
     },
     "graph": {"errors", "files", "methods", "recogniser"},
     "statistics": {"errors"},

@@ -178,6 +178,8 @@ class Recogniser:
     @classmethod
     def _restored(cls, method: Method, vectors: Floats, extras: Any) -> Self:
         """From what any file says; errors of any kind where it says nonsense."""
+        from firstsight.semantics import checked_source
+
         for key, kind in (("names", str), ("attributes", str), ("is_seen", bool)):
             if not isinstance(extras[key], list) or not all(isinstance(entry, kind) for entry in extras[key]):
                 raise ValueError(f"{key} that are not a list of {kind.__name__}")
@@ -196,7 +198,7 @@ class Recogniser:
             ClassEmbeddings(tuple(extras["names"]), vectors, tuple(extras["attributes"])),
             np.array(extras["is_seen"], dtype=bool),
             feature_source=source or None,
-            text_source=None if extras.get("text") is None else _text_source(extras["text"]),
+            text_source=None if extras.get("text") is None else checked_source(extras["text"]),
             **numbers,
         )
 
@@ -207,15 +209,14 @@ class Recogniser:
             more: vectors in the scale of those trained on, with the same attributes in the same order.
         """
         ours, theirs = self.classes, more
-        if theirs.vectors.shape[1] != ours.vectors.shape[1]:
-            raise InputError(
-                f"more classes must have {ours.vectors.shape[1]} columns, as in training; got {theirs.vectors.shape[1]}"
-            )
+        width, got = ours.vectors.shape[1], theirs.vectors.shape[1]
+        if got != width:
+            raise InputError(f"more classes must have {width} columns, as in training; got {got}")
         if ours.attributes and theirs.attributes and ours.attributes != theirs.attributes:
             pairs = zip(ours.attributes, theirs.attributes, strict=True)
-            expected, got = next((own, other) for own, other in pairs if own != other)
+            expected, found = next((own, other) for own, other in pairs if own != other)
             raise InputError(
-                f"more classes must have the same attributes in the same order; got {got!r} for {expected!r}"
+                f"more classes must have the same attributes in the same order; got {found!r} for {expected!r}"
             )
         known = set(ours.names)
         if double := next((name for name in theirs.names if name in known), None):
@@ -250,13 +251,12 @@ class Recogniser:
             features: [n, v].
             classes: names of the k classes that are possible, in this order; all where None.
         """
-        kept = self if classes is None else self._keeping(classes)
+        kept = self if classes is None else self._keeping(list(classes))
         scores = kept.method.scores(features, kept.classes) - kept.handicap
         return probabilities(scores, self.temperature)
 
-    def _keeping(self, names: Iterable[str]) -> Self:
+    def _keeping(self, names: list[str]) -> Self:
         row_of = {name: row for row, name in enumerate(self.classes.names)}
-        names = list(names)
         if unknown := next((name for name in names if name not in row_of), None):
             raise InputError(f"classes must be known; got {unknown!r}")
         rows = np.array([row_of[name] for name in names], dtype=np.int64)
@@ -344,6 +344,15 @@ class Recogniser:
         self.check_source({"transform": backbone.transform}, backbone.name)
         return backbone
 
+    @cached_property
+    def words(self) -> Any:
+        """The `ClassText` that described the classes, for more of them; its model is loaded when it is first called."""
+        from firstsight.semantics import ClassText
+
+        if self.text_source is None:
+            raise InputError("recogniser must know a text model to read descriptions; got classes without one")
+        return ClassText(**self.text_source, device=self.method.device)
+
     def features(self, pictures: list[Any]) -> Floats:
         """[n, v] of pictures: files or images."""
         crops = (self.feature_source or {}).get("crops", "1")
@@ -387,12 +396,3 @@ class Recogniser:
             except (InputError, OSError) as error:
                 errors.append(" ".join(str(error).split()))
         return np.concatenate(rows) if rows else np.zeros((0, len(self.method.feature_mean_))), errors
-
-
-def _text_source(found: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a file says of its text model; errors as above."""
-    source = {key: found[key] for key in (("model", "weight", "attributes") if len(found) > 1 else ("model",))}
-    texts = (source["model"], *source.get("attributes", ()))
-    if not all(isinstance(text, str) for text in texts) or not 0 <= source.get("weight", 0) <= 1:
-        raise ValueError("a text model without a name, or a weight or attributes that are none")
-    return source

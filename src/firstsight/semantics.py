@@ -10,9 +10,11 @@ Models: a name or a folder of sentence-transformers, or `openclip:MODEL/WEIGHTS`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from firstsight.errors import InputError
 TextModel = Callable[[Sequence[str]], Floats]
 MODEL = "all-MiniLM-L6-v2"  # where none is named: small, and good with sentences
 BETWEEN = "|"  # descriptions of one class
+REMEMBERED = 1024  # sentences, at 384 columns 1.5 MB
 TEMPLATES = (  # a selection of those with which CLIP was published: the class in many kinds of pictures
     "a photo of a {}.",
     "a blurry photo of a {}.",
@@ -125,11 +128,13 @@ class ClassText:
         model: name of a text model.
         weight: of the text where it stands beside attributes, 0 to 1.
         attributes: their names, once it has been given some; None while text stands alone.
+        device: torch device to work on.
     """
 
     model: str = MODEL
     weight: float = 0.5
     attributes: tuple[str, ...] | None = None
+    device: str = "auto"
 
     def __call__(
         self, names: Sequence[str], descriptions: Sequence[str], attributes: ClassEmbeddings | None = None
@@ -156,13 +161,49 @@ class ClassText:
 
     @property
     def source(self) -> dict[str, Any]:
-        """What it takes to describe one more class in the same way: the fields above."""
+        """What it takes to describe one more class in the same way: the fields above but the last."""
         beside = {} if self.attributes is None else {"weight": self.weight, "attributes": list(self.attributes)}
         return {"model": self.model, **beside}
 
     @cached_property
     def _texts(self) -> TextModel:
-        return load_text_model(self.model)
+        return Remembering(load_text_model(self.model, self.device))
+
+
+class Remembering:
+    """A text model that is asked once for each of the texts that came lately, and by one thread at a time.
+
+    Attributes:
+        model: a function from n texts to [n, a].
+        most: texts that are remembered.
+    """
+
+    def __init__(self, model: TextModel, most: int = REMEMBERED) -> None:
+        self.model = model
+        self.most = most
+        self._rows: OrderedDict[str, Floats] = OrderedDict()  # the text used last at the end
+        self._one_at_a_time = Lock()  # tokenizers cannot be shared
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """[n, a] of n texts."""
+        with self._one_at_a_time:
+            if new := [text for text in dict.fromkeys(texts) if text not in self._rows]:
+                self._rows |= zip(new, map(np.array, self.model(new)), strict=True)  # copies, not views of all
+            for text in texts:
+                self._rows.move_to_end(text)
+            found = np.stack([self._rows[text] for text in texts])
+            while len(self._rows) > self.most:
+                self._rows.popitem(last=False)
+        return found
+
+
+def checked_source(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `source` of a `ClassText` as a file has it; errors of any kind where it is none."""
+    source = {key: found[key] for key in (("model", "weight", "attributes") if len(found) > 1 else ("model",))}
+    texts = (source["model"], *source.get("attributes", ()))
+    if not all(isinstance(text, str) for text in texts) or not 0 <= source.get("weight", 0) <= 1:
+        raise ValueError("a text model without a name, or a weight or attributes that are none")
+    return source
 
 
 def load_text_model(name: str, device: str = "auto") -> TextModel:

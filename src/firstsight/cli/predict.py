@@ -116,7 +116,6 @@ def more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
         return _more_by_attributes(file, known.classes)
     from firstsight.data import ClassEmbeddings
     from firstsight.datasets.folder_files import read_class_table
-    from firstsight.semantics import ClassText
 
     table = read_class_table(file)
     names, beside = known.text_source.get("attributes"), None
@@ -127,8 +126,7 @@ def more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
             )
         columns = [table.attributes.index(name) for name in names] if names else slice(None)  # then by their order
         beside = ClassEmbeddings(table.names, table.vectors[:, columns], tuple(names))
-    made = ClassText(**known.text_source)(table.names, table.descriptions, beside)
-    return ClassEmbeddings(table.names, made)
+    return ClassEmbeddings(table.names, known.words(table.names, table.descriptions, beside))
 
 
 def _more_by_attributes(file: Path, known: ClassEmbeddings) -> ClassEmbeddings:

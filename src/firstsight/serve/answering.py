@@ -18,6 +18,7 @@ from firstsight.data import Floats
 from firstsight.images import DRAFT, open_picture, squared
 from firstsight.serve.asking import Question
 from firstsight.serve.batching import Batcher
+from firstsight.serve.describing import Describing
 from firstsight.serve.drawing import Drawing, Drawn, Square
 from firstsight.serve.known import Known, Recognising
 from firstsight.serve.limits import Limits
@@ -58,6 +59,7 @@ class Answering:
         self.known = known
         self.limits = limits
         self.metrics = metrics
+        self.describing = Describing(known)
         base = known.base
         self.backbone: Seeing = base.backbone
         self.crops = int((base.feature_source or {}).get("crops", "1"))
@@ -70,6 +72,7 @@ class Answering:
         """End the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._batcher.close()
+        self.describing.close()
         if self.drawing:
             self.drawing.close()
 
@@ -77,17 +80,19 @@ class Answering:
         """The answer, as JSON has it."""
         start = time.perf_counter()
         drawing = self._able("reconstruct must be false; got true, and") if question.reconstruct else None
-        extra = [self.known.described(one, f"extra_classes[{row}]") for row, one in enumerate(question.extra_classes)]
+        described = self.describing.described
+        of_extra = (described(one, f"extra_classes[{row}]") for row, one in enumerate(question.extra_classes))
+        extra = await asyncio.gather(*of_extra)
         key, seen = await self._seen(question)
         ranked = await self._off(self._ranked, question, seen.features, extra)
         drawn = await self._drawn(drawing.reconstructed, seen.square) if drawing else None
         return {"picture": key, **ranked, "reconstruction": drawn, "seconds": seconds_since(start)}
 
-    async def imagine(self, given: Any) -> dict[str, Any]:
+    async def imagine(self, given: dict[str, Any]) -> dict[str, Any]:
         """The answer to what a request says of a class: what it is imagined like."""
         start = time.perf_counter()
         drawing = self._able("model must draw to imagine a class; got")
-        drawn = await self._drawn(drawing.imagined, self.known.meant(given))
+        drawn = await self._drawn(drawing.imagined, await self.describing.meant(given))
         return {"imagined": drawn, "seconds": seconds_since(start)}
 
     def _able(self, sentence: str) -> Drawing:
@@ -136,7 +141,7 @@ class Answering:
         chances = chosen.probabilities(features)[0]  # [k]
         order = np.argsort(-chances, kind="stable")
         names = chosen.classes.names
-        extra_names = {one.name for one in extra}
+        extra_names = {name for name, _ in extra}
 
         def entry(row: int) -> dict[str, Any]:
             name = names[row]

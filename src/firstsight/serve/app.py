@@ -87,7 +87,7 @@ def make_app(
     _refuse_in_sentences(app)
     _serve_page(app)
     _serve_answers(app, answering)
-    _serve_classes(app, known, api_key)
+    _serve_classes(app, answering, api_key)
     _serve_health(app, answering, guard)
     return guard
 
@@ -122,7 +122,9 @@ def _serve_answers(app: FastAPI, answering: Answering) -> None:
             raise Refusal(422, str(error)) from error
 
 
-def _serve_classes(app: FastAPI, known: Known, api_key: str | None) -> None:
+def _serve_classes(app: FastAPI, answering: Answering, api_key: str | None) -> None:
+    known, describing = answering.known, answering.describing
+
     def check_key(request: Request) -> None:
         if api_key is None:
             return
@@ -137,23 +139,23 @@ def _serve_classes(app: FastAPI, known: Known, api_key: str | None) -> None:
             )
 
     def description(name: str, vector: Any) -> dict[str, Any]:
-        names = known.base.classes.attributes
+        names = known.attributes
         now = known.base.classes.names
         return {
             "name": name,
             "seen": name in known.own and bool(known.base.is_seen[now.index(name)]),
             "added": name not in known.own,
-            "attributes": dict(zip(names, vector.tolist(), strict=True)) if names else None,
-            "vector": None if names else vector.tolist(),
+            "attributes": dict(zip(names, vector.tolist(), strict=False)) if names else None,
+            "vector": None if len(names) == len(vector) else vector.tolist(),
         }
 
     @app.get("/v1/classes", response_model=schema.Classes, responses=problems(504))
     async def classes() -> Response:
         """The classes, what they are described by, and what the model can do."""
         now, base = known.now, known.base
-        vectors, attributes = base.classes.vectors, base.classes.attributes
+        vectors = base.classes.vectors
         columns = zip(
-            attributes,
+            known.attributes,
             *(table.tolist() for table in (vectors.min(axis=0), vectors.max(axis=0), known.usual)),
             strict=False,
         )
@@ -165,7 +167,8 @@ def _serve_classes(app: FastAPI, known: Known, api_key: str | None) -> None:
             "attributes": [{"name": name, "low": low, "high": high, "mean": mean} for name, low, high, mean in columns],
             "width": vectors.shape[1],
             "can_reject": base.threshold is not None,
-            "can_explain": bool(attributes) and len(base.classes) > 1 and not base.method.generalized_only,
+            "can_explain": bool(base.classes.attributes) and len(base.classes) > 1 and not base.method.generalized_only,
+            "can_describe": describing.cannot is None,
             "can_draw": bool(base.method.draws),
             "needs_key": api_key is not None,
         }
@@ -186,12 +189,13 @@ def _serve_classes(app: FastAPI, known: Known, api_key: str | None) -> None:
     async def add_class(request: Request) -> Response:
         """Add a class by its description; it is kept until it is deleted."""
         check_key(request)
-        one = known.described(await read_object(request))
+        given = await read_object(request)
         try:
-            await asyncio.to_thread(known.add, one)
+            name, vector = await describing.described(given)
+            await asyncio.to_thread(known.add, name, vector)
         except InputError as error:
             raise Refusal(422, str(error)) from error
-        return JSONResponse(description(one.name, one.vector), 201)
+        return JSONResponse(description(name, vector), 201)
 
     @app.delete(
         "/v1/classes/{name:path}",

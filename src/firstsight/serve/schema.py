@@ -96,12 +96,13 @@ class Classes(BaseModel):
     width: int = Field(description="numbers in a vector")
     can_reject: bool
     can_explain: bool
+    can_describe: bool = Field(description="whether a class can be described in words")
     can_draw: bool = Field(description="whether it can reconstruct pictures and imagine classes")
     needs_key: bool = Field(description="whether changes must carry the API key")
 
 
 class ClassDescription(BaseModel):
-    """A class and the numbers that describe it, by attribute where those have names."""
+    """A class and the numbers that describe it, by attribute where those have names; all where some have none."""
 
     name: str
     seen: bool
@@ -124,7 +125,9 @@ class Problem(BaseModel):
     detail: str
 
 
-_DESCRIPTION = {"oneOf": [{"required": ["vector"]}, {"anyOf": [{"required": ["attributes"]}, {"required": ["like"]}]}]}
+_PARTS = ("attributes", "like", "description")
+_DESCRIPTION = {"oneOf": [{"required": ["vector"]}, {"anyOf": [{"required": [key]} for key in _PARTS]}]}
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 1000}
 DESCRIBED: dict[str, Any] = {
     "type": "object",
     "required": ["name"],
@@ -134,7 +137,11 @@ DESCRIBED: dict[str, Any] = {
         "name": {"type": "string", "minLength": 1, "maxLength": 100},
         "attributes": {"type": "object", "additionalProperties": {"type": "number"}},
         "like": {"type": "string", "description": "class that attributes which are not named are taken from"},
-        "vector": {"type": "array", "items": {"type": "number"}, "description": "all numbers, in place of attributes"},
+        "description": {
+            "description": "in words, which are read with the name; several texts are averaged",
+            "anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 10}],
+        },
+        "vector": {"type": "array", "items": {"type": "number"}, "description": "all numbers, in place of the others"},
     },
 }
 OPTIONS: dict[str, Any] = {
@@ -177,7 +184,7 @@ PREDICT_BODY = {
     },
 }
 PREDICT_QUERY = [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in OPTIONS.items()]
-_MEANT = {"required": ["name"], "not": {"anyOf": [{"required": [key]} for key in ("vector", "attributes", "like")]}}
+_MEANT = {"required": ["name"], "not": {"anyOf": [{"required": [key]} for key in ("vector", *_PARTS)]}}
 IMAGINED = {
     **{key: value for key, value in DESCRIBED.items() if key != "required"},
     "description": "a class by its description, or a known one by its name alone",

@@ -22,8 +22,8 @@ export class Imagination {
   }
 
   async show(described) {
-    const { like = "", attributes = {} } = described ?? {};
-    const wanted = described && JSON.stringify([like, attributes]);
+    const { like = "", attributes = {}, description } = described ?? {};
+    const wanted = described && JSON.stringify(description ? described : [like, attributes]);  // with words, the name is read
     if (wanted === this.wanted) return;
     this.wanted = wanted;
     this.asking?.abort();
@@ -33,14 +33,16 @@ export class Imagination {
     const { signal } = this.asking = new AbortController();
     find("imagined").setAttribute("aria-busy", "true");
     try {
-      const isEdited = Object.keys(attributes).length > 0, isNew = like !== this.start;
+      const isEdited = Object.keys(attributes).length > 0 || Boolean(description);
+      const hasStart = like !== "" || !description, isNew = hasStart && like !== this.start;
       const [start, now] = await Promise.all([
         isNew ? imagine(like ? { name: like } : { attributes: {} }, signal) : null,
-        isEdited ? imagine({ attributes, ...(like ? { like } : {}) }, signal) : null,
+        isEdited ? imagine(description ? described : { attributes, ...(like ? { like } : {}) }, signal) : null,
       ]);
       if (start) this.put("start", start, like ? plain(like) : "the average");
-      this.start = like;
-      if (now) this.put("now", now, "edited");
+      if (hasStart) this.start = like;
+      find("imagined-start").hidden = !hasStart;
+      if (now) this.put("now", now, description ? "in words" : "edited");
       find("imagined-now").hidden = !isEdited;
     } catch (error) {
       if (error.name === "AbortError") return;

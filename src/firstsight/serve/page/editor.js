@@ -1,4 +1,4 @@
-// The sliders: one for each attribute, in groups, from an existing class or from the average of all.
+// What a new class is: words, and a slider for each attribute, in groups, from an existing class or from the average.
 
 export const plain = (name) => name.replace(/^\d+\./, "").replaceAll("_", " ");
 export const attributeName = (name) => plain(name.replace(/^has_/, "").replace("::", ": "));
@@ -13,7 +13,9 @@ export class Editor {
     this.touched = new Map();  // values that were set since
     this.rows = new Map();
     this.groups = [];
-    this.build();
+    find("words").addEventListener("input", () => changed(true));
+    for (const one of document.querySelectorAll(".of-sliders")) one.hidden = attributes.length === 0;
+    if (attributes.length) this.build();
     this.show();
   }
 
@@ -65,7 +67,7 @@ export class Editor {
   set(pairs) {
     for (const [one, percent] of pairs) this.touched.set(one.name, one.low + ((one.high - one.low) * percent) / 100);
     this.show();
-    this.changed();
+    this.changed(false);
   }
 
   startFrom(values) {
@@ -114,8 +116,19 @@ export class Editor {
       if (!group.isPlain) group.box.open = this.isFiltered ? inside > 0 : wasFiltered ? group.wasOpen : group.box.open;
       found += inside;
     }
-    find("no-match").hidden = found > 0;
+    find("no-match").hidden = found > 0 || !this.groups.length;
   }
 
-  get values() { return Object.fromEntries(this.touched); }
+  // Each line that says something is a description of its own.
+  get lines() { return find("words").value.split("\n").map((line) => line.trim()).filter(Boolean); }
+
+  get isTouched() { return this.touched.size > 0 || this.lines.length > 0; }
+
+  // As the server takes it: without any attributes where words alone describe it.
+  described(like) {
+    const lines = this.lines, found = {};
+    if (lines.length) found.description = lines.length === 1 ? lines[0] : lines;
+    if (this.attributes.length && (this.touched.size || !lines.length)) found.attributes = Object.fromEntries(this.touched);
+    return like ? { ...found, like } : found;
+  }
 }

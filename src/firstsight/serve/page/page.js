@@ -52,11 +52,11 @@ document.addEventListener("drop", (event) => { event.preventDefault(); find("dro
 
 // -- question and answer --------------------------------------------------------------------------------------------
 function draft() {
-  if (!state.editor || (state.like === "" && state.editor.touched.size === 0)) return null;
+  if (!state.editor || (state.like === "" && !state.editor.isTouched)) return null;
   const taken = new Set(state.known.classes.map((one) => one.name));
   let name = find("name").value.trim() || DRAFT;
   while (taken.has(name)) name += "′";  // the ranking needs another one; saving says so
-  return { name: name.slice(-100), attributes: state.editor.values, ...(state.like ? { like: state.like } : {}) };
+  return { name: name.slice(-100), ...state.editor.described(state.like) };
 }
 
 async function ask() {
@@ -84,7 +84,7 @@ async function ask() {
   }
   if (state.asking === asking) { find("look").classList.remove("waiting"); find("look").setAttribute("aria-busy", "false"); }
 }
-const askSoon = () => { clearTimeout(state.timer); state.timer = setTimeout(ask, 120); };
+const askSoon = (isTyping = false) => { clearTimeout(state.timer); state.timer = setTimeout(ask, isTyping ? 300 : 120); };
 
 function forget() {
   find("ranking").replaceChildren();
@@ -138,7 +138,7 @@ function because(found) {
 function stand(found, described) {
   const place = find("standing");
   if (!state.editor) return;
-  if (!draft()) place.textContent = "Move a slider or start from a class.";
+  if (!draft()) place.textContent = capital(`${[...(state.known.can_describe ? ["say what it looks like"] : []), ...(state.known.attributes.length ? ["move a slider or start from a class"] : [])].join(", ")}.`);
   else if (!state.picture) place.textContent = "Choose a picture to see how this class ranks.";
   else if (!found || !described) return;  // the answer is on its way
   else if (!found.extra.length) place.textContent = "New classes are unseen; they are not among these.";
@@ -164,7 +164,8 @@ find("like").addEventListener("change", async (event) => {
   ask();
 });
 find("filter").addEventListener("input", (event) => state.editor?.filter(event.target.value));
-find("name").addEventListener("input", () => { complain("save-problem", null); if (draft()) askSoon(); });
+find("name").addEventListener("input", () => { complain("save-problem", null); if (draft()) askSoon(true); });
+find("words").addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); find("editor").requestSubmit(); } });
 find("reset").addEventListener("click", () => { clear(); find("name").focus(); ask(); });
 find("editor").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -176,7 +177,7 @@ find("editor").addEventListener("submit", async (event) => {
   let news = "";
   try {
     if (!name) { find("name").focus(); throw new Error("name must be given; got none"); }
-    await addClass({ name, attributes: state.editor.values, ...(state.like ? { like: state.like } : {}) }, find("key").value);
+    await addClass({ name, ...state.editor.described(state.like) }, find("key").value);
     clear();
     await refresh();
     news = `“${name}” is saved, one of ${count(state.known.classes.length, "class")} now.`;
@@ -187,7 +188,7 @@ find("editor").addEventListener("submit", async (event) => {
 });
 
 function clear() {
-  find("name").value = "";
+  find("name").value = find("words").value = "";
   find("like").value = state.like = "";
   find("filter").value = "";
   state.editor.filter("");
@@ -227,7 +228,7 @@ async function remove(name) {
 // -- what the server knows ------------------------------------------------------------------------------------------
 async function refresh() {
   state.known = await classes();
-  const { classes: all, attributes, width, needs_key, can_draw } = state.known;
+  const { classes: all, attributes, width, needs_key, can_describe, can_draw } = state.known;
   const n = (test) => all.filter(test).length;
   const seen = n((one) => one.seen), added = n((one) => one.added), unseen = all.length - seen;
   find("about").textContent = `${count(all.length, "class")}: ${seen.toLocaleString("en")} learned from pictures, ${unseen.toLocaleString("en")} known only from a description${added ? `, ${added} of them added here` : ""}.`;
@@ -239,16 +240,18 @@ async function refresh() {
   options.sort((a, b) => a.textContent.localeCompare(b.textContent));
   find("like").replaceChildren(make("option", { value: "", textContent: "the average of all classes" }), ...options);
   find("like").value = chosen;
-  if (!attributes.length) {
+  if (!attributes.length && !can_describe) {
     find("no-attributes").hidden = false;
     find("no-attributes").textContent = `This model describes classes by ${count(width, "number", "numbers")} without names, which sliders cannot show; add classes through the API.`;
   } else if (!state.editor) {
-    state.editor = new Editor(attributes, () => { stand(null); askSoon(); });
+    state.editor = new Editor(attributes, (isTyping) => { stand(null); askSoon(isTyping); });
+    find("words-field").hidden = !can_describe;
+    if (can_describe) find("how").textContent = attributes.length ? "Say what it looks like, move the sliders," : "Say what it looks like,";
     if (can_draw) {
       state.imagination = new Imagination((error) => complain("imagined-problem", error));
       find("and-imagined").hidden = false;
     }
-    find("filter").placeholder = attributeName(attributes[0].name).replace(":", "");
+    if (attributes.length) find("filter").placeholder = attributeName(attributes[0].name).replace(":", "");
     find("editor").hidden = false;
     stand(null);
   }
