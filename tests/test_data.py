@@ -109,8 +109,9 @@ def test_data_sets_say_what_is_wrong(sentence):
 def test_pictures_alone_have_no_features_to_score():
     data = small(features=None, pictures=dots(8))
     with pytest.raises(InputError) as caught:
-        data.training_set()
+        data.inputs(data.trainval)
     assert str(caught.value) == "features must be given for data set 'small'; got pictures only; name a feature file"
+    assert data.training_set().features.shape == (len(data.trainval), 0)  # for methods that make their own
 
 
 def test_validation_needs_three_seen_classes():

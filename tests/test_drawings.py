@@ -24,7 +24,7 @@ def blocks(image: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, 
     return tuple(map(int, box))
 
 
-@pytest.mark.parametrize(("side", "shown"), [(32, 192), (64, 192), (128, 256), (256, 256)])
+@pytest.mark.parametrize(("side", "shown"), [(32, 192), (64, 192), (128, 192), (256, 256)])
 def test_every_picture_is_shown_whole_below_its_name_beside_its_label(side, shown):
     first, second = plain(10, side), plain(10, side, 100)
     image = sheet([("original", first), ("drawn", second)], [f"class {at}" for at in range(10)])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
-from tiny import FAST, tiny_dataset
+from tiny import FAST, painted, tiny_dataset
 
 from firstsight.data import ClassEmbeddings, Dataset
 from firstsight.errors import InputError
@@ -437,7 +437,7 @@ def test_evaluate_refuses_a_method_that_has_seen_the_unseen(data):
 
 
 def test_evaluate_needs_features(data, method):
-    pictures = dataclasses.replace(data, features=None, pictures=["x"] * len(data.labels))
+    pictures = dataclasses.replace(data, features=None, feature_widths=(), pictures=painted(len(data.labels), 4))
     with pytest.raises(InputError) as caught:
         evaluate(method, pictures)
     assert str(caught.value) == "features must be given for data set 'tiny'; got pictures only; name a feature file"

@@ -84,11 +84,6 @@ def test_the_other_novelty_of_cmt_star(neighbours, tmp_path):
     ("name", "changes", "reason"),
     [
         ("sse", {}, "its mixtures of seen classes are solved for by iterating until they no longer move"),
-        (
-            "cmt_star",
-            {"novelty": "loop"},
-            "its local outlier probability compares every image with all training images",
-        ),
     ],
 )
 def test_methods_without_a_graph_say_why(name, changes, reason, tmp_path):

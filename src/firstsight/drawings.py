@@ -22,7 +22,7 @@ from firstsight.files import replacing
 
 Line = tuple[str, NDArray[np.uint8]]  # label, [k, h, h, 3] colours in 0..255
 
-CELL = 192  # pixels of a side, about, at which a picture is shown
+CELL = 192  # pixels of a side at which a picture is shown, unless it is larger
 WIDEST = 1600  # pixels of a line of pictures
 GAP, MARGIN, BETWEEN = 8, 24, 20  # pixels
 TEXT, LEADING = 14, 18  # pixels
@@ -58,7 +58,7 @@ def as_png(file: str | Path) -> Path:
 def sheet(lines: Sequence[Line], names: Sequence[str], notes: Sequence[str] = ()) -> Image.Image:
     """The sheet that `grid` writes."""
     n, side = lines[0][1].shape[:2]
-    cell = side * max(1, round(CELL / side))  # whole multiples, so that no pixel is wider than the next
+    cell = max(side, CELL)
     columns = max(1, min(n, WIDEST // (cell + GAP)))
     captions = [wrapped(readable(name), cell) for name in names]
     labels = [label for label, _ in lines]

@@ -123,11 +123,14 @@ class SPAENPictures(SPAEN):
     @classmethod
     def _fit_group(cls, variants: Sequence[Self], training: TrainingTensors, run: Run) -> Iterator[Self]:
         """F and G, which in two stages learn before E and without it, are trained once for all that agree on them."""
-        trained: dict[tuple[Any, ...], nn.ModuleDict] = {}
+        trained: dict[tuple[Any, ...] | None, nn.ModuleDict] = {}
         for variant in variants:
             key = variant._autoencoder()
-            variant._train(training, run, None if key is None else trained.get(key))
-            if key is not None:
+            if key in trained:
+                variant._train(training, run, trained[key])
+            else:
+                variant._fit(training, run)
+            if key is not None and len(variants) > 1:
                 trained.setdefault(key, variant.networks_)
             yield variant
 
