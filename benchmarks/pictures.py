@@ -18,6 +18,7 @@ from firstsight.data import Pictures
 from firstsight.methods import Run
 from firstsight.methods.base import TrainingTensors
 from firstsight.methods.spaen_pictures import SPAENPictures
+from firstsight.methods.spaen_pictures.networks import perceptual_network
 from firstsight.methods.spaen_pictures.training import PictureTraining
 from firstsight.store import stored_side
 
@@ -48,7 +49,8 @@ def on_pictures(method: SPAENPictures, device: torch.device, file: Path) -> Pict
     labels, vectors = torch.arange(N, device=device) % 50, functional.normalize(torch.randn(50, 312, device=device))
     tensors = TrainingTensors(features, labels, vectors, features, (64,), Pictures(store, np.arange(N)))
     networks = method._networks(64, 0, 312).to(device).to(memory_format=torch.channels_last)
-    return PictureTraining(method, networks, tensors, method._perceptual_network(device))
+    phi = perceptual_network(method.side).to(device).to(memory_format=torch.channels_last)  # which takes as long as any
+    return PictureTraining(method, networks, tensors, phi)
 
 
 def ours(training: PictureTraining) -> None:

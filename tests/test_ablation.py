@@ -119,9 +119,12 @@ def test_the_full_objective_is_that_of_a_fit_of_its_own(tmp_path):
 
 
 def test_alpha_falls_in_joint_training(tmp_path):
-    rows = ablation.alphas(DATA, SETTINGS, tmp_path, (10.0, 0.1))
+    values = (10.0, 0.1, 0.01)
+    rows = ablation.alphas(DATA, SETTINGS, tmp_path, values)
     models = [ablation.model_of(row) for row in rows]
-    assert [(model.alpha, model.schedule) for model in models] == [(10.0, "joint"), (0.1, "joint")]
+    assert [(model.alpha, model.schedule) for model in models] == [(alpha, "joint") for alpha in values]
+    for row, model in zip(rows, models, strict=True):  # each is the one that was measured
+        assert ablation.pixel_error(model, DATA, DATA.test_unseen) == row["mse"]
 
 
 def test_mean_and_spread():

@@ -20,6 +20,7 @@ from firstsight.methods.spaen.networks import flat_parameters
 from firstsight.methods.spaen_pictures.crops import whole
 from firstsight.methods.spaen_pictures.networks import perceptual_network
 from firstsight.methods.spaen_pictures.training import PictureTraining
+from firstsight.recogniser import Recogniser
 
 DATA = tiny_dataset(side=37)
 TINY = FAST["spaen-pictures"] | {
@@ -566,6 +567,14 @@ def test_pictures_alone_are_not_enough_without_it():
     bare = replace(DATA, features=None, feature_widths=())
     sentence = "training set must have features for spaen-pictures; got pictures only; name a feature file"
     says(sentence, make().fit, bare.training_set())
+
+
+def test_no_recogniser_of_its_own_features():
+    method = make(end_to_end="compact", alpha=0.0, beta=0.0).fit(DATA.training_set())
+    sentence = (
+        "spaen-pictures must work on features of a backbone to name things in pictures; got one trained end to end"
+    )
+    says(sentence, Recogniser.of, method, DATA)
 
 
 def test_an_unknown_network():

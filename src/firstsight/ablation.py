@@ -169,11 +169,11 @@ def in_size(pictures: Pictures, side: int) -> NDArray[np.uint8]:
 
 def _measured(method: SPAENPictures, data: Dataset, place: Path, progress: Progress | None) -> Row:
     """The numbers of a method, trained where that has not been done yet."""
-    model, facts = place.with_suffix(".safetensors"), _facts(method, data)
-    rows = _kept(place.with_suffix(".json"), facts)
+    model, facts = _beside(place, ".safetensors"), _facts(method, data)
+    rows = _kept(_beside(place, ".json"), facts)
     if rows is not None and model.exists():
         return rows[0]
-    unfinished = place.with_suffix(".partial")
+    unfinished = _beside(place, ".partial")
     run = Run(None if progress is None else lambda *at: progress(place.name, *at), unfinished, checkpoint_every=200)
     start = time.perf_counter()
     method.fit(data.training_set(), run)
@@ -184,9 +184,14 @@ def _measured(method: SPAENPictures, data: Dataset, place: Path, progress: Progr
         "seconds": time.perf_counter() - start,
         "model": str(method.save(model)),
     }
-    _keep(place.with_suffix(".json"), facts, [row])
+    _keep(_beside(place, ".json"), facts, [row])
     unfinished.unlink(missing_ok=True)
     return row
+
+
+def _beside(place: Path, ending: str) -> Path:
+    """A file of a result; the dot in `alpha-0.1` begins no ending."""
+    return place.with_name(place.name + ending)
 
 
 def model_of(row: Row) -> SPAENPictures:

@@ -120,6 +120,10 @@ class Recogniser:
         trained_on = set(method.trained_on_) if hasattr(method, "trained_on_") else set()
         if not trained_on:
             raise InputError(f"{method.name} must be fitted before it recognises; got one without training; call fit")
+        if method.makes_features:
+            raise InputError(
+                f"{method.name} must work on features of a backbone to name things in pictures; got one trained end to end"
+            )
         source = getattr(data, "feature_source", None) or {}
         start = cls(
             method,

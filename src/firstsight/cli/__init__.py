@@ -46,10 +46,11 @@ def methods() -> None:
     """List the methods with their sources and presets."""
     from firstsight.methods import METHODS
 
+    width = max(map(len, METHODS)) + 2
     for name, kind in METHODS.items():
-        print(f"{name:<10}{(kind.__doc__ or '').splitlines()[0]} {kind.source}.")
+        print(f"{name:<{width}}{(kind.__doc__ or '').splitlines()[0]} {kind.source}.")
         if kind.presets:
-            print(f"{'':<10}presets: {', '.join(kind.presets)}")
+            print(f"{'':<{width}}presets: {', '.join(kind.presets)}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -254,7 +254,8 @@ class PictureTraining(Training):
             return
         self.networks.eval()
         with torch.no_grad(), self._precision():
-            pictures = whole(self._bytes(torch.arange(min(SHOWN, len(self.labels)))), self.method.side)
+            evenly = torch.linspace(0, len(self.labels) - 1, min(SHOWN, len(self.labels))).long()
+            pictures = whole(self._bytes(evenly), self.method.side)
             drawn = self.networks["generator"](self.networks["encoder"](pictures)).float().clamp(0, 1)
         self.networks.train()
         pair = torch.stack([pictures.float(), drawn]).mul(255).round().to(torch.uint8)
