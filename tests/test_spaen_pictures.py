@@ -571,9 +571,7 @@ def test_pictures_alone_are_not_enough_without_it():
 
 def test_no_recogniser_of_its_own_features():
     method = make(end_to_end="compact", alpha=0.0, beta=0.0).fit(DATA.training_set())
-    sentence = (
-        "spaen-pictures must work on features of a backbone to name things in pictures; got one trained end to end"
-    )
+    sentence = "spaen-pictures must work on features of a backbone to recognise; got one with its own"
     says(sentence, Recogniser.of, method, DATA)
 
 

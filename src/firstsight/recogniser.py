@@ -121,9 +121,7 @@ class Recogniser:
         if not trained_on:
             raise InputError(f"{method.name} must be fitted before it recognises; got one without training; call fit")
         if method.makes_features:
-            raise InputError(
-                f"{method.name} must work on features of a backbone to name things in pictures; got one trained end to end"
-            )
+            raise InputError(f"{method.name} must work on features of a backbone to recognise; got one with its own")
         source = getattr(data, "feature_source", None) or {}
         start = cls(
             method,
