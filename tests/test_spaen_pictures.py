@@ -494,7 +494,8 @@ def test_what_a_training_shows(monkeypatch):
     shown = []
     method = make().fit(DATA.training_set(), Run(draw=lambda step, pictures: shown.append((step, pictures))))
     assert [step for step, _ in shown] == [2, 3, 5, 7]  # ends of periods and stages
-    pictures = DATA.training_set().pictures[:16]
+    everything = DATA.training_set().pictures
+    pictures = everything[np.linspace(0, len(everything) - 1, 16).astype(int)]  # from all over, so of many classes
     for _, (real, drawn) in shown:
         assert real.shape == drawn.shape == (16, 32, 32, 3)
         seen = whole(torch.from_numpy(pictures), 32).permute(0, 2, 3, 1).numpy() * 255
