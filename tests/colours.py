@@ -163,6 +163,8 @@ class Colours:
         return replace(self, classes=both, is_seen=np.append(self.is_seen, np.zeros(len(more), dtype=bool)))
 
     def explain(self, features, answers):
+        if not self.classes.attributes:
+            raise InputError("recogniser must have named attributes to explain its answers; got none")
         best = np.argsort(-self.probabilities(features), axis=1, kind="stable")
         found = []
         for row, answer in enumerate(answers):
