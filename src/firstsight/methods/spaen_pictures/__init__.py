@@ -59,7 +59,7 @@ class SPAENPictures(SPAEN):
         backbone_rate: learning rate of `end_to_end`; from random weights 1e-3 is more like it.
         accumulate: pieces of a batch that go through the networks one after the other; memory shrinks, results stay.
         precision: bf16 computes F, G and phi in half the digits, which is faster where the device knows how.
-        compile: let torch compile F, G and phi, which takes a minute or more before it pays.
+        compile: let torch compile F, G and phi, which takes a minute or more; on two CPU cores it did not pay.
         end_to_end: train E with a network that makes its features, by name: `compact`, or one of torchvision such as
             `resnet101`; features of the data set are then not used. Where empty, E works on those.
         variant: which of the paper's Table 3: SP-AEN; G on a frozen E; one code for both; or a code in two halves.
