@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,15 +61,7 @@ def ablate_reconstruction(argv: Sequence[str]) -> None:
         data = options.load_for(method, display)
         rows = ablation.reconstruction(data, method, options.out, display)
         mean = ablation.mean_picture_error(data, method.side)
-    file = _drawn(options.out / "reconstruction.png", data, rows, [row["way"] for row in rows])
-    if options.json:
-        print(as_json({"data": data.name, "mean_picture": mean, "rows": rows, "pictures": str(file)}))
-        return
-    print(f"Mean squared error per pixel of unseen-class test pictures of {data.name}, colours in 0..1")
-    print(f"  {'the mean picture':<18}{mean:.4f}")
-    for row in rows:
-        print(f"  {row['way']:<18}{row['mse']:.4f}   t1 {row['t1']:.1f}  h {row['h']:.1f}  {row['seconds']:.0f} s")
-    print(f"The pictures are at {file}")
+    _answer(options, data, mean, {row["way"]: row for row in rows}, "reconstruction.png")
 
 
 def ablate_objective(argv: Sequence[str]) -> None:
@@ -122,15 +114,22 @@ def ablate_alpha(argv: Sequence[str]) -> None:
         data = options.load_for(method, display)
         rows = ablation.alphas(data, method, options.out, options.alphas, display)
         mean = ablation.mean_picture_error(data, method.side)
-    file = _drawn(options.out / "alpha.png", data, rows, [f"alpha {row['alpha']:g}" for row in rows])
+    _answer(options, data, mean, {f"alpha {row['alpha']:g}": row for row in rows}, "alpha.png")
+
+
+def _answer(
+    options: AblateOptions, data: Dataset, mean: float, rows: Mapping[str, dict[str, Any]], picture: str
+) -> None:
+    """What each model draws, in numbers and on a sheet; `rows` by what the model is called."""
+    file = _drawn(options.out / picture, data, list(rows.values()), list(rows))
     if options.json:
-        print(as_json({"data": data.name, "mean_picture": mean, "rows": rows, "pictures": str(file)}))
+        print(as_json({"data": data.name, "mean_picture": mean, "rows": list(rows.values()), "pictures": str(file)}))
         return
     print(f"Mean squared error per pixel of unseen-class test pictures of {data.name}, colours in 0..1")
     print(f"  {'the mean picture':<18}{mean:.4f}")
-    for row in rows:
+    for name, row in rows.items():
         numbers = f"t1 {row['t1']:.1f}  h {row['h']:.1f}  ausuc {row['ausuc']:.3f}"
-        print(f"  alpha {row['alpha']:<12g}{row['mse']:.4f}   {numbers}")
+        print(f"  {name:<18}{row['mse']:.4f}   {numbers}  {row['seconds']:.0f} s")
     print(f"The pictures are at {file}")
 
 
