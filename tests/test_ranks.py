@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from test_spaen_pictures import DATA, make
 
 from firstsight import checkpoint
+from firstsight.errors import InputError
 from firstsight.methods import Run, SPAENPictures
 from firstsight.methods.spaen import training
 from firstsight.methods.spaen_pictures import ranks
@@ -33,6 +34,9 @@ from pathlib import Path
 from firstsight.methods.spaen_pictures import ranks
 with ranks.joined() as rank:
     test_ranks.train_together(Path(sys.argv[1]), rank)
+if Path("/proc/self/task").exists():
+    names = [(thread / "comm").read_text() for thread in Path("/proc/self/task").iterdir()]
+    (Path(sys.argv[1]) / f"threads {rank}").write_text("".join(names))
 """
 
 
@@ -123,6 +127,14 @@ def test_an_interrupt_of_one_stops_both(folder):
     assert checkpoint.read(folder / "unfinished")[1]["step"] == 2
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed in /proc")
+def test_no_thread_of_the_group_is_left(folder):  # one that lets go of a tensor while Python ends kills the process
+    for rank in range(2):
+        names = (folder / f"threads {rank}").read_text()
+        assert "python" in names
+        assert "gloo" not in names
+
+
 def test_two_continue_where_they_were(folder):
     for rank in range(2):
         one, other = (load_file(folder / f"{name} {rank}.safetensors") for name in ("continued", "two-stage"))
@@ -137,6 +149,12 @@ def test_one_continues_what_two_began(folder, tmp_path, monkeypatch):
     assert reports[0][0] == 4
     for key, value in load_file(folder / "two-stage 0.safetensors").items():
         torch.testing.assert_close(method._state()[key], value, rtol=1e-3, atol=1e-4, msg=key)
+
+
+def test_a_checkpoint_that_only_others_see_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "any_of_all", lambda is_so, device: True)
+    with pytest.raises(InputError, match=r"must exist; got .*unseen"):
+        learned("two-stage", checkpoint=tmp_path / "unseen")
 
 
 def test_alone_it_is_the_first_of_one(monkeypatch):

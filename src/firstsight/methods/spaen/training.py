@@ -107,7 +107,7 @@ class Training:
 
     def run(self, run: Run) -> None:
         """Train to the end, from the checkpoint where there is one."""
-        if run.checkpoint is not None and run.checkpoint.exists():
+        if run.checkpoint is not None and self._is_there(run.checkpoint):
             self._restore(run.checkpoint)
         self.networks.train()
         with interrupts_deferred() as interrupted:
@@ -141,6 +141,10 @@ class Training:
             if run.progress is not None:
                 run.progress(self.step, self.steps, means)
             self._show(run)
+
+    def _is_there(self, path: Path) -> bool:
+        """Whether there is a checkpoint to continue from."""
+        return path.exists()
 
     def _stopped(self, interrupted: bool) -> bool:
         """Whether to stop, where several processes train together because one of them was told to."""

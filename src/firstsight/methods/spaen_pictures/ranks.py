@@ -28,6 +28,8 @@ def joined() -> Iterator[int]:
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or distributed.is_initialized():
         yield rank()
         return
+    import torch.distributed.nn  # imported later, its functions would hold on to the group, and that to its threads
+
     has_gpus = torch.cuda.is_available()
     if has_gpus:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))

@@ -261,9 +261,13 @@ class PictureTraining(Training):
         pair = torch.stack([pictures.float(), drawn]).mul(255).round().to(torch.uint8)
         run.draw(self.step, pair.permute(0, 1, 3, 4, 2).cpu().numpy())
 
+    def _is_there(self, path: Path) -> bool:
+        return ranks.any_of_all(super()._is_there(path), self.labels.device)  # who does not see it then says so
+
     def _save(self, path: Path) -> None:
-        if not ranks.rank():
-            super()._save(path)
+        with ranks.first_goes_ahead():  # nobody goes on to look for the file before it is there
+            if not ranks.rank():
+                super()._save(path)
 
     def _mine(self, drawn: Tensor) -> Tensor:
         return super()._mine(ranks.share(drawn))
