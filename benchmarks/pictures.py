@@ -15,12 +15,12 @@ from torch.nn import functional
 
 from benchmarks import Case
 from firstsight.data import Pictures
+from firstsight.images import stored_side
 from firstsight.methods import Run
 from firstsight.methods.base import TrainingTensors
 from firstsight.methods.spaen_pictures import SPAENPictures
 from firstsight.methods.spaen_pictures.networks import perceptual_network
 from firstsight.methods.spaen_pictures.training import PictureTraining
-from firstsight.store import stored_side
 
 N, BATCH, STEPS = 512, 32, 4
 

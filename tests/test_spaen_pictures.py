@@ -12,7 +12,6 @@ from torch import nn
 
 from firstsight.data import Pictures
 from firstsight.errors import InputError
-from firstsight.evaluation import evaluate
 from firstsight.methods import SPAEN, Run, SPAENPictures, load_method, spaen_pictures
 from firstsight.methods.base import TrainingTensors
 from firstsight.methods.spaen import training
@@ -20,7 +19,6 @@ from firstsight.methods.spaen.networks import flat_parameters
 from firstsight.methods.spaen_pictures.crops import whole
 from firstsight.methods.spaen_pictures.networks import perceptual_network
 from firstsight.methods.spaen_pictures.training import PictureTraining
-from firstsight.recogniser import Recogniser
 
 DATA = tiny_dataset(side=37)
 TINY = FAST["spaen-pictures"] | {
@@ -527,55 +525,3 @@ def test_only_those_that_agree_share(monkeypatch):
     variants = [make(beta=0.1), make(beta=0.2), make(beta=0.3, width=1 / 32), make(beta=0.4, schedule="joint")]
     list(SPAENPictures.fit_each(variants, DATA.training_set()))
     assert taken == [0.2]
-
-
-@pytest.mark.parametrize("changes", [{}, {"schedule": "joint"}, {"alpha": 0.0, "beta": 0.0}])
-def test_end_to_end(changes, tmp_path):
-    """E's own features come of pictures alone, and classify."""
-    bare = replace(DATA, features=None, feature_widths=())
-    method = make(end_to_end="compact", backbone_rate=1e-3, **changes).fit(bare.training_set())
-    featured = method.with_features(bare)
-    assert featured.features.shape == (len(DATA.labels), 320)
-    np.testing.assert_allclose(np.linalg.norm(featured.features, axis=1), 1, rtol=1e-5)
-    result = evaluate(method, bare, calibrate=False)
-    assert result.scores.shape[0] == len(DATA.test_seen) + len(DATA.test_unseen)
-    loaded = load_method(method.save(tmp_path / "model.safetensors"), "cpu")
-    np.testing.assert_array_equal(loaded.with_features(bare).features, featured.features)
-    scores = method.scores(featured.features, DATA.classes)
-    np.testing.assert_array_equal(loaded.scores(featured.features, DATA.classes), scores)
-
-
-def test_the_network_of_end_to_end_learns():
-    start, end = (make(end_to_end="compact", steps=steps, alpha=0.0, beta=0.0) for steps in (1, 3))
-    first, last = (copied(one.fit(DATA.training_set()).networks_)["backbone"] for one in (start, end))
-    assert (first != last).any()
-
-
-def test_end_to_end_is_calibrated_on_features_of_its_own():
-    method = make(end_to_end="compact", alpha=0.0, beta=0.0)
-    result = evaluate(method.fit(DATA.training_set()), DATA)
-    assert result.h_cal is not None
-
-
-def test_features_of_the_data_set_have_no_say_end_to_end():
-    other = replace(DATA, features=DATA.features[:, :3] + 1, feature_widths=())
-    first, second = (make(end_to_end="compact", alpha=0.0).fit(data.training_set()) for data in (DATA, other))
-    for name, parameters in copied(first.networks_).items():
-        torch.testing.assert_close(parameters, copied(second.networks_)[name], rtol=0, atol=0)
-
-
-def test_pictures_alone_are_not_enough_without_it():
-    bare = replace(DATA, features=None, feature_widths=())
-    sentence = "training set must have features for spaen-pictures; got pictures only; name a feature file"
-    says(sentence, make().fit, bare.training_set())
-
-
-def test_no_recogniser_of_its_own_features():
-    method = make(end_to_end="compact", alpha=0.0, beta=0.0).fit(DATA.training_set())
-    sentence = "spaen-pictures must work on features of a backbone to recognise; got one with its own"
-    says(sentence, Recogniser.of, method, DATA)
-
-
-def test_an_unknown_network():
-    with pytest.raises(InputError, match="unknown backbone 'resnet1o1'; did you mean 'resnet101'"):
-        make(end_to_end="resnet1o1").fit(DATA.training_set())

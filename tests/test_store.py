@@ -18,8 +18,8 @@ from tiny import tiny_dataset
 from firstsight import store
 from firstsight.data import Dataset, Pictures
 from firstsight.errors import InputError
-from firstsight.images import squared
-from firstsight.store import stored_side, with_pictures
+from firstsight.images import squared, stored_side
+from firstsight.store import with_pictures
 
 SIDE, STORED = 14, 16
 

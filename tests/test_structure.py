@@ -30,7 +30,7 @@ ALLOWED = {
     "probability": {"errors", "data"},
     "analysis": {"errors", "data", "probability"},
     "datasets": {"errors", "data", "images", "features", "files", "analysis"},
-    "methods": {"errors", "data", "checkpoint", "devices", "backbones", "features"},
+    "methods": {"errors", "data", "checkpoint", "devices", "images", "backbones", "features"},
     "evaluation": {"errors", "data", "methods", "probability"},
     "explanation": {"errors", "data", "methods"},
     "pictures": {"errors", "data", "images", "methods", "explanation"},

@@ -20,6 +20,7 @@ from firstsight.errors import InputError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of the files that are taken for pictures
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 DRAFT = 2  # times as large as needed a JPEG is decoded at least, so that shrinking still averages
+STORED = 256, 224  # pixels that are kept for crops of so many (paper, section 5.2)
 MOST_PIXELS = 100_000_000  # of a picture that is decoded: 300 MB of memory
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
@@ -132,3 +133,10 @@ def as_rgb(picture: Image.Image) -> Image.Image:
 def squared(picture: Image.Image, side: int) -> NDArray[np.uint8]:
     """[side, side, 3] the whole of an RGB picture, stretched to a square, averaged where it shrinks."""
     return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0))
+
+
+def stored_side(side: int) -> int:
+    """Pixels of the sides of the pictures from which crops of `side` pixels are cut: 256 for 224."""
+    if side < 1:
+        raise InputError(f"side must be 1 or more; got {side}")
+    return round(side * STORED[0] / STORED[1])

@@ -121,8 +121,10 @@ class Recogniser:
         if not trained_on:
             raise InputError(f"{method.name} must be fitted before it recognises; got one without training; call fit")
         if method.makes_features:
-            raise InputError(f"{method.name} must work on features of a backbone to recognise; got one with its own")
-        source = getattr(data, "feature_source", None) or {}
+            own = method.own_backbone()
+            source = {"backbone": own.name, "crops": "1", "transform": own.transform}
+        else:
+            source = getattr(data, "feature_source", None) or {}
         start = cls(
             method,
             data.classes,
@@ -337,6 +339,8 @@ class Recogniser:
         from firstsight.backbones import load_backbone
 
         source = self.feature_source or {}
+        if self.method.makes_features:
+            return self.method.own_backbone()
         if "backbone" not in source:
             raise InputError(
                 "recogniser must know the backbone of its features to look at pictures; got features from elsewhere; "

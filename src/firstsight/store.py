@@ -30,7 +30,7 @@ from firstsight.backbones import side_by_side
 from firstsight.data import Dataset, Pictures
 from firstsight.errors import InputError
 from firstsight.files import cache_folder
-from firstsight.images import DRAFT, open_picture, squared
+from firstsight.images import DRAFT, open_picture, squared, stored_side
 
 try:
     import fcntl
@@ -38,19 +38,11 @@ except ImportError:  # Windows: there, one process at a time should fill a store
     fcntl = None  # type: ignore[assignment]
 
 VERSION = 1  # raise it when pictures are shrunk in another way: old files of the cache are then ignored
-STORED = 256, 224  # pixels that are kept for crops of so many (paper, section 5.2)
 SHA = 32  # bytes of a digest
 AT_ONCE = 32  # pictures that are written at once
 IN_MEMORY = 1 << 30  # bytes of resized pictures; more of them lie on the disk
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
-
-
-def stored_side(side: int) -> int:
-    """Pixels of the sides of the pictures from which crops of `side` pixels are cut: 256 for 224."""
-    if side < 1:
-        raise InputError(f"side must be 1 or more; got {side}")
-    return round(side * STORED[0] / STORED[1])
 
 
 def with_pictures(

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from firstsight.data import ClassEmbeddings, Dataset, Floats, Indices, Pictures,
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_classes, scale_features, unit_rows
+
+if TYPE_CHECKING:
+    from firstsight.backbones import Backbone
 
 PREPARED = ("feature_widths_", "feature_deviation_", "feature_mean_", "class_mean_")  # learned by scaling
 ROWS = 8192  # images scored at once, so that memory does not grow with their number
@@ -224,6 +227,10 @@ class Method(ABC):
     def with_features(self, data: Dataset) -> Dataset:
         """The data set with the features that this method scores: its own where it has learned to make them."""
         return data
+
+    def own_backbone(self) -> Backbone:
+        """What makes these features of any picture, where the method has learned to make them."""
+        raise InputError(f"method must make features of its own; got {self.name}, which works on those of a data set")
 
     def predict(self, inputs: Floats, candidates: ClassEmbeddings) -> Indices:
         """[n] row of the best candidate for each image (Eq. 1 of the SP-AEN paper)."""

@@ -20,14 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from firstsight.backbones import Backbone, Preparation
 from firstsight.data import ClassEmbeddings, Dataset, Floats, Pictures, TrainingSet
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
+from firstsight.images import stored_side
 from firstsight.methods.base import Run, TrainingTensors
 from firstsight.methods.scaling import unit_rows
 from firstsight.methods.spaen import SPAEN
 from firstsight.methods.spaen.networks import discriminator, perceptron
-from firstsight.methods.spaen_pictures.backbone import COMPACT, backbone, feature_width
+from firstsight.methods.spaen_pictures.backbone import COMPACT, Shrinking, backbone, feature_width
 from firstsight.methods.spaen_pictures.crops import whole
 from firstsight.methods.spaen_pictures.networks import FULL, SIDES, encoder, generator, perceptual_network
 from firstsight.methods.spaen_pictures.training import PictureTraining
@@ -245,12 +247,20 @@ class SPAENPictures(SPAEN):
             return data
         if not isinstance(data.pictures, Pictures) or not len(data.pictures):
             raise InputError(f"data set {data.name!r} must have pictures for a model trained end to end; got none")
-        device, rows = torch_device(self.device), []
-        with torch.inference_mode(), self.autocast(device):
-            for start in range(0, len(data.pictures), DRAWN):
-                pictures = torch.from_numpy(data.pictures[start : start + DRAWN]).to(device)
-                rows.append(self.networks_["backbone"](whole(pictures, self.side)).float().cpu().numpy())
-        return replace(data, features=np.concatenate(rows), feature_widths=(), reconstruction_features=None)
+        own, pictures = self.own_backbone(), data.pictures
+        blocks = (pictures[start : start + DRAWN] for start in range(0, len(pictures), DRAWN))
+        features = np.concatenate([own.rows(list(block[:, None])) for block in blocks])  # the whole is the one crop
+        return replace(data, features=features, feature_widths=(), reconstruction_features=None)
+
+    def own_backbone(self) -> Backbone:
+        """What makes of any picture the features that E was trained with: it sees the whole, as training shrank it."""
+        if not self.makes_features:
+            return super().own_backbone()
+        stored = stored_side(self.side)
+        as_stored = Preparation(stored, stored, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), squash=True)
+        network = Shrinking(self.networks_["backbone"], self.side)
+        name = f"{self.name}:{self.end_to_end}"
+        return Backbone(name, network, as_stored, torch_device(self.device), self.precision)
 
     @property
     def draws(self) -> bool:

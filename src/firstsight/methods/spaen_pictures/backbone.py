@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from firstsight.backbones import torchvision
 from firstsight.features import SmallResNet
 from firstsight.methods.scaling import unit_rows
+from firstsight.methods.spaen_pictures.crops import shrunk
 from firstsight.methods.spaen_pictures.networks import Normalised
 
 COMPACT = "compact"
@@ -34,6 +35,18 @@ class UnitLength(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[b, v] of [b, v, ...]."""
         return unit_rows(x.flatten(1).float())
+
+
+class Shrinking(nn.Module):
+    """A network that sees pictures in one size."""
+
+    def __init__(self, network: nn.Module, side: int) -> None:
+        super().__init__()
+        self.network, self.side = network, side
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """[b, v] of pictures [b, 3, h, h] in 0..1."""
+        return self.network(shrunk(pictures, self.side))
 
 
 def backbone(name: str, is_trained: bool) -> nn.Module:

@@ -37,10 +37,14 @@ def ten_crops(pictures: Tensor, side: int) -> Tensor:
 
 def whole(pictures: Tensor, side: int) -> Tensor:
     """[b, 3, side, side] the whole of pictures [b, h, h, 3] in 0..1, averaged where it shrinks, channels last."""
-    x = _floats(pictures)
-    if x.shape[2:] != (side, side):
-        x = functional.interpolate(x, (side, side), mode="bicubic", antialias=True).clamp_(0, 1)  # it overshoots
-    return x.contiguous(memory_format=torch.channels_last)
+    return shrunk(_floats(pictures), side).contiguous(memory_format=torch.channels_last)
+
+
+def shrunk(pictures: Tensor, side: int) -> Tensor:
+    """[b, 3, side, side] of pictures [b, 3, h, h] in 0..1, averaged where they shrink."""
+    if pictures.shape[2:] == (side, side):
+        return pictures
+    return functional.interpolate(pictures, (side, side), mode="bicubic", antialias=True).clamp(0, 1)  # it overshoots
 
 
 def _cut(pictures: Tensor, side: int, images: Tensor, which: Tensor) -> Tensor:
