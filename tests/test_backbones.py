@@ -12,7 +12,7 @@ from torchvision import models
 from torchvision.transforms import functional as tv
 
 from firstsight.backbones import load_backbone
-from firstsight.backbones.network import Backbone, side_by_side
+from firstsight.backbones.network import Backbone
 from firstsight.backbones.preparation import Preparation
 from firstsight.errors import InputError
 
@@ -203,27 +203,6 @@ def test_half_the_digits_are_nearly_the_same():
     assert found.dtype == np.float32
     assert not np.array_equal(found, expected)
     np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
-
-
-def test_side_by_side_keeps_order_and_does_not_run_away():
-    taken = []
-
-    def items():
-        for item in range(50):
-            taken.append(item)
-            yield item
-
-    results = side_by_side(lambda item: item * item, items(), ahead=5)
-    assert [next(results) for _ in range(3)] == [0, 1, 4]
-    assert len(taken) <= 5 + 3
-    assert list(results) == [item * item for item in range(3, 50)]
-
-
-def test_side_by_side_raises_where_it_happens():
-    results = side_by_side(lambda item: 1 // (item - 2), range(5), ahead=4)
-    assert [next(results), next(results)] == [-1, -1]
-    with pytest.raises(ZeroDivisionError):
-        next(results)
 
 
 # names and weights

@@ -19,11 +19,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstsight.backbones import Backbone, Crops, side_by_side
+from firstsight.backbones import Backbone, Crops
 from firstsight.backbones.network import AHEAD, check_crops
 from firstsight.errors import InputError
 from firstsight.files import replacing
 from firstsight.images import SUFFIXES
+from firstsight.threads import side_by_side
 
 SHA = 32  # bytes of a digest
 ROWS = 4096  # that are copied at once

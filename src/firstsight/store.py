@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from firstsight.backbones import side_by_side
 from firstsight.data import Dataset, Pictures
 from firstsight.errors import InputError
 from firstsight.files import cache_folder
 from firstsight.images import DRAFT, open_picture, squared, stored_side
+from firstsight.threads import side_by_side
 
 try:
     import fcntl

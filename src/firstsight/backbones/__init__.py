@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 from firstsight.backbones import openclip, timm, torchvision
 from firstsight.backbones.found import Found
-from firstsight.backbones.network import Backbone, Precision, side_by_side
+from firstsight.backbones.network import Backbone, Precision
 from firstsight.backbones.preparation import Crops, Preparation
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 
-__all__ = ["Backbone", "Crops", "Precision", "Preparation", "load_backbone", "side_by_side"]
+__all__ = ["Backbone", "Crops", "Precision", "Preparation", "load_backbone"]
 
 FAMILIES: dict[str, Callable[[str, bool], Found]] = {
     "torchvision": torchvision.find,

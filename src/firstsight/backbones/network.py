@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,14 +17,12 @@ from torch import Tensor, nn
 from firstsight.backbones.preparation import Crops, Preparation
 from firstsight.errors import InputError
 from firstsight.images import DRAFT, open_picture, upright_rgb
+from firstsight.threads import side_by_side
 
 Precision = Literal["float32", "bf16"]
 BATCH = {"cpu": 32, "cuda": 256}  # crops that go through the network at once, unless memory is too small
 SEEN = {1: 1, 10: 5}  # crops that are cut out; a mirror image is made on the device
 AHEAD = 2  # batches that are decoded while the network works
-
-Item = TypeVar("Item")
-Made = TypeVar("Made")
 
 
 class Backbone:
@@ -156,18 +151,3 @@ def check_crops(crops: int) -> None:
     """The two ways there are."""
     if crops not in (1, 10):
         raise InputError(f"crops must be 1 or 10; got {crops!r}")
-
-
-def side_by_side(work: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Generator[Made, None, None]:
-    """What work makes of each item, in order, made by threads up to `ahead` items before it is asked for."""
-    queue: deque[Future[Made]] = deque()
-    coming = iter(items)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "pictures") as pool:
-        try:
-            queue.extend(pool.submit(work, item) for item in islice(coming, max(1, ahead)))
-            while queue:
-                made = queue.popleft().result()
-                queue.extend(pool.submit(work, item) for item in islice(coming, 1))
-                yield made
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)

@@ -21,7 +21,7 @@ from firstsight.cli.analyse import (
     analyse_reject,
 )
 from firstsight.cli.classes import analyse_projection, analyse_variance
-from firstsight.cli.data import data_build, data_check, data_fetch
+from firstsight.cli.data import data_build, data_check, data_crop, data_fetch
 from firstsight.cli.draw import imagine, reconstruct
 from firstsight.cli.features import features
 from firstsight.cli.options import parsed
@@ -58,6 +58,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "data check": data_check,
     "data build": data_build,
     "data fetch": data_fetch,
+    "data crop": data_crop,
     "features": features,
     "analyse variance": analyse_variance,
     "analyse projection": analyse_projection,

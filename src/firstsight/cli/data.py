@@ -83,6 +83,29 @@ def data_build(
     print(f"The data set is at {built.folder}; `firstsight data check {built.folder}` looks at it")
 
 
+def data_crop(folder: Path, /, pictures: Path, out: Path, json: bool = False) -> None:
+    """Cut the objects of aPY out of their pictures, so that each image has a file of its own.
+
+    OUT then takes the place of PICTURES, for `--pictures` and `firstsight features`. Objects that are there already are
+    not cut again, so a second call goes on where the first was stopped.
+
+    Args:
+        folder: aPY in the GBU layout, of the benchmark `xlsa17`.
+        pictures: what `firstsight data fetch aPY` downloaded: pictures, and `attribute_data` with the boxes.
+        out: folder for the objects, JPEG files named PICTURE-1.jpg, PICTURE-2.jpg and so on.
+        json: print one JSON document.
+    """
+    from firstsight.datasets.objects import cut_objects
+    from firstsight.progress import Display
+
+    with Display() as display:
+        cut = cut_objects(folder, pictures, out, display.stage("crop"))
+    if json:
+        print(as_json({"out": str(cut.folder), "objects": cut.objects, "new": cut.new}))
+        return
+    print(f"{cut.objects:,} objects, {cut.new:,} of them new, are at {cut.folder}")
+
+
 def data_fetch(name: str | None = None, /, out: Path = Path("data"), keep: bool = False, json: bool = False) -> None:
     """Download a public data set: the GBU benchmark, or the pictures of CUB, AWA2, SUN or aPY.
 

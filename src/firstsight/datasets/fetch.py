@@ -96,7 +96,7 @@ SOURCES = {
         ),
     ),
     "aPY": Source(
-        what="pictures of aPY: VOC 2008 and a-Yahoo",
+        what="pictures of aPY: VOC 2008 and a-Yahoo, and where the objects are in them",
         about="",
         home="http://vision.cs.uiuc.edu/attributes/",
         files=(
@@ -110,6 +110,7 @@ SOURCES = {
                 checksum="sha256:7f0ca53c1b5a838fbe946965fc106c6e86832183240af5c88e3f6c306318d42e",
             ),
             Remote("ayahoo_test_images.tar.gz", ("http://vision.cs.uiuc.edu/attributes/ayahoo_test_images.tar.gz",)),
+            Remote("attribute_data.tar.gz", ("http://vision.cs.uiuc.edu/attributes/attribute_data.tar.gz",)),
         ),
     ),
 }

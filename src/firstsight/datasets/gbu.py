@@ -124,7 +124,7 @@ def find_problems(files: GBUFiles) -> list[str]:
         *(problem for file in files.image_files for problem in _feature_problems(file, files)),
         *_order_problems(files),
         *_split_problems(files),
-        *_picture_problems(files),
+        *picture_problems(files),
     ]
 
 
@@ -223,7 +223,8 @@ def _order_problems(files: GBUFiles) -> Iterator[str]:
                 )
 
 
-def _picture_problems(files: GBUFiles) -> Iterator[str]:
+def picture_problems(files: GBUFiles) -> Iterator[str]:
+    """A sentence where pictures that were asked for are missing."""
     if files.pictures and (missing := files.pictures.missing):
         total = len(missing) + files.pictures.n_files
         yield (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from firstsight.datasets.feature_files import SUFFIXES, files_with_features, read_features
-from firstsight.datasets.gbu_pictures import FoundPictures, distinct_depth, find_pictures, tail
+from firstsight.datasets.gbu_pictures import FoundPictures, distinct_depth, find_pictures, names_in, tail
 from firstsight.datasets.matfile import read_mat, variable_names
 from firstsight.errors import InputError, nearest
 
@@ -147,6 +147,7 @@ def _names_of_pictures(folder: Path, files: Sequence[ImageFile]) -> Sequence[str
 def _read_own_features(path: Path, names: Sequence[str]) -> ImageFile:
     """A file of `firstsight features`, its rows in the order of the images."""
     file = read_features(path)
+    names = names_in(names, file.files)
     depth = distinct_depth(names)
     rows = file.rows_of(names, lambda name: tail(name, depth))
     return ImageFile(name=file.name, features=file.features[rows], dtype=file.dtype, source=file.source)

@@ -3,13 +3,17 @@
 `image_files` holds paths such as `/BS/.../CUB_200_2011/images/001.Black_footed_Albatross/..._0001.jpg`. The authors of
 the pictures pack them in folders of their own, so a picture is found by the end of its path: the file that agrees with
 the most folders, and at least with as many as it takes to tell the data set's pictures apart.
+
+The images of aPY are objects, several to a picture. Where they were cut out (`firstsight.datasets.objects`), each has a
+file of its own, which is then found instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from firstsight.datasets.folder_files import files_below
 from firstsight.errors import InputError
@@ -48,14 +52,16 @@ def find_pictures(root: str | Path, image_files: Sequence[str]) -> FoundPictures
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"pictures must be a folder; got {str(root)!r}, {'a file' if root.exists() else 'nothing'}")
+    below = [path for path, size in files_below(root, root) if size]
+    image_files = names_in(image_files, below)
     wanted = [_parts(path) for path in image_files]
     depth = distinct_depth(image_files)
     ends = {parts[-depth:] for parts in wanted}
     lengths = {len(end) for end in ends}
     there: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    for path, size in files_below(root, root):
+    for path in below:
         parts = _parts(path)
-        for end in {parts[-length:] for length in lengths} & ends if size else ():
+        for end in {parts[-length:] for length in lengths} & ends:
             there.setdefault(end, []).append(parts)
     found: dict[tuple[str, ...], str] = {}
     for parts in set(wanted):
@@ -65,6 +71,24 @@ def find_pictures(root: str | Path, image_files: Sequence[str]) -> FoundPictures
         found[parts] = "/".join(best)
     missing = ["/".join(parts[-max(depth, 2) :]) for parts in dict.fromkeys(wanted) if not found[parts]]
     return FoundPictures(root, tuple(found[parts] for parts in wanted), tuple(missing))
+
+
+def object_names(image_files: Sequence[str]) -> list[str]:
+    """Names of the files that hold each object alone: `horses-1.jpg` and `horses-2.jpg` of two in `horses.jpg`."""
+    names, counts = [], Counter[str]()
+    for path in image_files:
+        counts[path] += 1
+        picture = PurePosixPath(path.replace("\\", "/"))
+        names.append(str(picture.with_name(f"{picture.stem}-{counts[path]}.jpg")))
+    return names
+
+
+def names_in(image_files: Sequence[str], files: Iterable[str]) -> Sequence[str]:
+    """The names to look for among files: of pictures, or where these repeat and were cut, of their objects."""
+    if len(set(image_files)) == len(image_files):
+        return image_files
+    objects = object_names(image_files)
+    return image_files if {tail(path, 1) for path in files}.isdisjoint(tail(path, 1) for path in objects) else objects
 
 
 def distinct_depth(image_files: Sequence[str]) -> int:

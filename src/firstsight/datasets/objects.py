@@ -1,0 +1,137 @@
+"""The objects of aPY, cut out of their pictures, each into a file of its own.
+
+The 15,339 images of aPY (Farhadi et al., CVPR 2009) are objects in 6,577 pictures of VOC 2008 and a-Yahoo. Where they
+are is in the authors' `attribute_data`: a line `PICTURE CLASS XMIN YMIN XMAX YMAX` and 64 attributes for each, pixels
+counted from 1. The GBU files list the objects in the order of these lines, picture by picture.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from firstsight.datasets.folder_files import files_below
+from firstsight.datasets.gbu import picture_problems
+from firstsight.datasets.gbu_files import read_gbu
+from firstsight.datasets.gbu_pictures import object_names
+from firstsight.errors import InputError
+from firstsight.files import replacing
+from firstsight.images import open_picture
+from firstsight.threads import side_by_side
+
+ANNOTATIONS = ("apascal_train.txt", "apascal_test.txt", "ayahoo_test.txt")
+QUALITY = 95  # of the JPEG files
+AHEAD = 16  # objects that are cut while others are written
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom: the first pixel inside and the first beyond
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What was cut.
+
+    Attributes:
+        folder: where the objects are, in the folders of their pictures.
+        objects: how many there are.
+        new: how many of these were not there before.
+    """
+
+    folder: Path
+    objects: int
+    new: int
+
+
+def cut_objects(folder: str | Path, pictures: str | Path, out: str | Path, progress: Progress | None = None) -> Cut:
+    """Cut every object of a GBU data set out of its picture; one that is there already is not cut again.
+
+    Args:
+        folder: aPY in the GBU layout, with `image_files`.
+        pictures: folder with the pictures and `attribute_data`, at any depth.
+        out: folder for the objects.
+        progress: called with (objects there, objects in all, {}).
+
+    Raises:
+        InputError: pictures or boxes that are missing, or that are not those of the data set.
+    """
+    out = Path(out)
+    files = read_gbu(folder, pictures=pictures)
+    assert files.pictures is not None  # asked for
+    for problem in picture_problems(files):
+        raise InputError(problem)
+    root, paths = files.pictures.root, files.pictures.paths
+    boxes = _boxes_of(paths, [files.class_names[number - 1] for number in files.labels.tolist()], root)
+    todo = [
+        (path, box, target)
+        for path, box, target in zip(paths, boxes, map(out.joinpath, object_names(paths)), strict=True)
+        if not target.exists()
+    ]
+
+    def write(job: tuple[str, Box, Path]) -> None:
+        path, box, target = job
+        picture = open_picture(root / path, path)
+        with replacing(target) as unfinished:
+            picture.crop(_inside(box, picture)).save(unfinished, "JPEG", quality=QUALITY, subsampling=0)
+
+    with closing(side_by_side(write, todo, AHEAD)) as written:
+        for done, _ in enumerate(written, start=len(paths) - len(todo) + 1):
+            if progress:
+                progress(done, len(paths), {})
+    return Cut(out, len(paths), len(todo))
+
+
+def _boxes_of(paths: Sequence[str], classes: Sequence[str], root: Path) -> list[Box]:
+    """The box of each image; images of one picture have its boxes in their order."""
+    there = {Path(path).name: root / path for path, _ in files_below(root, root) if Path(path).name in ANNOTATIONS}
+    if missing := [name for name in ANNOTATIONS if name not in there]:
+        raise InputError(
+            f"pictures must have {' and '.join(ANNOTATIONS)} beside them, with the boxes of objects; "
+            f"got no {missing[0]} in {root}; it is in attribute_data.tar.gz of `firstsight data fetch aPY`"
+        )
+    found: dict[str, list[tuple[str, Box]]] = defaultdict(list)  # class and box of each object, by its picture
+    for name in ANNOTATIONS:
+        for picture, label, box in _lines(there[name]):
+            found[picture].append((label, box))
+    boxes, taken = [], dict.fromkeys(found, 0)
+    for path, label in zip(paths, classes, strict=True):
+        picture = Path(path).name
+        at = taken.get(picture, 0)
+        if at == len(found.get(picture, ())):
+            raise InputError(f"boxes must be as many as objects in the data set; got {at} for {path}, which has more")
+        theirs, box = found[picture][at]
+        if theirs != label:
+            raise InputError(
+                f"boxes must be in the order of the data set; got that of {theirs!r} for object {at + 1} of {path}, "
+                f"which is {label!r}"
+            )
+        taken[picture] = at + 1
+        boxes.append(box)
+    return boxes
+
+
+def _lines(file: Path) -> list[tuple[str, str, Box]]:
+    """Picture, class and box of each line."""
+    made = []
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        words = line.split()
+        try:
+            picture, label = words[:2]
+            left, top, right, bottom = (round(float(word)) for word in words[2:6])
+        except (ValueError, OverflowError) as error:
+            raise InputError(
+                f"line {number} of {file.name} must be PICTURE CLASS XMIN YMIN XMAX YMAX and attributes; "
+                f"got {line[:60]!r}"
+            ) from error
+        made.append((picture, label, (left - 1, top - 1, right, bottom)))
+    return made
+
+
+def _inside(box: Box, picture: Image.Image) -> Box:
+    """The part of the box that is in the picture, one pixel at least."""
+    left, top = min(max(box[0], 0), picture.width - 1), min(max(box[1], 0), picture.height - 1)
+    return left, top, max(left + 1, min(box[2], picture.width)), max(top + 1, min(box[3], picture.height))
