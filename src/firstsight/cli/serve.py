@@ -33,7 +33,8 @@ def serve(
     The API is described at /openapi.json; /healthz and /metrics are for those who look after the server.
 
     Args:
-        model: file that `recogniser` wrote, of features that `firstsight features` made.
+        model: file that `recogniser` wrote, of features that `firstsight features` made, or of a model trained end to
+            end.
         host: address to listen on; 0.0.0.0 for all of this machine's.
         port: to listen on; 0 takes a free one.
         state: SQLite file for the classes that are added; MODEL.classes.db where none is named.
