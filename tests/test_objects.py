@@ -143,6 +143,14 @@ def test_pictures_that_are_missing(apy):
         cut_objects(gbu, pictures, pictures.parent / "objects")
 
 
+def test_objects_among_the_pictures(apy):
+    out = apy[1] / "objects"
+    sentence = f"out must be outside the folder of pictures, where objects would be found first; got {out}"
+    with pytest.raises(InputError) as caught:
+        cut_objects(*apy, out)
+    assert str(caught.value) == sentence
+
+
 def test_names():
     assert object_names(["a/1.jpg", "a/1.jpg", "b/1.png", "a\\1.jpg"]) == [
         *("a/1-1.jpg", "a/1-2.jpg", "b/1-1.jpg"),

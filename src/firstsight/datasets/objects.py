@@ -57,9 +57,11 @@ def cut_objects(folder: str | Path, pictures: str | Path, out: str | Path, progr
         progress: called with (objects there, objects in all, {}).
 
     Raises:
-        InputError: pictures or boxes that are missing, or that are not those of the data set.
+        InputError: pictures or boxes that are missing, or that are not those of the data set; `out` in `pictures`.
     """
     out = Path(out)
+    if out.resolve().is_relative_to(Path(pictures).resolve()):
+        raise InputError(f"out must be outside the folder of pictures, where objects would be found first; got {out}")
     files = read_gbu(folder, pictures=pictures)
     assert files.pictures is not None  # asked for
     for problem in picture_problems(files):
