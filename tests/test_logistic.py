@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, log_softmax, logsumexp, softmax
 from sklearn.linear_model import LogisticRegression
@@ -66,11 +66,11 @@ def limit(size):
 def test_gradient_of_softmax_is_zero_at_the_solution(size, penalty):
     X, labels, _ = problem(**size)
     penalty *= size["size"] ** 2
+    Y, W = np.eye(size["n_classes"])[labels], np.zeros((size["v"], size["n_classes"]))
+    assume(asked_for(X, 1 / size["n_classes"] - Y, W, penalty, 1 / size["n_classes"]).max() > 0.02)  # not solved yet
     W, b = softmax_fit(X, labels, penalty)
-    Y = np.eye(size["n_classes"])[labels]
     found = asked_for(X, softmax(X @ W + b, axis=1) - Y, W, penalty, 1 / size["n_classes"])
     assert found.max() <= limit(size)
-    assert asked_for(X, 1 / size["n_classes"] - Y, 0 * W, penalty, 1 / size["n_classes"]).max() > 0.015
 
 
 @settings(max_examples=40, deadline=None)

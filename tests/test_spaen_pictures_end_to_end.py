@@ -17,9 +17,6 @@ from firstsight.methods import load_method
 from firstsight.recogniser import Recogniser
 from firstsight.store import with_pictures
 
-testclient = pytest.importorskip("fastapi.testclient")
-from firstsight.serve import make_app  # noqa: E402 (needs what was just imported)
-
 
 @pytest.mark.parametrize("changes", [{}, {"schedule": "joint"}, {"alpha": 0.0, "beta": 0.0}])
 def test_end_to_end(changes, tmp_path):
@@ -103,6 +100,9 @@ def test_predict_and_a_graph_of_it(folder, run, tmp_path):
 
 
 def test_a_server_of_it(folder):
+    testclient = pytest.importorskip("fastapi.testclient", reason="needs the extra serve")
+    from firstsight.serve import make_app
+
     known = Recogniser.load(folder / "known", "cpu")
     with testclient.TestClient(make_app(known)) as client:
         content = (folder / "images/blue/2.png").read_bytes()

@@ -338,9 +338,9 @@ class Recogniser:
         """
         from firstsight.backbones import load_backbone
 
-        source = self.feature_source or {}
         if self.method.makes_features:
             return self.method.own_backbone()
+        source = self.feature_source or {}
         if "backbone" not in source:
             raise InputError(
                 "recogniser must know the backbone of its features to look at pictures; got features from elsewhere; "

@@ -64,7 +64,7 @@ def cut_objects(folder: str | Path, pictures: str | Path, out: str | Path, progr
         raise InputError(f"out must be outside the folder of pictures, where objects would be found first; got {out}")
     files = read_gbu(folder, pictures=pictures)
     assert files.pictures is not None  # asked for
-    for problem in picture_problems(files):
+    if problem := next(picture_problems(files), None):
         raise InputError(problem)
     root, paths = files.pictures.root, files.pictures.paths
     boxes = _boxes_of(paths, [files.class_names[number - 1] for number in files.labels.tolist()], root)
