@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import firstsight as fs
-from firstsight.experiment import bench, make_method
+from firstsight.bench.bench import bench, make_method
 from firstsight.progress import Display
 
 METRICS = ("t1", "u", "s", "h", "ausuc", "u_cal", "s_cal", "h_cal", "seconds_fit")

@@ -16,9 +16,9 @@ from scipy.special import logsumexp
 
 import firstsight as fs
 from firstsight.data import Dataset
-from firstsight.evaluation import seen_unseen_curve
+from firstsight.evaluation.evaluate import seen_unseen_curve
+from firstsight.evaluation.probability import fit_temperature, probabilities
 from firstsight.methods import METHODS, Method
-from firstsight.probability import fit_temperature, probabilities
 
 STATISTICS = {  # of scores [n, k] with gamma subtracted, and the temperature of the softmax
     "highest probability": lambda x, t: probabilities(x, t).max(axis=1),

@@ -15,9 +15,9 @@ import matplotlib
 import numpy as np
 
 from firstsight.analysis import attribute_variance
+from firstsight.bench.bench import bench, make_method
+from firstsight.bench.demo import SPAEN_SETTINGS
 from firstsight.datasets.atlas import atlas
-from firstsight.demo import SPAEN_SETTINGS
-from firstsight.experiment import bench, make_method
 from firstsight.progress import Display
 
 matplotlib.use("Agg")

@@ -12,11 +12,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from tiny import tiny_dataset
 
 from firstsight import checkpoint
 from firstsight.errors import InputError
 from firstsight.methods import ESZSL, METHODS, SPAEN, Method, load_method
+from tests.support.tiny import tiny_dataset
 
 DATA = tiny_dataset()
 SMALL = {"epochs": 0.1, "autoencoder_epochs": 0.1, "batch": 4, "hidden": 3, "device": "cpu"}

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_dataset
 
 from firstsight.data import ClassEmbeddings, Dataset, TrainingSet, as_indices, as_matrix
 from firstsight.errors import InputError
+from tests.support.tiny import tiny_dataset
 
 EYE = np.eye(3)
 

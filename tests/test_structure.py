@@ -3,113 +3,45 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import firstsight
-
-SOURCE = Path(firstsight.__file__).parent
-
-# Each part may import the parts named beside it, and itself. A new part needs a line here.
-ALLOWED = {
-    "errors": set(),
-    "data": {"errors"},
-    "progress": set(),
-    "jobs": {"errors"},
-    "features": {"errors", "data"},
-    "devices": {"errors"},
-    "images": {"errors"},
-    "threads": set(),
-    "backbones": {"errors", "devices", "images", "threads"},
-    "files": {"errors"},
-    "extraction": {"errors", "files", "images", "backbones", "threads"},
-    "store": {"errors", "data", "files", "images", "threads"},
-    "frozen": {"errors", "data", "files", "features", "backbones", "extraction", "datasets", "checkpoint", "store"},
-    "drawings": {"errors", "files"},
-    "board": {"errors", "backbones", "drawings"},
-    "semantics": {"errors", "data", "devices", "backbones"},
-    "checkpoint": {"errors", "files"},
-    "probability": {"errors", "data"},
-    "analysis": {"errors", "data", "probability"},
-    "datasets": {"errors", "data", "images", "features", "files", "analysis", "threads"},
-    "methods": {"errors", "data", "checkpoint", "devices", "images", "backbones", "features"},
-    "evaluation": {"errors", "data", "methods", "probability"},
-    "explanation": {"errors", "data", "methods"},
-    "pictures": {"errors", "data", "images", "methods", "explanation"},
-    "topk": {"errors", "data", "methods"},
-    "sources": {"errors", "data", "images"},
-    "recogniser": {
-        *("errors", "data", "checkpoint", "probability", "methods", "evaluation", "explanation", "topk", "backbones"),
-        "semantics",
-    },
-    "graph": {"errors", "files", "methods", "recogniser"},
-    "statistics": {"errors"},
-    "settings": {"errors", "files", "methods"},
-    "tune": {"errors", "data", "methods", "evaluation"},
-    "experiment": {
-        *("errors", "data", "files", "methods", "evaluation", "analysis", "pictures", "progress", "settings", "jobs"),
-        *("statistics", "store"),
-    },
-    "ablation": {"errors", "data", "files", "methods", "evaluation", "experiment"},
-    "report": {"errors", "files", "analysis", "statistics"},
-    "serve": {"errors", "data", "images"},
-    "demo": {"errors", "data", "datasets", "methods", "experiment", "report", "progress"},
-}
-MAY_IMPORT_ALL = {"cli", "__init__", "__main__"}
-
-
-def part_of(module: str) -> str | None:
-    """`firstsight.methods.base` -> `methods`."""
-    words = module.split(".")
-    return words[1] if words[0] == "firstsight" and len(words) > 1 else None
-
-
-def imports(file: Path) -> set[str]:
-    """Parts of firstsight that a file imports, wherever in the file; those for the type checker count too."""
-    package = ["firstsight", *file.relative_to(SOURCE).parts[:-1]]
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
-            module = ".".join(filter(None, [base, node.module]))
-            modules = [f"{module}.{alias.name}" for alias in node.names] if module == "firstsight" else [module]
-        else:
-            continue
-        found |= {part_of(module) for module in modules if module.split(".")[0] == "firstsight"}
-    return found - {None, "__version__"}
+from tests import structure
+from tests.structure import DOORS, GROUND, ROOMS, SOURCE
 
 
 def files():
-    return [(file, file.relative_to(SOURCE).parts[0].removesuffix(".py")) for file in SOURCE.rglob("*.py")]
+    return [(SOURCE / file, structure.top_of(file)) for file in structure.trees()]
+
+
+def imports(file):
+    return structure.imported_rooms(file.relative_to(SOURCE))
 
 
 def test_imports_point_in_one_direction():
-    wrong = {
-        f"{file.relative_to(SOURCE)} imports {other}"
-        for file, part in files()
-        if part not in MAY_IMPORT_ALL
-        for other in imports(file) - {part} - ALLOWED.get(part, set())
-    }
-    assert not wrong
+    assert not structure.upward()
 
 
-def test_every_part_has_a_place():
-    assert {part for _, part in files()} - MAY_IMPORT_ALL == set(ALLOWED)
+def test_no_room_is_in_a_circle():
+    assert not structure.circles()
+
+
+def test_every_room_has_a_place():
+    assert {room for _, room in files()} - DOORS == set(ROOMS)
+    assert len(GROUND) <= 8
 
 
 def test_nothing_imports_the_command_line():
-    assert not [file for file, part in files() if part != "cli" and part != "__main__" and "cli" in imports(file)]
+    assert not [file for file, room in files() if room not in ("cli", "__main__") and "cli" in imports(file)]
 
 
 def test_a_report_never_trains():
-    for part in ("methods", "experiment", "evaluation", "features", "datasets"):
+    for part in ("methods", "tuning", "evaluation", "features", "datasets", "bench"):
         assert not [file for file, own in files() if own == "report" and part in imports(file)]
 
 
 def test_only_the_command_line_prints_exits_or_reads_arguments():
-    for file, part in files():
-        if part in MAY_IMPORT_ALL:
+    for file, room in files():
+        if room in DOORS:
             continue
         tree = ast.parse(file.read_text(encoding="utf-8"))
         calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]

@@ -7,15 +7,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
 
-from firstsight import semantics
+from firstsight.semantics import text as semantics
 
-TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 STAND_INS = {  # weights that nobody has to download, and a port that is free
     "--backbone resnet50": "--backbone random:timm:test_vit --device cpu",

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from firstsight import methods
     from firstsight.data import ClassEmbeddings, Dataset, TrainingSet
     from firstsight.datasets import load
-    from firstsight.evaluation import Result, evaluate
+    from firstsight.evaluation.evaluate import Result, evaluate
     from firstsight.methods import load_method
-    from firstsight.recogniser import Recogniser
+    from firstsight.recogniser.recogniser import Recogniser
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,10 +40,10 @@ _HOMES = {
     "Dataset": "data",
     "TrainingSet": "data",
     "load": "datasets",
-    "Result": "evaluation",
-    "evaluate": "evaluation",
+    "Result": "evaluation.evaluate",
+    "evaluate": "evaluation.evaluate",
     "load_method": "methods",
-    "Recogniser": "recogniser",
+    "Recogniser": "recogniser.recogniser",
 }
 
 

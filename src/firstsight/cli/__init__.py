@@ -20,15 +20,23 @@ from firstsight.cli.analyse import (
     analyse_probability,
     analyse_reject,
 )
-from firstsight.cli.classes import analyse_projection, analyse_variance
+from firstsight.cli.analyse_data import analyse_projection, analyse_variance
+from firstsight.cli.bench import bench
 from firstsight.cli.data import data_build, data_check, data_crop, data_fetch
-from firstsight.cli.draw import imagine, reconstruct
+from firstsight.cli.demo import demo
+from firstsight.cli.evaluate import evaluate
+from firstsight.cli.export import export
 from firstsight.cli.features import features
+from firstsight.cli.fit import fit
+from firstsight.cli.imagine import imagine
+from firstsight.cli.methods import methods
 from firstsight.cli.options import parsed
-from firstsight.cli.predict import export, predict, recogniser
-from firstsight.cli.results import bench, demo, report
+from firstsight.cli.predict import predict
+from firstsight.cli.recogniser import recogniser
+from firstsight.cli.reconstruct import reconstruct
+from firstsight.cli.report import report
 from firstsight.cli.serve import serve
-from firstsight.cli.train import evaluate, fit, tune
+from firstsight.cli.tune import tune
 from firstsight.errors import InputError
 
 USAGE = """\
@@ -40,17 +48,6 @@ Recognise classes nobody has given you a picture of, from a description of them.
 
 `firstsight COMMAND --help` shows a command's options. Start with `firstsight demo`.
 """
-
-
-def methods() -> None:
-    """List the methods with their sources and presets."""
-    from firstsight.methods import METHODS
-
-    width = max(map(len, METHODS)) + 2
-    for name, kind in METHODS.items():
-        print(f"{name:<{width}}{(kind.__doc__ or '').splitlines()[0]} {kind.source}.")
-        if kind.presets:
-            print(f"{'':<{width}}presets: {', '.join(kind.presets)}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -53,7 +53,7 @@ class AlphaOptions(AblateOptions):
 
 def ablate_reconstruction(argv: Sequence[str]) -> None:
     """Compare four ways to draw unseen classes' pictures: Table 3 and Figure 4."""
-    from firstsight import ablation
+    from firstsight.bench import ablation
     from firstsight.progress import Display
 
     options, method = _asked(argv, AblateOptions, "ablate reconstruction", ablate_reconstruction.__doc__)
@@ -66,7 +66,7 @@ def ablate_reconstruction(argv: Sequence[str]) -> None:
 
 def ablate_objective(argv: Sequence[str]) -> None:
     """Leave out parts of the objective: Table 2, with the seen-unseen curves of Figure 7."""
-    from firstsight import ablation
+    from firstsight.bench import ablation
     from firstsight.progress import Display
     from firstsight.report.charts import curve_chart
     from firstsight.report.curves import Series
@@ -106,7 +106,7 @@ def ablate_objective(argv: Sequence[str]) -> None:
 
 def ablate_alpha(argv: Sequence[str]) -> None:
     """See the reconstruction go as alpha falls: Figure 5."""
-    from firstsight import ablation
+    from firstsight.bench import ablation
     from firstsight.progress import Display
 
     options, method = _asked(argv, AlphaOptions, "ablate alpha", ablate_alpha.__doc__)
@@ -144,8 +144,8 @@ def _asked(argv: Sequence[str], base: type, name: str, description: str | None) 
 
 def _drawn(file: Path, data: Dataset, rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> Path:
     """A row of test pictures, and below it what each model makes of them."""
-    from firstsight import ablation
-    from firstsight.drawings import grid
+    from firstsight.bench import ablation
+    from firstsight.pictures.sheet import grid
 
     images = ablation.shown(data)
     models = [ablation.model_of(row) for row in rows]
@@ -157,6 +157,6 @@ def _drawn(file: Path, data: Dataset, rows: Sequence[dict[str, Any]], labels: Se
 
 
 def _spread(rows: Sequence[dict[str, Any]], parts: str, key: str) -> tuple[float, float]:
-    from firstsight import ablation
+    from firstsight.bench import ablation
 
     return next((mean, std) for name, mean, std in ablation.spread(rows, "parts", key) if name == parts)

@@ -13,7 +13,7 @@ from firstsight.errors import InputError
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from firstsight.evaluation import Result
+    from firstsight.evaluation.evaluate import Result
     from firstsight.methods import Method
     from firstsight.report.figures import Shown
 
@@ -60,7 +60,7 @@ def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
         models: files that `fit` wrote.
         test: the data.
     """
-    from firstsight.experiment import thinned
+    from firstsight.bench.bench import thinned
     from firstsight.report.charts import curve_chart
     from firstsight.report.curves import Series
 
@@ -269,7 +269,7 @@ def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list
     import numpy as np
 
     from firstsight.analysis import analyse
-    from firstsight.evaluation import evaluate
+    from firstsight.evaluation.evaluate import evaluate
     from firstsight.methods import Run, load_method
     from firstsight.progress import Display
     from firstsight.report.names import display_name

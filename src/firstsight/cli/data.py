@@ -30,7 +30,7 @@ def data_check(
         pictures: folder with the pictures of a GBU data set; says which are missing.
         json: print one JSON document.
     """
-    from firstsight.datasets.check import check, describe
+    from firstsight.analysis.dataset_check import check, describe
 
     report = check(path, list(features) or None, semantics, pictures, *text.texts(semantics))
     print(as_json(report) if json else describe(report))

@@ -37,8 +37,8 @@ def features(
         skip_bad: leave out pictures that cannot be read, and list them; without it the first one ends the work.
         json: print one JSON document.
     """
-    from firstsight.backbones import load_backbone
-    from firstsight.extraction import extract, picture_files
+    from firstsight.features.extract import extract, picture_files
+    from firstsight.features.load import load_backbone
     from firstsight.progress import Display
 
     picture_files(folder)  # a folder without pictures is found out before weights are loaded

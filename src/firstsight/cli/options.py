@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from firstsight.data import Dataset
     from firstsight.methods import Method
     from firstsight.progress import Display
-    from firstsight.semantics import ClassText
+    from firstsight.semantics.text import ClassText
 
 SKIPPED_SHOWN = 20  # sentences about pictures that were left out
 TEXT, BOTH = "text", "attributes+text"  # semantics that a text model makes
@@ -45,7 +45,7 @@ class TextOptions:
                 raise InputError(f"{name} must be left out unless semantics is {' or '.join(kinds)}; got {value!r}")
         if not {TEXT, BOTH} & set(semantics):
             return [None] * len(semantics)
-        from firstsight.semantics import ClassText
+        from firstsight.semantics.text import ClassText
 
         model = self.text_model or ClassText.model
         weight = ClassText.weight if self.text_weight is None else self.text_weight
@@ -119,7 +119,7 @@ class PictureOptions(DataOptions):
         self._check(method)
         if not method.needs_pictures or not (trains or self.backbone or self.skip_bad):
             return self.load(display)
-        from firstsight.store import with_pictures
+        from firstsight.pictures.cache import with_pictures
 
         if self.backbone is None:
             data = self.load(display)
@@ -134,7 +134,7 @@ class PictureOptions(DataOptions):
         say_skipped(display, bad)
         if self.backbone is None:
             return data
-        from firstsight.frozen import with_frozen_features
+        from firstsight.features.of_dataset import with_frozen_features
 
         return with_frozen_features(data, self.backbone, method.device, display.stage("features"))
 

@@ -1,4 +1,4 @@
-"""Commands that use a trained method: make a recogniser of it, name things in pictures, hand it to other programs."""
+"""`firstsight predict`: name what is in pictures."""
 
 from __future__ import annotations
 
@@ -8,46 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from firstsight.cli.options import PictureOptions, as_json
+from firstsight.cli.options import as_json
 from firstsight.errors import InputError
 
 if TYPE_CHECKING:
     from firstsight.data import ClassEmbeddings
-    from firstsight.recogniser import Answer, Recogniser
-
-
-def recogniser(
-    model: Path,
-    /,
-    data: PictureOptions,
-    out: Path,
-    calibrate: bool = True,
-    device: str = "auto",
-) -> None:
-    """Make a recogniser of a saved model: the classes to choose from, calibrated probabilities.
-
-    Args:
-        model: file that `fit` wrote.
-        data: what it was trained on, features and class embeddings too; all classes become possible answers.
-        out: the recogniser's file; it is a model's file too.
-        calibrate: choose gamma, temperature and the threshold of "none of these" on validation classes, which trains
-            the same settings once more.
-        device: torch device to work on.
-    """
-    from firstsight.methods import Run, load_method
-    from firstsight.progress import Display
-    from firstsight.recogniser import Recogniser
-
-    method = load_method(model, device)
-    with Display() as display:
-        loaded = data.load_for(method, display, calibrate)
-        made = Recogniser.of(method, loaded, calibrate, Run(display.stage("calibrate")))
-    made.save(out)
-    n_seen = int(made.is_seen.sum())
-    print(f"{method.name} that knows {n_seen} seen and {len(made.classes) - n_seen} unseen classes is at {out}")
-    if made.caught is not None:
-        caught = f"{made.caught:.0f} % of unknown ones"
-        print(f"`predict --reject` refused 5 % of validation images of known classes and {caught}")
+    from firstsight.recogniser.recogniser import Answer, Recogniser
 
 
 def predict(
@@ -83,7 +49,7 @@ def predict(
         batch: pictures looked at together; 1 answers each line of standard input at once.
         device: torch device to work on.
     """
-    from firstsight.recogniser import Recogniser
+    from firstsight.recogniser.recogniser import Recogniser
 
     if json and csv:
         raise InputError("output must be json or csv; got both")
@@ -115,7 +81,7 @@ def more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
     if known.text_source is None:
         return _more_by_attributes(file, known.classes)
     from firstsight.data import ClassEmbeddings
-    from firstsight.datasets.folder_files import read_class_table
+    from firstsight.semantics.class_table import read_class_table
 
     table = read_class_table(file)
     names, beside = known.text_source.get("attributes"), None
@@ -135,7 +101,7 @@ def _more_by_attributes(file: Path, known: ClassEmbeddings) -> ClassEmbeddings:
 
     from firstsight.data import ClassEmbeddings
     from firstsight.datasets.folder import unit_rows
-    from firstsight.sources import read_classes
+    from firstsight.recogniser.sources import read_classes
 
     more = read_classes(file, known)
     are_unit = np.allclose(np.linalg.norm(known.vectors, axis=1), 1, atol=1e-3)
@@ -153,7 +119,7 @@ def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: boo
     if not all(is_features):
         picture = sources[is_features.index(False)]
         raise InputError(f"sources must be pictures or feature files, not both; got {picture} beside a feature file")
-    from firstsight.sources import FeatureFile
+    from firstsight.recogniser.sources import FeatureFile
 
     files = [FeatureFile.open(source) for source in sources]
     for file in files:
@@ -165,7 +131,7 @@ def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: boo
 
 def picture_paths(sources: tuple[str, ...]) -> Iterator[str]:
     """Paths, as they are asked for."""
-    from firstsight.sources import pictures_in
+    from firstsight.pictures.find import pictures_in
 
     for source in sources:
         if source == "-":
@@ -230,25 +196,3 @@ def _text_writer(known: Recogniser, reject: bool) -> Callable[[Answer], None]:
         print("\n".join(lines), flush=True)
 
     return write
-
-
-def export(model: Path, /, onnx: Path, with_backbone: bool = False) -> None:
-    """Write a saved model as an ONNX graph from features and class embeddings to scores.
-
-    Args:
-        model: file that `fit` or `recogniser` wrote.
-        onnx: the graph's file.
-        with_backbone: from pictures, cut to size, instead of features; of a recogniser that knows its backbone.
-    """
-    from firstsight.checkpoint import read
-    from firstsight.graph import export_method, export_recogniser
-    from firstsight.methods import load_method
-    from firstsight.recogniser import Recogniser
-
-    if with_backbone or "recogniser" in read(model)[1]:
-        known = Recogniser.load(model, "cpu")
-        export_recogniser(known, onnx) if with_backbone else export_method(known.method, onnx, known)
-    else:
-        export_method(load_method(model, "cpu"), onnx)
-    source = "pictures" if with_backbone else "features"
-    print(f"the graph from {source} and classes to scores is at {onnx}")

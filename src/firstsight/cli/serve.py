@@ -56,7 +56,7 @@ def serve(
         raise InputError(
             f"serve must have the package {error.name}; got an installation without it; pip install 'firstsight[serve]'"
         ) from error
-    from firstsight.recogniser import Recogniser
+    from firstsight.recogniser.recogniser import Recogniser
 
     limits = Limits(
         body=round(max_body * 2**20),

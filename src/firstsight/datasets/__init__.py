@@ -11,7 +11,7 @@ from firstsight.data import Dataset
 from firstsight.errors import InputError
 
 if TYPE_CHECKING:
-    from firstsight.datasets.text import Vectors
+    from firstsight.semantics.given import Vectors
 
 __all__ = ["atlas_settings", "data_name", "load"]
 
@@ -39,8 +39,8 @@ def load(
         progress: handed to `atlas`, which takes a while; folders ignore it.
         pictures: folder with the pictures of a GBU data set, as their authors packed them.
         vectors: class embeddings of text: [c, a] numbers, or a function of the classes' names and descriptions, and for
-            `attributes+text` of their attributes as `ClassEmbeddings`, such as `firstsight.semantics.ClassText`. What
-            it has as `source` becomes the data set's `text_source`.
+            `attributes+text` of their attributes as `ClassEmbeddings`, such as `semantics.text.ClassText`. What it
+            has as `source` becomes the data set's `text_source`.
     """
     settings = atlas_settings(path)
     given = {"pictures": pictures, "vectors": vectors}

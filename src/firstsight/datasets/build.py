@@ -20,8 +20,8 @@ from firstsight.data import Dataset
 from firstsight.datasets.folder import as_dataset, find_problems, read_folder, unit_rows
 from firstsight.datasets.folder_splits import write_splits
 from firstsight.datasets.gbu_files import FeatureNames
-from firstsight.datasets.text import Vectors
 from firstsight.errors import InputError
+from firstsight.semantics.given import Vectors
 
 _LARGEST = 2**31 - 1  # bytes of one variable in a MATLAB 5 file
 N_PARTITIONS = 3

@@ -18,22 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from firstsight.data import ClassEmbeddings, Dataset
-from firstsight.datasets.feature_files import FeatureFile, find_feature_files, read_features
-from firstsight.datasets.folder_files import (
-    CLASSES_FILE,
-    IMAGES_FOLDER,
-    ClassTable,
-    Pictures,
-    first_of,
-    key_of,
-    read_classes,
-    read_pictures,
-)
 from firstsight.datasets.folder_splits import NAMES, SPLITS_FILE, draw_splits, read_splits, split_problems, write_splits
 from firstsight.datasets.gbu import is_bad_row
 from firstsight.datasets.gbu_files import FeatureNames
-from firstsight.datasets.text import BOTH, TEXT, Vectors, check_given, made_vectors, vectors_problem
-from firstsight.errors import InputError, nearest
+from firstsight.errors import InputError, first_of, nearest
+from firstsight.features.feature_file import FeatureFile, find_feature_files, read_features
+from firstsight.pictures.find import IMAGES_FOLDER, Pictures, key_of, read_pictures
+from firstsight.semantics.class_table import CLASSES_FILE, ClassTable, read_classes
+from firstsight.semantics.given import BOTH, TEXT, Vectors, check_given, made_vectors, vectors_problem
 
 __all__ = [
     "FolderFiles",

@@ -9,9 +9,9 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from firstsight.datasets.folder_files import first_of, key_of
-from firstsight.errors import InputError, nearest
+from firstsight.errors import InputError, first_of, nearest
 from firstsight.files import write_text
+from firstsight.pictures.find import key_of
 
 SPLITS_FILE = "splits.csv"
 NAMES = ("trainval", "test_seen", "test_unseen")

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from firstsight.data import ClassEmbeddings, Dataset
 from firstsight.datasets.gbu_files import SPLITS, FeatureNames, GBUFiles, ImageFile, read_gbu
-from firstsight.datasets.text import BOTH, TEXT, Vectors, check_given, made_vectors, vectors_problem
 from firstsight.errors import InputError
+from firstsight.semantics.given import BOTH, TEXT, Vectors, check_given, made_vectors, vectors_problem
 
 
 def load_gbu(

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from firstsight.datasets.feature_files import SUFFIXES, files_with_features, read_features
 from firstsight.datasets.gbu_pictures import FoundPictures, distinct_depth, find_pictures, names_in, tail
 from firstsight.datasets.matfile import read_mat, variable_names
 from firstsight.errors import InputError, nearest
+from firstsight.features.feature_file import SUFFIXES, files_with_features, read_features
 
 SPLITS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 VALIDATION_SPLITS = ("train_loc", "val_loc")

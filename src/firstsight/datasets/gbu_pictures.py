@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from firstsight.datasets.folder_files import files_below
 from firstsight.errors import InputError
+from firstsight.pictures.find import files_below
 
 
 @dataclass(frozen=True)

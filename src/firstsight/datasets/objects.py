@@ -15,14 +15,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from firstsight.datasets.folder_files import files_below
 from firstsight.datasets.gbu import picture_problems
 from firstsight.datasets.gbu_files import read_gbu
 from firstsight.datasets.gbu_pictures import object_names
 from firstsight.errors import InputError
 from firstsight.files import replacing
-from firstsight.images import open_picture
-from firstsight.threads import side_by_side
+from firstsight.parallel import side_by_side
+from firstsight.pictures.decode import open_picture
+from firstsight.pictures.find import files_below
 
 ANNOTATIONS = ("apascal_train.txt", "apascal_test.txt", "ayahoo_test.txt")
 QUALITY = 95  # of the JPEG files

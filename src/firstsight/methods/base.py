@@ -26,7 +26,7 @@ from firstsight.errors import InputError
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_classes, scale_features, unit_rows
 
 if TYPE_CHECKING:
-    from firstsight.backbones import Backbone
+    from firstsight.features.backbone import Backbone
 
 PREPARED = ("feature_widths_", "feature_deviation_", "feature_mean_", "class_mean_")  # learned by scaling
 ROWS = 8192  # images scored at once, so that memory does not grow with their number

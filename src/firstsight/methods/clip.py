@@ -3,7 +3,7 @@
     score(x, y) = cos(x, s(y))
 
 Features x must be those of a CLIP picture tower and class embeddings s(y) those of the same model's text tower, since
-nothing is learned that would lead from one to the other. `firstsight.semantics.prompt_embeddings` makes the latter
+nothing is learned that would lead from one to the other. `firstsight.semantics.text.prompt_embeddings` makes the latter
 from class names.
 
 Differences from the paper: scores are cosines without the learned temperature, which changes no ranking; it is chosen

@@ -1,7 +1,7 @@
 """What the numbers allow to be said: intervals, who leads, and who is better than whom.
 
-The word "better" needs per-image records of both methods, a corrected p below 0.05 (see `firstsight.statistics`), and,
-where both were trained with several seeds, a difference beyond the spread over seeds.
+The word "better" needs per-image records of both methods, a corrected p below 0.05 (`results.bootstrap`), and, where
+both were trained with several seeds, a difference beyond the spread over seeds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from firstsight.errors import InputError
 from firstsight.report.names import NBSP, listed
 from firstsight.report.tables import COLUMNS, MethodRow, Record, Stat, column_of, headline_key, ranked
-from firstsight.statistics import METRICS, Comparison, Images, bootstrap, compare, enough_resamples, interval
+from firstsight.results.bootstrap import METRICS, Comparison, Images, bootstrap, compare, enough_resamples, interval
 
 HEADLINES = {"t1": "T1", "h": "H", "h_cal": "H calibrated", "ausuc": "AUSUC"}  # each looks at another side of a method
 

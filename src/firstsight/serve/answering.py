@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from firstsight.data import Floats
-from firstsight.images import DRAFT, open_picture, squared
+from firstsight.pictures.decode import DRAFT, open_picture, squared
 from firstsight.serve.asking import Question
 from firstsight.serve.batching import Batcher
 from firstsight.serve.describing import Describing

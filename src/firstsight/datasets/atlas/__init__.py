@@ -4,7 +4,7 @@
     hard = atlas(semantic_loss=1.0)      # what tells unseen species apart hardly varies among seen ones
 
 `species.py` makes the classes, `drawing.py` the pictures (`scenery.py` what is around the bird, `shapes.py` how to
-draw it), `firstsight.features` the features.
+draw it), `firstsight.features.compact` the features.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from firstsight.data import Dataset
 from firstsight.datasets.atlas.drawing import draw_bird
 from firstsight.datasets.atlas.species import MOST_VALUES, Species, embed, make_species
 from firstsight.errors import InputError
-from firstsight.features import compact_features
+from firstsight.features.compact import compact_features
 from firstsight.files import cache_folder, replacing
 
 __all__ = ["atlas"]

@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from firstsight.backbones import Backbone, Preparation
 from firstsight.data import ClassEmbeddings, Dataset, Floats, Pictures, TrainingSet
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.images import stored_side
+from firstsight.features.backbone import Backbone
+from firstsight.features.preparation import Preparation
 from firstsight.methods.base import Run, TrainingTensors
 from firstsight.methods.scaling import unit_rows
 from firstsight.methods.spaen import SPAEN
@@ -34,6 +34,7 @@ from firstsight.methods.spaen_pictures.crops import whole
 from firstsight.methods.spaen_pictures.networks import FULL, SIDES, encoder, generator, perceptual_network
 from firstsight.methods.spaen_pictures.training import PictureTraining
 from firstsight.methods.spaen_pictures.weights import alexnet_weights, published_generator
+from firstsight.pictures.decode import stored_side
 
 Variant = Literal["spaen", "direct-map", "sae-image", "split-branch"]
 DRAWN = 64  # pictures at once

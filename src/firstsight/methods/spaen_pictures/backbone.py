@@ -7,8 +7,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from firstsight.backbones import torchvision
-from firstsight.features import SmallResNet
+from firstsight.features import torchvision
+from firstsight.features.compact import SmallResNet
 from firstsight.methods.scaling import unit_rows
 from firstsight.methods.spaen_pictures.crops import shrunk
 from firstsight.methods.spaen_pictures.networks import Normalised
@@ -17,7 +17,7 @@ COMPACT = "compact"
 
 
 class Pooled(nn.Module):
-    """The small residual network of `firstsight.features` up to its pooled activations."""
+    """The small residual network of `firstsight.features.compact` up to its pooled activations."""
 
     def __init__(self) -> None:
         super().__init__()

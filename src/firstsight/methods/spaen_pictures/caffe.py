@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firstsight.backbones.found import package
 from firstsight.errors import InputError
+from firstsight.features.weights import package
 
 # message: field: (number, type, whether repeated); lists of numbers are packed
 MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from firstsight.errors import InputError
+from firstsight.methods import distributed as ranks
 from firstsight.methods.base import Run, TrainingTensors
 from firstsight.methods.spaen import losses
 from firstsight.methods.spaen.training import Stage, Training, total
-from firstsight.methods.spaen_pictures import ranks
 from firstsight.methods.spaen_pictures.crops import N_CROPS, random_crops, whole
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from firstsight.backbones.found import from_torch_hub
 from firstsight.errors import InputError
+from firstsight.features.weights import from_torch_hub
 from firstsight.methods.spaen_pictures.caffe import Layer, read_layers
 
 SLOPE = 0.3  # of the leaky ReLU after every layer but the last

@@ -1,0 +1,1 @@
+"""Methods x data x seeds -> a folder of results."""

@@ -1,0 +1,235 @@
+"""The paper's ablations on pictures: what each part of SP-AEN is for, each measured in one call.
+
+    reconstruction    Table 3 and Figure 4: four ways to draw, by the pixels of unseen classes' test pictures
+    objective         Table 2 and Figure 7: the parts of the loss, by accuracy and the seen-unseen curve
+    alpha             Figure 5: what is left of the pictures as alpha falls
+
+What was trained is kept in a folder, so the same call again goes on where it was stopped. Settings are given, never
+chosen here: test pictures are measured once, at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from firstsight.bench.bench import thinned
+from firstsight.data import Dataset, Indices, Pictures
+from firstsight.errors import InputError
+from firstsight.evaluation.evaluate import Result, evaluate
+from firstsight.files import write_text
+from firstsight.methods import Run, load_method
+from firstsight.methods.spaen_pictures import SPAENPictures, Variant
+from firstsight.methods.spaen_pictures.crops import whole
+
+WAYS: dict[Variant, tuple[str, dict[str, Any]]] = {  # by variant its name in the paper, and changes of the settings
+    "direct-map": ("DirectMap", {}),
+    "sae-image": ("SAE-image", {"dropout": 0.0}),  # E draws, for which dropout is noise: .0542 with it, .0516 without
+    "split-branch": ("SplitBranch", {"dropout": 0.0}),  # .0575 and .0512, on validation classes of photographs
+    "spaen": ("SP-AEN", {}),
+}
+PARTS = {  # of the objective: what stays of alpha and beta
+    "Cls. only": (False, False),
+    "+ reconstruction": (True, False),
+    "+ critic": (False, True),
+    "full": (True, True),
+}
+ALPHAS = (10.0, 1.0, 0.1, 0.01, 0.001)
+AT_ONCE = 256  # pictures
+N_SHOWN = 8
+
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
+Row = dict[str, Any]
+
+
+def reconstruction(data: Dataset, settings: SPAENPictures, out: Path, progress: Progress | None = None) -> list[Row]:
+    """Train the four ways of Table 3 and measure what they draw.
+
+    Args:
+        data: with features and pictures.
+        settings: of all four, but for `variant`.
+        out: folder of the models and of what was measured.
+        progress: called with (way, steps done, steps in all, losses).
+
+    Returns:
+        a row for each: `way`, `mse` of unseen-class test pictures and `mse_seen` of seen ones (mean over pixels and
+        pictures, colours in 0..1), `t1`, `u`, `s`, `h`, `ausuc` of its E, `seconds` of training, `model`.
+    """
+    rows = []
+    for variant, (name, changes) in WAYS.items():
+        method = replace(settings, variant=variant, **changes)
+        rows.append({"way": name, **_measured(method, data, out / variant, progress)})
+    return rows
+
+
+def alphas(
+    data: Dataset,
+    settings: SPAENPictures,
+    out: Path,
+    values: Sequence[float] = ALPHAS,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Train SP-AEN jointly with alpha falling: `alpha` and what `reconstruction` measures.
+
+    Jointly, since in two stages nothing competes with the reconstruction, and alpha weighs nothing.
+    """
+    rows = []
+    for alpha in values:
+        method = replace(settings, alpha=alpha, variant="spaen", schedule="joint")
+        rows.append({"alpha": alpha, **_measured(method, data, out / f"alpha-{alpha:g}", progress)})
+    return rows
+
+
+def objective(
+    data: Dataset, settings: SPAENPictures, out: Path, seeds: int = 3, progress: Progress | None = None
+) -> list[Row]:
+    """Train with the parts of the objective left out, on several seeds, F and G of a seed once for all.
+
+    Returns:
+        a row for each part and seed: `parts`, `seed`, `t1`, `u`, `s`, `h`, `ausuc`, `curve` as u and s in percent.
+    """
+    rows: list[Row] = []
+    for seed in range(settings.seed, settings.seed + seeds):
+        methods = {
+            name: replace(settings, seed=seed, alpha=settings.alpha * has_alpha, beta=settings.beta * has_beta)
+            for name, (has_alpha, has_beta) in PARTS.items()
+        }
+        file = out / f"seed-{seed}.json"
+        made = _kept(file, [_facts(method, data) for method in methods.values()])
+        if made is None:
+            name_of = {id(method): name for name, method in methods.items()}
+            run = Run(None if progress is None else lambda *at, seed=seed: progress(f"seed {seed}", *at))
+            made = []
+            for method in SPAENPictures.fit_each(list(methods.values()), data.training_set(), run):
+                result = evaluate(method, data, calibrate=False)
+                made.append(
+                    {"parts": name_of[id(method)], "seed": seed, **_numbers(result), "curve": thinned(result.curve)}
+                )
+            _keep(file, [_facts(method, data) for method in methods.values()], made)
+        rows += made
+    return rows
+
+
+def spread(rows: Sequence[Row], by: str, key: str) -> Iterator[tuple[str, float, float]]:
+    """Name, mean and standard deviation over seeds of a number, in the order of the rows."""
+    for name in dict.fromkeys(row[by] for row in rows):
+        values = np.array([row[key] for row in rows if row[by] == name])
+        yield name, float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
+
+
+def pixel_error(method: SPAENPictures, data: Dataset, images: Indices) -> float:
+    """Mean squared error per pixel of what a method draws of these pictures, colours in 0..1 (Table 3)."""
+    errors = []
+    for block in _blocks(images):
+        seen = in_size(pictures_of(data).take(block), method.side)
+        drawn = method.reconstructed(seen, None if data.features is None else data.features[block])
+        errors.append(np.square(drawn / 255.0 - seen / 255.0).mean(axis=(1, 2, 3)))
+    return float(np.concatenate(errors).mean())
+
+
+def mean_picture_error(data: Dataset, side: int) -> float:
+    """The same of one picture for all, the mean of the training pictures: what drawing must beat."""
+    total = np.zeros((side, side, 3))
+    for block in _blocks(data.trainval):
+        total += in_size(pictures_of(data).take(block), side).sum(axis=0, dtype=np.float64)
+    mean = total / len(data.trainval)
+    errors = [
+        np.square((in_size(pictures_of(data).take(block), side) - mean) / 255).mean(axis=(1, 2, 3))
+        for block in _blocks(data.test_unseen)
+    ]
+    return float(np.concatenate(errors).mean())
+
+
+def shown(data: Dataset, n: int = N_SHOWN) -> Indices:
+    """Test pictures to show: the first of each of n unseen classes, evenly apart."""
+    labels, first = np.unique(data.labels[data.test_unseen], return_index=True)
+    picked = first[np.linspace(0, len(labels) - 1, min(n, len(labels))).round().astype(int)]
+    return data.test_unseen[picked]
+
+
+def drawn(method: SPAENPictures, data: Dataset, images: Indices) -> NDArray[np.uint8]:
+    """[n, side, side, 3] what a method draws of these pictures."""
+    seen = in_size(pictures_of(data).take(images), method.side)
+    return method.reconstructed(seen, None if data.features is None else data.features[images])
+
+
+def in_size(pictures: Pictures, side: int) -> NDArray[np.uint8]:
+    """[n, side, side, 3] the whole of each picture."""
+    small = whole(torch.from_numpy(np.ascontiguousarray(pictures[:])), side)
+    return small.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _measured(method: SPAENPictures, data: Dataset, place: Path, progress: Progress | None) -> Row:
+    """The numbers of a method, trained where that has not been done yet."""
+    model, facts = _beside(place, ".safetensors"), _facts(method, data)
+    rows = _kept(_beside(place, ".json"), facts)
+    if rows is not None and model.exists():
+        return rows[0]
+    unfinished = _beside(place, ".partial")
+    run = Run(None if progress is None else lambda *at: progress(place.name, *at), unfinished, checkpoint_every=200)
+    start = time.perf_counter()
+    method.fit(data.training_set(), run)
+    row = {
+        "mse": pixel_error(method, data, data.test_unseen),
+        "mse_seen": pixel_error(method, data, data.test_seen),
+        **_numbers(evaluate(method, data, calibrate=False)),
+        "seconds": time.perf_counter() - start,
+        "model": str(method.save(model)),
+    }
+    _keep(_beside(place, ".json"), facts, [row])
+    unfinished.unlink(missing_ok=True)
+    return row
+
+
+def _beside(place: Path, ending: str) -> Path:
+    """A file of a result; the dot in `alpha-0.1` begins no ending."""
+    return place.with_name(place.name + ending)
+
+
+def model_of(row: Row) -> SPAENPictures:
+    """The method that a row is about."""
+    method = load_method(row["model"])
+    assert isinstance(method, SPAENPictures)
+    return method
+
+
+def _facts(method: SPAENPictures, data: Dataset) -> Row:
+    """What a kept result must agree on."""
+    return {"settings": method.settings(), "data": data.fingerprint, "stored": pictures_of(data).side}
+
+
+def _numbers(result: Result) -> Row:
+    return {name: value for name, value in result.metrics().items() if name in ("t1", "u", "s", "h", "ausuc")}
+
+
+def _kept(file: Path, facts: Any) -> list[Row] | None:
+    """Rows that were measured with the same settings on the same data."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        return document["rows"] if document["of"] == json.loads(json.dumps(facts)) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep(file: Path, facts: Any, rows: list[Row]) -> None:
+    write_text(file, json.dumps({"of": facts, "rows": rows}, indent=1))
+
+
+def pictures_of(data: Dataset) -> Pictures:
+    """The pictures of a data set that has them."""
+    if not isinstance(data.pictures, Pictures):
+        raise InputError(f"data set {data.name!r} must have pictures; got features only")
+    return data.pictures
+
+
+def _blocks(images: Indices) -> Iterator[Indices]:
+    for start in range(0, len(images), AT_ONCE):
+        yield images[start : start + AT_ONCE]

@@ -1,0 +1,57 @@
+"""`firstsight bench`: methods x data sets x seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from firstsight.cli.options import FileOptions, as_json, at_least_one
+from firstsight.errors import InputError
+
+
+def bench(
+    data: tuple[str, ...],
+    methods: tuple[str, ...],
+    out: Path,
+    files: FileOptions,
+    seeds: int = 3,
+    semantics: tuple[str, ...] = (),
+    settings: Path | None = None,
+    calibrate: bool = True,
+    jobs: int = 1,
+    json: bool = False,
+) -> None:
+    """Run methods on data sets with several seeds; finished runs are kept.
+
+    Args:
+        data: folders in the GBU layout or of pictures, or `atlas`.
+        methods: names, each with a preset after a colon where wanted, as in `eszsl spaen spaen:cls-only`; or `all`.
+        out: folder of the results.
+        seeds: how many, from 0; methods without randomness run once.
+        files: for every folder.
+        semantics: class embeddings, for every folder: `att`, `sent`, ..., `text`, `attributes+text`; with several, each
+            folder is run with each.
+        settings: TOML file that `tune` wrote, for the methods named without a preset.
+        calibrate: choose gamma on validation classes, which trains the same settings once more.
+        jobs: runs side by side, each in a process of its own; they share the cores.
+        json: print one JSON document with a row per run.
+    """
+    from firstsight.bench.bench import bench as run_bench
+    from firstsight.bench.bench import make_method, row
+    from firstsight.methods import all_names
+    from firstsight.progress import Display
+    from firstsight.tuning.settings_file import read_settings
+
+    at_least_one(seeds=seeds, jobs=jobs)
+    tuned = read_settings(settings) if settings else {}
+    specs = all_names() if methods == ("all",) else methods
+    made = {spec: make_method(spec) for spec in specs}
+    with Display() as display:
+        datasets = files.load_all(data, semantics or (None,), display)
+        runs = run_bench(datasets, made, range(seeds), out, display, calibrate, tuned, jobs)
+    failed = sum("error" in run for run in runs)
+    if json:
+        print(as_json({"rows": [row(run) for run in runs]}))
+    else:
+        print(f"{len(runs)} runs are in {out}; `firstsight report {out} --out report.html` shows them")
+    if failed:
+        raise InputError(f"runs must finish; got {failed} of {len(runs)} failed; the same command tries them again")

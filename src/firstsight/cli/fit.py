@@ -1,0 +1,113 @@
+"""`firstsight fit`: train a method and save it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from firstsight.cli.options import (
+    PictureOptions,
+    option,
+    parsed,
+    with_settings,
+)
+from firstsight.errors import InputError
+
+if TYPE_CHECKING:
+    from firstsight.cli.tensorboard import Board
+    from firstsight.methods import Run
+
+
+def fit(argv: Sequence[str]) -> None:
+    """Train a method and save it: `firstsight fit METHOD --data PATH --out model.safetensors`."""
+    from firstsight.datasets import data_name
+    from firstsight.methods import METHODS, named
+    from firstsight.methods.distributed import first_goes_ahead, joined, n_ranks
+    from firstsight.progress import Display
+    from firstsight.tuning.settings_file import read_settings
+
+    if not argv or argv[0].startswith("-"):
+        print(
+            f"usage: firstsight fit METHOD [OPTIONS]\n\nMETHOD is one of {', '.join(METHODS)}; "
+            "`firstsight fit METHOD --help` shows its settings."
+        )
+        if not argv:
+            raise InputError("METHOD must be named; got none")
+        return
+    kind = named(argv[0])
+    default = kind.preset(preset) if (preset := option(argv, "--preset")) else kind()
+    if (file := option(argv, "--settings")) and (data := option(argv, "--data")):
+        chosen = read_settings(Path(file)).get((data_name(data, option(argv, "--semantics")), argv[0]))
+        default = replace(default, **(chosen.settings if chosen else {}))
+    form = with_settings(default, FitOptions)
+    options = parsed(form, argv[1:], f"fit {argv[0]}", f"{(kind.__doc__ or '').splitlines()[0]} {kind.source}.")
+    method = kind(**options.of_method.settings())
+    unfinished = options.out.with_name(options.out.name + ".partial")
+    with (
+        joined() as rank,
+        Display(is_quiet=rank > 0) as display,
+        _board(None if rank else options.tensorboard) as board,
+    ):
+        if n_ranks() > 1 and not method.needs_pictures:
+            raise InputError(f"method must be spaen-pictures for several processes to share it; got {method.name}")
+        with first_goes_ahead():
+            training = options.load_for(method, display).training_set()
+        if unfinished.exists():
+            display.say(f"continuing from {unfinished}")
+        run = _run(display.stage(f"fit {argv[0]}"), board, unfinished, options.checkpoint_every)
+        try:
+            method.fit(training, run)
+        except KeyboardInterrupt:
+            if unfinished.exists():
+                display.say(f"stopped; kept in {unfinished}; the same command continues from there")
+            raise
+        if rank:
+            return
+        method.save(options.out)
+        unfinished.unlink(missing_ok=True)
+    print(f"{argv[0]} trained on {len(training)} images of {len(training.classes)} classes is at {options.out}")
+
+
+def _board(folder: Path | None) -> AbstractContextManager[Board | None]:
+    """Where TensorBoard reads, if anywhere."""
+    if folder is None:
+        return nullcontext()
+    from firstsight.cli.tensorboard import Board
+
+    return Board(folder)
+
+
+def _run(show: Callable[..., None], board: Board | None, unfinished: Path, checkpoint_every: int) -> Run:
+    """A fit that is shown, and kept, as it goes on."""
+    from firstsight.methods import Run
+
+    if board is None:
+        return Run(show, unfinished, checkpoint_every)
+
+    def progress(done: int, total: int, losses: Mapping[str, float]) -> None:
+        show(done, total, losses)
+        board.progress(done, total, losses)
+
+    return Run(progress, unfinished, checkpoint_every, board.draw)
+
+
+@dataclass(kw_only=True)
+class FitOptions(PictureOptions):
+    """What to train on and where to save.
+
+    Attributes:
+        out: the model's file.
+        preset: settings to start from, such as `paper`; `firstsight methods` lists them.
+        settings: TOML file that `tune` wrote; its table for this data and method goes on top of the preset.
+        checkpoint_every: steps between two saves of an unfinished training, in OUT.partial.
+        tensorboard: folder for losses and pictures as TensorBoard shows them.
+    """
+
+    out: Path
+    preset: str | None = None
+    settings: Path | None = None
+    checkpoint_every: int = 500
+    tensorboard: Path | None = None

@@ -1,0 +1,159 @@
+"""`firstsight imagine`: draw classes from their embeddings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from firstsight.cli.options import TextOptions, as_json, parsed
+from firstsight.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from firstsight.data import ClassEmbeddings
+    from firstsight.recogniser.recogniser import Recogniser
+
+
+@dataclass(kw_only=True)
+class ImagineOptions(TextOptions):
+    """What is drawn.
+
+    Attributes:
+        data: the folder the model was trained on, for its classes; not needed where the model is a recogniser.
+        semantics: class embeddings of that folder, as in training.
+        classes: CSV with more classes, as `predict --classes` takes it; all of them are drawn where no class is named.
+        out: PNG file.
+        json: print one JSON document.
+        device: torch device to work on.
+    """
+
+    data: str | None = None
+    semantics: str | None = None
+    classes: Path | None = None
+    out: Path = Path("imagined.png")
+    json: bool = False
+    device: str = "auto"
+
+
+def imagine(argv: Sequence[str]) -> None:
+    """Draw classes that nobody has shown, from their descriptions alone."""
+    from firstsight.pictures.sheet import as_png, grid
+
+    options = parsed(_form(), argv, "imagine", _ABOUT)
+    file = as_png(options.out)
+    known, more = _known(options)
+    names = options.class_ or more
+    if not names:
+        raise InputError("class must be named; got none; --class NAME, or --classes FILE with others")
+    rows = [_row(name, known.classes.names, "class") for name in names]
+    changes = _changes(options.set, known.classes)
+    chosen = known.classes[rows]
+    lines = [("before" if changes else "imagined", known.method.imagined(chosen))]
+    if changes:
+        lines.append(("after", known.method.imagined(_changed(chosen, known.classes, changes))))
+    seen = [bool(known.is_seen[row]) for row in rows]
+    notes = ["seen in training" if is_seen else "never seen" for is_seen in seen]
+    grid(file, lines, chosen.names, notes)
+    if options.json:
+        drawn = [{"class": name, "seen": is_seen} for name, is_seen in zip(chosen.names, seen, strict=True)]
+        print(as_json({"out": str(file), "classes": drawn, "set": changes}))
+        return
+    listed = ", ".join(f"{name} = {value:g}" for name, value in changes.items())
+    what = "class, as imagined, is" if len(rows) == 1 else "classes, as imagined, are"
+    print(f"{len(rows)} {what} at {file}{f'; below, with {listed}' if changes else ''}")
+
+
+_ABOUT = f"{imagine.__doc__} With --set, each is drawn once more, with an attribute changed."
+
+
+def _form() -> Any:
+    """ImagineOptions with what tyro must be told: a word that Python keeps for itself, options said several times."""
+    import tyro
+
+    conf: Any = tyro.conf
+    several = tuple[str, ...]
+    of_class = conf.arg(name="class", help="name of a class to draw")
+    of_set = conf.arg(
+        help="ATTRIBUTE=VALUE: 0 is the least that any known class has of it, 1 the most; beyond these is beyond what "
+        "was learned"
+    )
+    fields: list[tuple[str, Any, Any]] = [
+        ("model", conf.Positional[Path], field(metadata={"help": "file that `fit` or `recogniser` wrote"})),
+        ("class_", Annotated[several, of_class, conf.UseAppendAction], field(default=())),
+        ("set", Annotated[several, of_set, conf.UseAppendAction], field(default=())),
+    ]
+    return make_dataclass("Imagine", fields, bases=(ImagineOptions,), kw_only=True)
+
+
+def _known(options: Any) -> tuple[Recogniser, tuple[str, ...]]:
+    """The method with all classes it can be asked for, and the names of those that --classes adds."""
+    from firstsight import checkpoint
+    from firstsight.cli.predict import more_classes
+    from firstsight.datasets import load
+    from firstsight.methods import load_method
+    from firstsight.recogniser.recogniser import Recogniser
+
+    method = load_method(options.model, options.device)
+    method.side  # noqa: B018 (a method that cannot draw says so first)
+    if options.data is not None:
+        data = load(options.data, (), options.semantics, vectors=options.texts(options.semantics)[0])
+        known = Recogniser.of(method, data, calibrate=False)
+    elif "recogniser" in checkpoint.read(options.model)[1]:
+        known = Recogniser.load(options.model, options.device)
+    else:
+        raise InputError(
+            f"{options.model} must know classes to imagine one; got a method alone; name what it was trained on with "
+            f"--data, or make a recogniser: `firstsight recogniser {options.model} --data PATH --out FILE`"
+        )
+    if options.classes is None:
+        return known, ()
+    more = more_classes(options.classes, known)
+    return known.with_classes(more), more.names
+
+
+def _row(name: str, names: Sequence[str], what: str) -> int:
+    """Which of the names it is; as people write it, with spaces, too."""
+    for written in (name, name.strip().replace(" ", "_")):
+        if written in names:
+            return list(names).index(written)
+    raise InputError(f"{what} must be one of the {len(names)} known; got {name!r}{nearest(name, names)}")
+
+
+def _changes(words: Sequence[str], classes: ClassEmbeddings) -> dict[str, float]:
+    """Value of each attribute that is to be set."""
+    if words and not classes.attributes:
+        width = classes.vectors.shape[1]
+        raise InputError(
+            f"attributes must have names to be set; got classes described by {width} numbers without names"
+        )
+    changes = {}
+    for word in words:
+        name, equals, text = word.rpartition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not equals or not math.isfinite(value):
+            raise InputError(f"set must be ATTRIBUTE=VALUE with a number, as in red=1; got {word!r}")
+        changes[classes.attributes[_row(name, classes.attributes, "attribute")]] = value
+    return changes
+
+
+def _changed(chosen: ClassEmbeddings, known: ClassEmbeddings, changes: dict[str, float]) -> ClassEmbeddings:
+    """The classes with these attributes, of unit length again where all known ones are."""
+    import numpy as np
+
+    from firstsight.data import ClassEmbeddings
+    from firstsight.datasets.folder import unit_rows
+
+    vectors = chosen.vectors.copy()
+    for name, value in changes.items():
+        column = known.attributes.index(name)
+        low, high = known.vectors[:, column].min(), known.vectors[:, column].max()
+        vectors[:, column] = low + value * (high - low)
+    are_unit = np.allclose(np.linalg.norm(known.vectors, axis=1), 1, atol=1e-3)
+    if are_unit and vectors.any(axis=1).all():
+        vectors = unit_rows(vectors)
+    return ClassEmbeddings(chosen.names, vectors, chosen.attributes)

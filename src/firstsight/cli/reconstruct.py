@@ -1,0 +1,142 @@
+"""`firstsight reconstruct`: draw pictures again from their embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from firstsight.cli.options import as_json, say_skipped
+from firstsight.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from firstsight.methods import Method
+
+
+BLOCK = 64  # pictures at once
+
+
+MOST = 400  # pictures on one sheet
+
+
+def reconstruct(
+    model: Path,
+    pictures: tuple[str, ...],
+    /,
+    out: Path | None = None,
+    out_folder: Path | None = None,
+    skip_bad: bool = False,
+    json: bool = False,
+    device: str = "auto",
+) -> None:
+    """Draw pictures again from what is left of them behind the embedding, below the originals.
+
+    Args:
+        model: file that `fit` wrote, of a method that draws.
+        pictures: files, or folders of them.
+        out: PNG file for all of them; reconstructed.png where neither this nor a folder is named.
+        out_folder: folder for one PNG file for each of them instead, however many there are.
+        skip_bad: leave out pictures that cannot be read, and list them; without it the first one ends the work.
+        json: print one JSON document, with the mean square error of the pixels of each, colours in 0..1.
+        device: torch device to work on.
+    """
+    import numpy as np
+
+    from firstsight.cli.predict import picture_paths
+    from firstsight.methods import load_method
+    from firstsight.pictures.sheet import as_png
+    from firstsight.progress import Display
+
+    if out and out_folder:
+        raise InputError(f"out must be left out where out_folder is named; got {out} and {out_folder}")
+    if not pictures:
+        raise InputError("pictures must be files or folders; got none")
+    file = as_png(out or Path("reconstructed.png"))
+    method = load_method(model, device)
+    method.side  # noqa: B018 (a method that cannot draw says so before pictures are looked for)
+    paths = list(dict.fromkeys(picture_paths(pictures)))
+    if not out_folder and len(paths) > MOST:
+        raise InputError(f"pictures must be {MOST} or fewer for one file; got {len(paths)}; name --out-folder")
+    names = dict(zip(paths, _different(Path(path).stem for path in paths), strict=True))
+    skipped: dict[str, str] = {}
+    done: list[_Drawn] = []
+    with Display() as display:
+        for drawn in _reconstructed(method, paths, skip_bad, skipped):
+            if out_folder:
+                _write(out_folder / f"{names[drawn.source]}.png", [drawn])
+                drawn = replace(drawn, pair=np.empty(0, np.uint8))  # however many there are
+            done.append(drawn)
+            display("reconstruct", len(done) + len(skipped), len(paths))
+        say_skipped(display, skipped)
+    if not done:
+        raise InputError(f"pictures must be readable; got none of {len(paths)} that is")
+    if not out_folder:
+        _write(file, done)
+    if json:
+        rows = [{"source": drawn.source, "mse": drawn.error} for drawn in done]
+        print(as_json({"out": str(out_folder or file), "pictures": rows, "skipped": skipped}))
+        return
+    what = "picture above its reconstruction is" if len(done) == 1 else "pictures above their reconstructions are"
+    where = f"in {out_folder}" if out_folder else f"at {file}"
+    mean = sum(drawn.error for drawn in done) / len(done)
+    print(f"{len(done)} {what} {where}; mean square error of a pixel {mean:.4f}")
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A picture file, [2, side, side, 3] the picture and what is left of it, and the mean square error between them."""
+
+    source: str
+    pair: NDArray[np.uint8]
+    error: float
+
+
+def _reconstructed(method: Method, paths: Sequence[str], skip_bad: bool, skipped: dict[str, str]) -> Iterator[_Drawn]:
+    """Each picture that can be read; the sentences about the others go to `skipped`."""
+    import numpy as np
+
+    from firstsight.pictures.decode import open_picture, squared
+
+    for start in range(0, len(paths), BLOCK):
+        read = {}
+        for path in paths[start : start + BLOCK]:
+            try:
+                read[path] = squared(open_picture(path, enough=2 * method.side), method.side)
+            except InputError as error:
+                if not skip_bad:
+                    raise
+                skipped[path] = str(error)
+        if not read:
+            continue
+        originals = np.stack(list(read.values()))
+        pairs = np.stack([originals, method.reconstructed(originals)], axis=1)  # [n, 2, side, side, 3]
+        for source, pair in zip(read, pairs, strict=True):
+            before, after = pair / 255.0
+            yield _Drawn(source, pair, float(((before - after) ** 2).mean()))
+
+
+def _write(file: Path, done: Sequence[_Drawn]) -> None:
+    """One sheet of them."""
+    import numpy as np
+
+    from firstsight.pictures.sheet import grid
+
+    originals, drawn = np.stack([one.pair for one in done], axis=1)
+    notes = [f"error {one.error:.4f}" for one in done]
+    names = [" / ".join(Path(one.source).parts[-2:]) for one in done]  # of folders of classes, the class too
+    grid(file, [("original", originals), ("reconstructed", drawn)], names, notes)
+
+
+def _different(names: Iterator[str]) -> list[str]:
+    """The names, with a number where one is there already."""
+    made: dict[str, None] = {}
+    for name in names:
+        free, number = name, 2
+        while free in made:
+            free, number = f"{name}-{number}", number + 1
+        made[free] = None
+    return list(made)

@@ -1,0 +1,105 @@
+"""`firstsight tune`: choose settings on validation classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from firstsight.cli.options import (
+    DataOptions,
+    as_json,
+    at_least_one,
+)
+from firstsight.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
+
+def tune(
+    methods: tuple[str, ...],
+    /,
+    data: DataOptions,
+    objective: Literal["ausuc", "h", "h_cal", "t1"] | None = None,
+    partitions: int = 3,
+    trials: int | None = None,
+    storage: str | None = None,
+    jobs: int = 1,
+    preset: str | None = None,
+    out: Path = Path("tuned.toml"),
+    json: bool = False,
+) -> None:
+    """Choose methods' settings on validation classes; test images are never looked at.
+
+    Settings are fitted without some seen classes, which then play the unseen ones, and without some images of the
+    others. Closed forms try their whole space from one factorisation; for the others Optuna proposes settings and
+    gives up on those that lag behind. The winner goes to a file that `fit` and `bench` take with `--settings`. Stopped
+    or killed, the same command goes on from the trials it has finished.
+
+    Args:
+        methods: their names, or `all`; `firstsight methods` lists them.
+        data: what to tune on.
+        objective: what to maximise, as a mean over partitions; h_cal is h at the best gamma; AUSUC for most methods
+            where none is named.
+        partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
+        trials: settings to try where not all can be; 12 for most methods.
+        storage: URL of the database that keeps the studies; with postgresql+psycopg2://USER@HOST/NAME, and that driver
+            installed, several machines work on one study.
+            A SQLite file beside OUT, for one command at a time, where none is named.
+        jobs: methods tuned side by side.
+        preset: settings to start from.
+        out: TOML file with a table for each data set and method; other tables stay.
+        json: print one JSON document with every trial.
+    """
+    from firstsight.methods import all_names, named
+    from firstsight.parallel import run_jobs
+    from firstsight.progress import Display
+    from firstsight.tuning.settings_file import write_settings
+    from firstsight.tuning.tune import open_storage, tune_job
+
+    if not methods:
+        raise InputError("methods must be named; got none; `all` is every one")
+    at_least_one(jobs=jobs, partitions=partitions)
+    kinds = sorted(
+        map(named, all_names() if methods == ("all",) else methods), key=lambda kind: kind.trials
+    )  # slow first
+    if picky := [kind.name for kind in kinds if kind.needs_pictures]:
+        raise InputError(
+            f"methods must learn from features alone to be tuned; got {picky[0]}; tune spaen, whose E learns alike"
+        )
+    starts = [kind.preset(preset) if preset else kind() for kind in kinds]
+    aims = [objective or kind.objective for kind in kinds]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    storage = storage or f"sqlite:///{out.with_suffix('.db')}"
+    open_storage(storage)
+    rows, failed = [], []
+    with Display() as display:
+        full = data.load(display)
+        dataset = full.without_test()
+        work = [(start, dataset, aim, partitions, trials, storage) for start, aim in zip(starts, aims, strict=True)]
+        for at, outcome in run_jobs(tune_job, work, jobs, display):
+            start, aim = starts[at], aims[at]
+            if outcome.error is not None:
+                failed.append(start.name)
+                display.say(f"{start.name:<10}failed: {outcome.error}")
+                continue
+            best = outcome.value[0]
+            reached = f"{aim} {best.mean:.4g}, best of {len(outcome.value)}"
+            origin = f"{reached}, on {partitions} sets of validation classes; {full.description}"
+            write_settings(out, full.name, start, best.settings, origin)
+            chosen = "  ".join(f"{name} {shown(best.settings[name])}" for name in start.space)
+            display.say(f"{start.name:<10}{reached}: {chosen}")
+            rows.append(
+                {"data": full.name, "method": start.name, "objective": aim, "trials": list(map(vars, outcome.value))}
+            )
+    if failed:
+        raise InputError(f"methods must be tuned; got {', '.join(failed)} failed; the same command tries again")
+    if json:
+        print(as_json({"tuned": rows}))
+    else:
+        print(f"The settings are in {out}; `--settings {out}` uses them")
+
+
+def shown(value: object) -> str:
+    """A setting in few characters."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

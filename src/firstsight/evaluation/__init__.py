@@ -1,0 +1,1 @@
+"""Fitted methods -> numbers: metrics, calibration, explanations."""

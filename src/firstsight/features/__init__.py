@@ -1,0 +1,1 @@
+"""Pixels -> features [n, v]: backbones, the files that keep their features, and the one reader of such files."""

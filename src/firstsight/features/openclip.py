@@ -1,0 +1,102 @@
+"""CLIP models of OpenCLIP, `ViT-B-32/laion2b_s34b_b79k`: their picture towers, and text towers for `semantics`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from firstsight.errors import InputError
+from firstsight.features.preparation import Preparation
+from firstsight.features.weights import Found, check_known, from_cache, hub_place, package, same_random_weights
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A model with both towers.
+
+    Attributes:
+        name: MODEL/WEIGHTS, or MODEL where nothing was learned.
+        model: as OpenCLIP makes it.
+        tokens: from sentences to [n, length] numbers.
+    """
+
+    name: str
+    model: Any
+    tokens: Callable[[Sequence[str]], Tensor]
+
+
+class PictureTower(nn.Module):
+    """The half of a CLIP model that sees."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model.visual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[b, v] where pictures and texts are compared, lengths as they come."""
+        features: Tensor = self.model(x)
+        return features
+
+
+def find(name: str, is_trained: bool) -> Found:
+    """The picture tower of a model by its name."""
+    clip = load_clip(name, is_trained)
+    return Found(clip.name, PictureTower(clip.model), preparation(clip))
+
+
+def preparation(clip: Clip) -> Preparation:
+    """The same as OpenCLIP's own for this model."""
+    about = clip.model.visual.preprocess_cfg
+    size = about["size"]
+    width, height = (size, size) if isinstance(size, int) else size
+    if width != height or about["resize_mode"] == "longest":
+        raise InputError(f"backbone must take square pictures without borders; got openclip:{clip.name}")
+    return Preparation(
+        resize=width,
+        crop=width,
+        interpolation="bilinear" if about["interpolation"] == "bilinear" else "bicubic",
+        mean=tuple(about["mean"]),
+        std=tuple(about["std"]),
+        squash=about["resize_mode"] == "squash",
+    )
+
+
+def load_clip(name: str, is_trained: bool) -> Clip:
+    """Both towers of a model by its name."""
+    open_clip = package("open_clip", "openclip", f"backbone openclip:{name}")
+    model, _, weights = name.partition("/")
+    check_known(model, open_clip.list_models(), "CLIP model")
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if is_trained:
+        if not weights:
+            raise InputError(
+                f"backbone openclip:{model} must name its weights; got none; "
+                f"they are {', '.join(tags) or 'not published'}"
+            )
+        check_known(weights, tags, f"weights of {model}")
+        about = open_clip.get_pretrained_cfg(model, weights)
+        place = hub_place(about["hf_hub"].rsplit("/", 1)[0] if about.get("hf_hub") else about.get("url", name))
+        with from_cache(f"openclip:{name}", *place):
+            # weights learned with another activation than the model's usual one would see nothing
+            made = open_clip.create_model(model, weights, force_quick_gelu=about.get("quick_gelu", False))
+    else:
+        with same_random_weights(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that nothing was loaded
+            made = open_clip.create_model(model, None, pretrained_text=False)
+    return Clip(name if is_trained else model, made.eval(), open_clip.get_tokenizer(model))
+
+
+def text_features(clip: Clip, texts: Sequence[str], device: torch.device, batch: int = 256) -> Tensor:
+    """[n, a] of n texts, lengths as they come."""
+    model = clip.model.to(device)
+    with torch.inference_mode():
+        parts = [
+            model.encode_text(clip.tokens(list(texts[at : at + batch])).to(device)).float().cpu()
+            for at in range(0, len(texts), batch)
+        ]
+    return torch.cat(parts)

@@ -1,0 +1,41 @@
+"""Networks of torchvision: `resnet50`, or with weights other than the best, `resnet50/IMAGENET1K_V1`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from firstsight.features.preparation import Preparation
+from firstsight.features.weights import Found, check_known, from_torch_hub, same_random_weights, without_last_linear
+
+
+def find(name: str, is_trained: bool) -> Found:
+    """A network by its name."""
+    from torchvision import models
+
+    name, _, wanted = name.partition("/")
+    check_known(name, models.list_models(module=models), "backbone")
+    kinds = models.get_model_weights(name)
+    if wanted:
+        check_known(wanted, [kind.name for kind in kinds], f"weights of {name}")
+    weights = kinds[wanted] if wanted else kinds.DEFAULT
+    if is_trained:
+        with from_torch_hub(f"torchvision:{name}", weights.url):
+            network = models.get_model(name, weights=weights)
+    else:
+        with same_random_weights(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of plans for other random weights
+            network = models.get_model(name, weights=None)
+    full = f"{name}/{weights.name}" if is_trained else name
+    return Found(full, without_last_linear(network, name), preparation(weights.transforms()))
+
+
+def preparation(transforms: Any) -> Preparation:
+    """The same as these transforms, which belong to weights."""
+    return Preparation(
+        resize=transforms.resize_size[0],
+        crop=transforms.crop_size[0],
+        interpolation=transforms.interpolation.value,
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+    )

@@ -1,0 +1,179 @@
+"""A fitted method as an ONNX graph, for programs that have no torch.
+
+    features [n, v], classes [k, a]  ->  scores [n, k]
+
+Both may be of any number. Scaling of features and of class embeddings is in the graph, so it takes what `scores`
+takes; classes are an input, so a new class needs no new graph. Gamma and temperature, where they are known, are in the
+file's metadata. With the backbone, pictures [n, 3, side, side] in 0..255 take the place of features.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import json
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from firstsight.errors import InputError
+from firstsight.files import replacing
+from firstsight.methods import Method
+from firstsight.methods.scaling import scale_classes, scale_features
+
+if TYPE_CHECKING:
+    from firstsight.recogniser.recogniser import Recogniser
+
+Example = tuple[Tensor, Tensor]
+
+
+class Scorer(nn.Module):
+    """`Method.scores` of tensors, without its checks."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+        self.networks = vars(method).get("networks_")  # so that its weights are known to belong to the graph
+        self.widths = tuple(method.feature_widths_.tolist())
+
+    def forward(self, features: Tensor, classes: Tensor) -> Tensor:
+        """[n, k] of features [n, v] and class embeddings [k, a]."""
+        method = self.method
+        features = scale_features(
+            method.scaling,
+            features.to(method.dtype).clone(),
+            self.widths,
+            method.feature_mean_,
+            method.feature_deviation_,
+        )
+        vectors = scale_classes(method.class_scaling, classes.to(method.dtype), method.class_mean_)
+        return method._scores(features, vectors).float()
+
+
+class PictureScorer(nn.Module):
+    """Pictures that are cut to size already, through the backbone, to scores."""
+
+    def __init__(self, backbone: Any, scorer: Scorer) -> None:
+        super().__init__()
+        self.network, self.scorer = backbone.network, scorer
+        for name in ("mean", "std"):
+            self.register_buffer(name, torch.tensor(getattr(backbone.preparation, name)).view(1, 3, 1, 1))
+
+    def forward(self, pictures: Tensor, classes: Tensor) -> Tensor:
+        """[n, k] of pictures [n, 3, side, side] in 0..255 and class embeddings [k, a]."""
+        x = (pictures.float() / 255 - self.mean) / self.std  # type: ignore[operator]
+        return self.scorer(self.network(x).float().flatten(1), classes)
+
+
+def export_method(method: Method, path: str | Path, known: Recogniser | None = None) -> Path:
+    """Write the graph from features and classes to scores.
+
+    Args:
+        method: fitted.
+        path: the ONNX file.
+        known: whose gamma and temperature go into the file's metadata.
+    """
+    v, a = len(method.feature_mean_), len(method.class_mean_)
+    example = (torch.rand(3, v), torch.rand(5, a))
+    return _write(path, method, Scorer(_on_cpu(method)).eval(), example, "features", known)
+
+
+def export_recogniser(known: Recogniser, path: str | Path) -> Path:
+    """Write the graph from pictures and classes to scores; the backbone must be known."""
+    backbone = known.backbone
+    side = backbone.preparation.crop
+    example = (torch.zeros(2, 3, side, side, dtype=torch.uint8), torch.rand(5, len(known.method.class_mean_)))
+    module = PictureScorer(backbone, Scorer(_on_cpu(known.method))).eval().cpu()
+    return _write(path, known.method, module, example, "pictures", known)
+
+
+def _on_cpu(method: Method) -> Method:
+    """The method where graphs are made."""
+    copy = dataclasses.replace(method, device="cpu")
+    copy._restore(method._state())
+    return copy
+
+
+def _write(
+    path: str | Path,
+    method: Method,
+    module: nn.Module,
+    example: tuple[Tensor, Tensor],
+    source: str,
+    known: Recogniser | None,
+) -> Path:
+    if reason := why_not(method):
+        raise InputError(f"method must be one with a graph; got {method.name}: {reason}")
+    path = Path(path)
+    for package in ("onnx", "onnxscript"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise InputError(
+                f"{package} must be installed to write a graph; got none; pip install 'firstsight[onnx]'"
+            ) from error
+    try:
+        program = _exported(module, example, [source, "classes"])
+    except Exception as error:  # the exporter raises anything, for what a method or a backbone does that it cannot
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise InputError(f"method must be one with a graph; got {method.name}: {reason}") from error
+    about: dict[str, Any] = {"method": method.name}
+    if known is not None:
+        about |= {"gamma": known.gamma, "temperature": known.temperature, "threshold": known.threshold}
+    program.model.metadata_props["firstsight"] = json.dumps(about)
+    with replacing(path) as unfinished:
+        program.save(unfinished)
+    return path
+
+
+def why_not(method: Method) -> str:
+    """Why a method has no graph; empty where it has one."""
+    if method.name == "sse":
+        return "its mixtures of seen classes are solved for by iterating until they no longer move"
+    return ""
+
+
+def _exported(module: nn.Module, example: Example, inputs: list[str]) -> Any:
+    """The graph, for any number of rows of both inputs."""
+    many = {0: torch.export.Dim.DYNAMIC}
+    table = torch.export.default_decompositions()
+    table[torch.ops.aten._cdist_forward.default] = distances
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(module, example, dynamic_shapes=(many, many))
+        program = program.run_decompositions(table)
+        return torch.onnx.export(
+            program, dynamo=True, input_names=inputs, output_names=["scores"], verbose=False, optimize=True
+        )
+
+
+def distances(points: Tensor, others: Tensor, p: float, compute_mode: int | None) -> Tensor:
+    """[n, m] `torch.cdist`, which ONNX lacks, of what ONNX has."""
+    if p == 2:
+        lengths = points.square().sum(dim=1)[:, None] + others.square().sum(dim=1)
+        return (lengths - 2 * points @ others.T).clamp(min=0).sqrt()
+    gaps = (points[:, None] - others).abs()  # [n, m, a]
+    return gaps.amax(dim=2) if p == math.inf else gaps.pow(p).sum(dim=2).pow(1 / p)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter has to say about itself."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

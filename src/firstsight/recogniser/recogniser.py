@@ -1,0 +1,404 @@
+"""A fitted method with what it takes to name things in pictures: classes, calibration, and where features came from.
+
+It is one .safetensors file, the method's own with the classes beside what was learned, so whatever reads a method's
+file reads this one too. Classes are data: more can be added, and answers can be kept to some, without training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from firstsight import checkpoint
+from firstsight.data import ClassEmbeddings, Dataset, Floats, Indices, frozen
+from firstsight.errors import InputError
+from firstsight.evaluation.evaluate import calibrated, check_trained_on
+from firstsight.evaluation.explanation import attribute_weights, strongest
+from firstsight.evaluation.probability import probabilities
+from firstsight.methods import RECOGNISER, Method, Run, from_file, torch_device
+from firstsight.recogniser.topk import Top, top_classes
+
+VECTORS = RECOGNISER + "vectors"
+NUMBERS = {"gamma": "gamma", "temperature": "temperature", "threshold": "least_score", "caught": "caught"}  # in files
+SOURCE = ("backbone", "crops", "transform")  # what the features of another picture must have in common with ours
+BATCH = 32  # pictures at once
+EXPLAINED = 8  # images at once, for which a variant of each class is made per attribute
+
+Explanation = tuple[list[list[Any]], list[list[Any]]]  # attributes for and against, [name, weight] each
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one picture was taken for.
+
+    Attributes:
+        source: the picture's file, or its number.
+        classes: names, best first.
+        probabilities: of these.
+        seen: whether these were trained on.
+        rejected: whether even the best fits too badly to be the answer; None where the recogniser has no threshold.
+        because: attributes that speak for the best class and against it, compared with the next, or None.
+        error: why there is no answer, or None.
+    """
+
+    source: str
+    classes: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    seen: tuple[bool, ...] = ()
+    rejected: bool | None = None
+    because: Explanation | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Recogniser:
+    """A fitted method, the classes it chooses from, and its calibration.
+
+    Attributes:
+        method: fitted.
+        classes: all c classes, seen and unseen.
+        is_seen: [c] whether the method was trained on the class.
+        gamma: subtracted from the scores of seen classes.
+        temperature: of the softmax that makes probabilities of scores.
+        threshold: answers with a score below this, gamma subtracted, are "none of these"; None where it was not
+            calibrated.
+        caught: percent of validation images of classes that were not offered which it refused, or None.
+        feature_source: `backbone`, `crops` and `transform` of the features trained on, where known.
+        text_source: the text `model` that described the classes, and `weight` and names of the `attributes` beside it.
+    """
+
+    method: Method
+    classes: ClassEmbeddings
+    is_seen: NDArray[np.bool_]
+    gamma: float = 0.0
+    temperature: float = 1.0
+    threshold: float | None = None
+    caught: float | None = None
+    feature_source: Mapping[str, str] | None = None
+    text_source: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        is_seen = np.asarray(self.is_seen)
+        if is_seen.dtype != bool or is_seen.shape != (len(self.classes),):
+            raise InputError(f"is_seen must say yes or no for each of {len(self.classes)} classes; got {is_seen.shape}")
+        object.__setattr__(self, "is_seen", frozen(is_seen))
+        if not math.isfinite(self.gamma):
+            raise InputError(f"gamma must be a finite number; got {self.gamma}")
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+            raise InputError(f"temperature must be a number above 0; got {self.temperature}")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise InputError(f"threshold must be a finite number; got {self.threshold}")
+        if self.caught is not None and not 0 <= self.caught <= 100:
+            raise InputError(f"caught must be in percent; got {self.caught}")
+        width = len(self.method.class_mean_)
+        if self.classes.vectors.shape[1] != width:
+            got = self.classes.vectors.shape[1]
+            raise InputError(f"classes must have {width} columns, as in training; got {got}")
+
+    @classmethod
+    def of(cls, method: Method, data: Dataset, calibrate: bool = True, run: Run | None = None) -> Self:
+        """A recogniser of all classes of a data set.
+
+        Args:
+            method: fitted on `data.training_set()`.
+            data: whose classes it is to know. Its test images are not looked at.
+            calibrate: choose gamma, temperature and threshold on validation classes, for which the same settings are
+                fitted a second time; without it, gamma is 0, probabilities are a plain softmax of the scores, whose
+                size means nothing, and no answer is refused.
+            run: progress of that second fit.
+        """
+        check_trained_on(method, data)
+        trained_on = set(method.trained_on_) if hasattr(method, "trained_on_") else set()
+        if not trained_on:
+            raise InputError(f"{method.name} must be fitted before it recognises; got one without training; call fit")
+        if method.makes_features:
+            own = method.own_backbone()
+            source = {"backbone": own.name, "crops": "1", "transform": own.transform}
+        else:
+            source = getattr(data, "feature_source", None) or {}
+        start = cls(
+            method,
+            data.classes,
+            np.array([name in trained_on for name in data.classes.names]),
+            feature_source={key: str(source[key]) for key in SOURCE if key in source} or None,
+            text_source=getattr(data, "text_source", None),
+        )
+        if not calibrate:
+            return start
+        chosen = calibrated(method, data, run)
+        return replace(
+            start,
+            gamma=chosen.gamma,
+            temperature=chosen.temperature,
+            threshold=chosen.rejection.threshold,
+            caught=chosen.rejection.caught,
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write one .safetensors file, which `load_method` reads as well; no pickle."""
+        state, metadata = self.method.as_file()
+        source = self.feature_source or {}
+        extras = {
+            "names": list(self.classes.names),
+            "attributes": list(self.classes.attributes),
+            "is_seen": self.is_seen.tolist(),
+            **{key: getattr(self, name) for name, key in NUMBERS.items()},
+            **{key: source.get(key) for key in SOURCE},
+            "text": None if self.text_source is None else dict(self.text_source),
+        }
+        vectors = torch.tensor(self.classes.vectors)
+        return checkpoint.write(path, {**state, VECTORS: vectors}, {**metadata, "recogniser": extras})
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> Self:
+        """A recogniser from a file that `save` wrote.
+
+        Raises:
+            InputError: no such file, or not one that `save` wrote; nothing in the file is executed.
+        """
+        torch_device(device)
+        state, metadata = checkpoint.read(path)
+        method = from_file(path, state, metadata, device)
+        if "recogniser" not in metadata or VECTORS not in state:
+            raise InputError(
+                f"{path} must be a recogniser; got a method without classes to choose from; "
+                f"make one with `firstsight recogniser {path} --data PATH --out FILE`"
+            )
+        try:
+            return cls._restored(method, state[VECTORS].numpy(), metadata["recogniser"])
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+            raise InputError(f"{path} must hold a recogniser; got {reason}") from error
+
+    @classmethod
+    def _restored(cls, method: Method, vectors: Floats, extras: Any) -> Self:
+        """From what any file says; errors of any kind where it says nonsense."""
+        from firstsight.semantics.text import checked_source
+
+        for key, kind in (("names", str), ("attributes", str), ("is_seen", bool)):
+            if not isinstance(extras[key], list) or not all(isinstance(entry, kind) for entry in extras[key]):
+                raise ValueError(f"{key} that are not a list of {kind.__name__}")
+        numbers: dict[str, Any] = {}
+        for name, key in NUMBERS.items():
+            value = extras.get(key) if name == "threshold" else extras[key]  # files of old have one of probabilities
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not is_number and (value is not None or key in ("gamma", "temperature")):
+                raise ValueError(f"{key} {value!r}")
+            numbers[name] = None if value is None else float(value)
+        source = {key: extras[key] for key in SOURCE if extras[key] is not None}
+        if not all(isinstance(text, str) for text in source.values()):
+            raise ValueError("a source of features that is not text")
+        return cls(
+            method,
+            ClassEmbeddings(tuple(extras["names"]), vectors, tuple(extras["attributes"])),
+            np.array(extras["is_seen"], dtype=bool),
+            feature_source=source or None,
+            text_source=None if extras.get("text") is None else checked_source(extras["text"]),
+            **numbers,
+        )
+
+    def with_classes(self, more: ClassEmbeddings) -> Self:
+        """The same with more classes, all unseen, without training.
+
+        Args:
+            more: vectors in the scale of those trained on, with the same attributes in the same order.
+        """
+        ours, theirs = self.classes, more
+        width, got = ours.vectors.shape[1], theirs.vectors.shape[1]
+        if got != width:
+            raise InputError(f"more classes must have {width} columns, as in training; got {got}")
+        if ours.attributes and theirs.attributes and ours.attributes != theirs.attributes:
+            pairs = zip(ours.attributes, theirs.attributes, strict=True)
+            expected, found = next((own, other) for own, other in pairs if own != other)
+            raise InputError(
+                f"more classes must have the same attributes in the same order; got {found!r} for {expected!r}"
+            )
+        known = set(ours.names)
+        if double := next((name for name in theirs.names if name in known), None):
+            raise InputError(f"more classes must have new names; got {double!r}, which is known")
+        vectors = np.concatenate([ours.vectors, theirs.vectors])
+        return replace(
+            self,
+            classes=ClassEmbeddings(ours.names + theirs.names, vectors, ours.attributes or theirs.attributes),
+            is_seen=np.append(self.is_seen, np.zeros(len(theirs), dtype=bool)),
+        )
+
+    def only(self, which: Literal["seen", "unseen"]) -> Self:
+        """The same, choosing among the seen or the unseen classes alone."""
+        if which not in ("seen", "unseen"):
+            raise InputError(f"only must be seen or unseen; got {which!r}")
+        keep = np.flatnonzero(self.is_seen == (which == "seen"))
+        if not len(keep):
+            raise InputError(f"recogniser must know {which} classes to keep to them; got none")
+        if which == "unseen" and self.method.generalized_only:
+            raise InputError(f"method must choose among unseen classes alone; got {self.method.name}, which cannot")
+        return replace(self, classes=self.classes[keep], is_seen=self.is_seen[keep])
+
+    @property
+    def handicap(self) -> Floats:
+        """[c] what is subtracted from scores: gamma where the class was seen."""
+        return self.is_seen * np.float32(self.gamma)
+
+    def probabilities(self, features: Floats, classes: Iterable[str] | None = None) -> Floats:
+        """[n, k] calibrated probabilities of the classes; rows sum to 1.
+
+        Args:
+            features: [n, v].
+            classes: names of the k classes that are possible, in this order; all where None.
+        """
+        kept = self if classes is None else self._keeping(list(classes))
+        scores = kept.method.scores(features, kept.classes) - kept.handicap
+        return probabilities(scores, self.temperature)
+
+    def _keeping(self, names: list[str]) -> Self:
+        row_of = {name: row for row, name in enumerate(self.classes.names)}
+        if unknown := next((name for name in names if name not in row_of), None):
+            raise InputError(f"classes must be known; got {unknown!r}")
+        rows = np.array([row_of[name] for name in names], dtype=np.int64)
+        if not len(rows):
+            raise InputError("classes must be one or more; got none")
+        return replace(self, classes=self.classes[rows], is_seen=self.is_seen[rows])
+
+    def top(self, features: Floats, k: int = 5) -> Top:
+        """The k most probable classes of each image [n, v]; memory does not grow with the number of classes."""
+        return top_classes(self.method, features, self.classes, k, self.handicap, self.temperature)
+
+    def rejects(self, top: Top) -> NDArray[np.bool_]:
+        """[n] whether even the best class fits too badly: "none of these".
+
+        The threshold keeps 95 % of the validation images whose class was among the candidates, while a third of the
+        classes was left out of them. More candidates never make it refuse more.
+        """
+        if self.threshold is None:
+            raise InputError("recogniser must be calibrated to refuse answers; got one without a threshold")
+        return top.scores[:, 0] < self.threshold
+
+    def answers(self, features: Floats, sources: Iterable[str], k: int = 5, explain: bool = False) -> list[Answer]:
+        """What images [n, v] are taken for, in words."""
+        top = self.top(features, k)
+        rejected = [None] * len(features) if self.threshold is None else self.rejects(top).tolist()
+        because = self.explain(features, top.rows[:, 0]) if explain else [None] * len(features)
+        return [
+            Answer(
+                source,
+                tuple(self.classes.names[row] for row in rows),
+                tuple(chances.tolist()),
+                tuple(self.is_seen[rows].tolist()),
+                refused,
+                reasons,
+            )
+            for source, rows, chances, refused, reasons in zip(
+                sources, top.rows, top.probabilities, rejected, because, strict=True
+            )
+        ]
+
+    def explain(self, features: Floats, answers: Indices, n: int = 3) -> list[Explanation]:
+        """The attributes that decided for an answer rather than the next best class, or the best where it is not that.
+
+        Args:
+            features: [n, v].
+            answers: [n] rows of the classes.
+            n: attributes for, and against, each.
+        """
+        if not self.classes.attributes:
+            raise InputError("recogniser must have named attributes to explain its answers; got none")
+        if len(self.classes) < 2:
+            raise InputError("recogniser must know 2 classes or more to explain its answers; got 1")
+        best = self.top(features, 2).rows  # [n, 2]
+        others = np.where(best[:, 0] == answers, best[:, 1], best[:, 0])
+        found = []
+        for start in range(0, len(features), EXPLAINED):
+            part = slice(start, start + EXPLAINED)
+            weights = attribute_weights(self.method, features[part], self.classes, answers[part], others[part])
+            found += [strongest(row, self.classes.attributes, n) for row in weights]
+        return found
+
+    def check_source(self, source: Mapping[str, str], what: str) -> None:
+        """Refuse features made otherwise than those trained on, as far as both say how they were made."""
+        for key in SOURCE:
+            expected, got = (self.feature_source or {}).get(key), source.get(key)
+            if expected is not None and got is not None and expected != got:
+                raise InputError(f"{key} of {what} must be {expected!r}, as in training; got {got!r}")
+
+    @cached_property
+    def backbone(self) -> Any:
+        """What turns pictures into features like those trained on.
+
+        Raises:
+            InputError: not known, or one that prepares pictures otherwise than the one that was trained on.
+        """
+        from firstsight.features.load import load_backbone
+
+        if self.method.makes_features:
+            return self.method.own_backbone()
+        source = self.feature_source or {}
+        if "backbone" not in source:
+            raise InputError(
+                "recogniser must know the backbone of its features to look at pictures; got features from elsewhere; "
+                "give a file of features, or train on features that `firstsight features` made"
+            )
+        backbone = load_backbone(source["backbone"], self.method.device)
+        self.check_source({"transform": backbone.transform}, backbone.name)
+        return backbone
+
+    @cached_property
+    def words(self) -> Any:
+        """The `ClassText` that described the classes, for more of them; its model is loaded when it is first called."""
+        from firstsight.semantics.text import ClassText
+
+        if self.text_source is None:
+            raise InputError("recogniser must know a text model to read descriptions; got classes without one")
+        return ClassText(**self.text_source, device=self.method.device)
+
+    def features(self, pictures: list[Any]) -> Floats:
+        """[n, v] of pictures: files or images."""
+        crops = (self.feature_source or {}).get("crops", "1")
+        if crops not in ("1", "10"):
+            raise InputError(f"crops must be 1 or 10; got {crops!r}")
+        return np.asarray(self.backbone.features(pictures, crops=int(crops)))
+
+    def recognise(
+        self, pictures: Iterable[Any], k: int = 5, explain: bool = False, batch: int = BATCH
+    ) -> Iterator[Answer]:
+        """What pictures are taken for, one at a time or a million: they are read as answers are asked for.
+
+        Args:
+            pictures: files or images; one that cannot be read becomes an answer with an `error`.
+            k: classes to name for each.
+            explain: name the attributes that decided.
+            batch: pictures looked at together.
+        """
+        numbered = enumerate(pictures)
+        while some := list(islice(numbered, batch)):
+            sources = [str(each) if isinstance(each, (str, Path)) else f"picture {at}" for at, each in some]
+            features, errors = self.readable([each for _, each in some])
+            good = [source for source, error in zip(sources, errors, strict=True) if error is None]
+            found = iter(self.answers(features, good, k, explain) if good else [])
+            for source, error in zip(sources, errors, strict=True):
+                yield next(found) if error is None else Answer(source, error=error)
+
+    def readable(self, pictures: list[Any]) -> tuple[Floats, list[str | None]]:
+        """Features of the pictures that can be read, and of each picture why it cannot, or None."""
+        _ = self.backbone  # what is wrong with it is not the pictures' fault
+        rows: list[Floats] = []
+        errors: list[str | None] = []
+        try:
+            return self.features(pictures), [None] * len(pictures)
+        except (InputError, OSError):  # one of them cannot be read, or several
+            pass
+        for picture in pictures:
+            try:
+                rows.append(self.features([picture]))
+                errors.append(None)
+            except (InputError, OSError) as error:
+                errors.append(" ".join(str(error).split()))
+        return np.concatenate(rows) if rows else np.zeros((0, len(self.method.feature_mean_))), errors

@@ -1,0 +1,1 @@
+"""Descriptions of classes -> class embeddings: tables, sentences, given vectors."""

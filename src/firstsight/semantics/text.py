@@ -1,0 +1,242 @@
+"""Descriptions to class embeddings: sentences by a text model, or class names in the sentences CLIP was trained on.
+
+    words = text_embeddings(["owl", "auk"], ["A round face.|Hunts at night.", "Black and white."], "all-MiniLM-L6-v2")
+    both = join(attributes, words, weight=0.5)
+    data = firstsight.load("birds", semantics="text", vectors=ClassText("all-MiniLM-L6-v2"))
+
+Models: a name or a folder of sentence-transformers, or `openclip:MODEL/WEIGHTS`, whose texts lie where its pictures do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from firstsight.data import ClassEmbeddings, Floats
+from firstsight.devices import torch_device
+from firstsight.errors import InputError
+from firstsight.features.weights import from_cache, hub_place, package
+
+TextModel = Callable[[Sequence[str]], Floats]
+MODEL = "all-MiniLM-L6-v2"  # where none is named: small, and good with sentences
+BETWEEN = "|"  # descriptions of one class
+REMEMBERED = 1024  # sentences, at 384 columns 1.5 MB
+TEMPLATES = (  # a selection of those with which CLIP was published: the class in many kinds of pictures
+    "a photo of a {}.",
+    "a blurry photo of a {}.",
+    "a cropped photo of a {}.",
+    "a bright photo of a {}.",
+    "a dark photo of a {}.",
+    "a close-up photo of a {}.",
+    "a photo of a large {}.",
+    "a photo of a small {}.",
+    "a photo of the {}.",
+    "a drawing of a {}.",
+)
+
+
+def text_embeddings(
+    names: Sequence[str], descriptions: Sequence[str], model: str | TextModel, device: str = "auto"
+) -> ClassEmbeddings:
+    """Class embeddings of unit length from descriptions.
+
+    Each description becomes a vector of unit length; a class gets the mean of its own, at unit length again.
+
+    Args:
+        names: of the class of each description; a class may come several times.
+        descriptions: as many; several in one text are parted by `|`.
+        model: its name, or a function from n texts to [n, a].
+        device: torch device to work on.
+
+    Returns:
+        Classes in the order in which they come first.
+
+    Raises:
+        InputError: a class without a description, an unknown model, or one whose weights are not there.
+    """
+    if len(names) != len(descriptions):
+        raise InputError(f"descriptions must be one per class name; got {len(descriptions)} for {len(names)} names")
+    texts: dict[str, list[str]] = {}
+    for name, description in zip(names, descriptions, strict=True):
+        parts = (part.strip() for part in str(description).split(BETWEEN))
+        texts.setdefault(str(name), []).extend(filter(None, parts))
+    without = [name for name, of_class in texts.items() if not of_class]
+    if without:
+        raise InputError(
+            f"descriptions must be there for every class; got none for {len(without)} of {len(texts)}, "
+            f"the first {without[0]!r}"
+        )
+    return _averaged(texts, load_text_model(model, device) if isinstance(model, str) else model)
+
+
+def prompt_embeddings(
+    names: Sequence[str], model: str | TextModel, templates: Sequence[str] = TEMPLATES, device: str = "auto"
+) -> ClassEmbeddings:
+    """Class embeddings of unit length from names alone, each put into all templates: what the method `clip` needs.
+
+    Args:
+        names: of the classes; underscores are read as blanks.
+        model: its name, `openclip:MODEL/WEIGHTS` for pictures of that backbone, or a function from n texts to [n, a].
+        templates: sentences with `{}` in the place of the name.
+        device: torch device to work on.
+    """
+    wrong = [template for template in templates if "{}" not in template]
+    if wrong or not templates:
+        raise InputError(f"templates must have {{}} in the place of the class name; got {(wrong or ['none'])[0]!r}")
+    texts = {name: [template.replace("{}", name.replace("_", " ")) for template in templates] for name in names}
+    return _averaged(texts, load_text_model(model, device) if isinstance(model, str) else model)
+
+
+def join(attributes: ClassEmbeddings, text: ClassEmbeddings, weight: float = 0.5) -> ClassEmbeddings:
+    """Attributes and text side by side, each at unit length.
+
+    Cosines of what is joined are (1 - weight) times those of the attributes plus weight times those of the text.
+
+    Args:
+        attributes: c classes.
+        text: the same classes in any order, or more.
+        weight: of the text, 0 to 1.
+    """
+    if not 0 <= weight <= 1:
+        raise InputError(f"text weight must be 0 to 1; got {weight!r}")
+    rows = {name: row for row, name in enumerate(text.names)}
+    missing = [name for name in attributes.names if name not in rows]
+    if missing:
+        raise InputError(f"text must be there for every class; got none for {len(missing)}, the first {missing[0]!r}")
+    in_order = text.vectors[[rows[name] for name in attributes.names]]
+    parts = ((attributes.vectors, 1 - weight), (in_order, weight))
+    joined = [np.sqrt(share) * _unit(np.asarray(part, dtype=np.float64)) for part, share in parts]
+    return ClassEmbeddings(attributes.names, np.concatenate(joined, axis=1))
+
+
+@dataclass
+class ClassText:
+    """Makes the class embeddings of a data set from what its classes are called and how they are described.
+
+    A description follows the name, as in "red kite: a raptor that soars"; a class with several is the mean of theirs.
+    A class without any is its name alone, for CLIP in the sentences it was trained on. A number in front of a name,
+    underscores and plus signs, as the benchmarks have them, are not read.
+
+    Attributes:
+        model: name of a text model.
+        weight: of the text where it stands beside attributes, 0 to 1.
+        attributes: their names, once it has been given some; None while text stands alone.
+        device: torch device to work on.
+    """
+
+    model: str = MODEL
+    weight: float = 0.5
+    attributes: tuple[str, ...] | None = None
+    device: str = "auto"
+
+    def __call__(
+        self, names: Sequence[str], descriptions: Sequence[str], attributes: ClassEmbeddings | None = None
+    ) -> Floats:
+        """[c, a] vectors of unit length.
+
+        Args:
+            names: c different ones.
+            descriptions: c texts, empty where there is none; several in one are parted by `|`.
+            attributes: the same classes, to stand before the text; see `join`.
+        """
+        pairs = zip(names, descriptions, strict=True)
+        text = _averaged({name: self.sentences(name, description) for name, description in pairs}, self._texts)
+        self.attributes = None if attributes is None else attributes.attributes
+        return text.vectors if attributes is None else join(attributes, text, self.weight).vectors
+
+    def sentences(self, name: str, description: str) -> list[str]:
+        """What the model is given for a class."""
+        called = " ".join(re.sub(r"[_+]", " ", re.sub(r"^\d+\.", "", name)).split()) or name
+        if parts := [part for one in description.split(BETWEEN) if (part := one.strip())]:
+            return [f"{called}: {part}" for part in parts]
+        is_clip = self.model.removeprefix("random:").startswith("openclip:")
+        return [template.replace("{}", called) for template in TEMPLATES] if is_clip else [called]
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What it takes to describe one more class in the same way: the fields above but the last."""
+        beside = {} if self.attributes is None else {"weight": self.weight, "attributes": list(self.attributes)}
+        return {"model": self.model, **beside}
+
+    @cached_property
+    def _texts(self) -> TextModel:
+        return Remembering(load_text_model(self.model, self.device))
+
+
+class Remembering:
+    """A text model that is asked once for each of the texts that came lately, and by one thread at a time.
+
+    Attributes:
+        model: a function from n texts to [n, a].
+        most: texts that are remembered.
+    """
+
+    def __init__(self, model: TextModel, most: int = REMEMBERED) -> None:
+        self.model = model
+        self.most = most
+        self._rows: OrderedDict[str, Floats] = OrderedDict()  # the text used last at the end
+        self._one_at_a_time = Lock()  # tokenizers cannot be shared
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """[n, a] of n texts."""
+        with self._one_at_a_time:
+            if new := [text for text in dict.fromkeys(texts) if text not in self._rows]:
+                self._rows |= zip(new, map(np.array, self.model(new)), strict=True)  # copies, not views of all
+            for text in texts:
+                self._rows.move_to_end(text)
+            found = np.stack([self._rows[text] for text in texts])
+            while len(self._rows) > self.most:
+                self._rows.popitem(last=False)
+        return found
+
+
+def checked_source(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `source` of a `ClassText` as a file has it; errors of any kind where it is none."""
+    source = {key: found[key] for key in (("model", "weight", "attributes") if len(found) > 1 else ("model",))}
+    texts = (source["model"], *source.get("attributes", ()))
+    if not all(isinstance(text, str) for text in texts) or not 0 <= source.get("weight", 0) <= 1:
+        raise ValueError("a text model without a name, or a weight or attributes that are none")
+    return source
+
+
+def load_text_model(name: str, device: str = "auto") -> TextModel:
+    """A function from n texts to [n, a] vectors.
+
+    Args:
+        name: a name or a folder of sentence-transformers, `openclip:MODEL/WEIGHTS`, or `random:openclip:MODEL`, which
+            has learned nothing.
+        device: torch device to work on.
+    """
+    where = torch_device(device)
+    family, colon, of_family = name.removeprefix("random:").partition(":")
+    if colon and family == "openclip":
+        from firstsight.features.openclip import load_clip, text_features
+
+        clip = load_clip(of_family, not name.startswith("random:"))
+        return lambda texts: text_features(clip, texts, where).numpy()
+    library = package("sentence_transformers", "text", f"text model {name}")
+    package("transformers.utils.logging", "text", f"text model {name}").disable_progress_bar()  # of weights on disk
+    with from_cache(name, *hub_place(name if "/" in name else f"sentence-transformers/{name}")):
+        model = library.SentenceTransformer(name, device=str(where))
+    return lambda texts: model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)
+
+
+def _averaged(texts: dict[str, list[str]], model: TextModel) -> ClassEmbeddings:
+    """The texts of all classes go through the model together, each different one once."""
+    different = list(dict.fromkeys(text for of_class in texts.values() for text in of_class))
+    rows = {text: row for row, text in enumerate(different)}
+    vectors = _unit(np.asarray(model(different), dtype=np.float64))
+    means = [vectors[[rows[text] for text in of_class]].mean(axis=0) for of_class in texts.values()]
+    return ClassEmbeddings(tuple(texts), _unit(np.stack(means)).astype(np.float32))
+
+
+def _unit(rows: Floats) -> Floats:
+    """Rows of length one; a row of zeros stays."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,223 @@
+"""Bench: what a run's file says, side by side, what fails, and being killed."""
+
+import base64
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from firstsight import cli, files
+from firstsight.bench import bench as experiment
+from firstsight.bench.bench import PeakMemory, bench, commit, make_method
+from firstsight.evaluation.evaluate import class_accuracies, evaluate, harmonic_mean
+from firstsight.methods import ESZSL, METHODS
+from firstsight.progress import Display
+from firstsight.tuning.settings_file import Chosen
+from tests.support.tiny import FAST, tiny_dataset, write_gbu
+
+ALE = {"ale": METHODS["ale"](**FAST["ale"])}
+
+
+@pytest.fixture
+def data():
+    return tiny_dataset()
+
+
+def test_a_run_says_what_it_was(data, tmp_path):
+    methods = {"eszsl": ESZSL(), "spaen:paper": make_method("spaen:paper", epochs=0.1), "ale": ALE["ale"]}
+    methods["preset"] = make_method("spaen:authors-cls-only")
+    del methods["preset"]
+    tuned = {("tiny", "ale"): Chosen({"learning_rate": 0.7}, "ausuc 0.9 on validation classes")}
+    runs = bench([data], methods, [3], tmp_path, Display(), False, tuned)
+    assert [run["settings_from"] for run in runs] == [
+        *("defaults", "given by hand", "ausuc 0.9 on validation classes"),
+    ]
+    assert runs[2]["settings"] == {**ALE["ale"].settings(), "learning_rate": 0.7, "seed": 3}
+    for run in runs:
+        assert json.loads((tmp_path / "runs" / experiment_file(run)).read_text()) == run
+        assert run["fingerprint"] == data.fingerprint
+        assert set(run["versions"]) == {"python", "firstsight", "torch", "numpy"}
+        assert run["threads"] >= 1
+        assert run["memory"] > 50e6  # python with torch
+        assert run["seconds_fit"] > 0
+
+
+def experiment_file(run):
+    return f"{experiment.file_name(run['data'], run['method'], str(run['seed']))}.json"
+
+
+def test_presets_are_named(data):
+    assert experiment._origin(make_method("spaen:authors")) == "preset authors"
+    assert experiment._origin(make_method("spaen", seed=4)) == "defaults"
+    assert experiment._origin(make_method("spaen", alpha=3.0)) == "given by hand"
+
+
+def test_all_accuracies_follow_from_what_a_run_says_of_its_images(data, tmp_path):
+    (run,) = bench([data], {"sae": METHODS["sae"]()}, [0], tmp_path, Display())
+    about = json.loads((tmp_path / "data" / "tiny.json").read_text())
+    labels, is_seen = np.array(about["labels"]), np.array(about["is_seen"], dtype=bool)
+    tests = np.concatenate([data.test_seen, data.test_unseen])
+    np.testing.assert_array_equal(labels, data.labels[tests])
+    assert about["names"] == list(data.classes.names)
+    lead = np.frombuffer(base64.b64decode(run["images"]["lead"]), "<f4")
+    bits = np.frombuffer(base64.b64decode(run["images"]["right"]), np.uint8)
+    right = np.unpackbits(bits)[: len(labels)].astype(bool)
+    expected = evaluate(METHODS["sae"]().fit(data.training_set()), data)
+
+    def accuracies(gamma):
+        answered_seen = lead > gamma
+        hits = right & (answered_seen == is_seen[labels])
+        by_class = class_accuracies(np.where(hits, labels, -1), labels, len(is_seen))
+        u, s = np.nanmean(by_class[~is_seen]), np.nanmean(by_class[is_seen])
+        return u, s, float(harmonic_mean(u, s))
+
+    assert accuracies(0) == pytest.approx((expected.u, expected.s, expected.h))
+    assert accuracies(run["gamma"]) == pytest.approx((expected.u_cal, expected.s_cal, expected.h_cal))
+    unseen = ~is_seen[labels]
+    alone = class_accuracies(np.where(right, labels, -1)[unseen], labels[unseen], len(is_seen))
+    assert np.nanmean(alone) == pytest.approx(expected.t1)
+
+
+def test_side_by_side_as_one_by_one(data, tmp_path):
+    methods = {**ALE, "eszsl": ESZSL()}
+    one, two = (bench([data], methods, [0, 1], tmp_path / str(n), Display(), True, None, n) for n in (1, 2))
+    assert [(run["method"], run["seed"]) for run in two] == [("ale", 0), ("ale", 1), ("eszsl", 0)]
+    for a, b in zip(one, two, strict=True):
+        assert {key: a[key] for key in experiment.ROW} == {key: b[key] for key in experiment.ROW}
+
+
+def test_a_run_that_fails_is_recorded_and_the_others_go_on(data, tmp_path, monkeypatch):
+    methods = {"sae": METHODS["sae"](), **ALE}
+    monkeypatch.setattr(METHODS["sae"], "_scores", lambda *_: 1 / 0)
+    failed, finished = bench([data], methods, [0], tmp_path, Display())
+    assert failed["error"] == "ZeroDivisionError: division by zero"
+    assert "h" not in failed
+    assert (failed["settings"], failed["seed"]) == (METHODS["sae"]().settings(), 0)
+    assert "error" not in finished
+    assert json.loads((tmp_path / "runs" / "tiny-sae-0.json").read_text()) == failed
+    monkeypatch.undo()
+    again, kept = bench([data], methods, [0], tmp_path, Display())
+    assert "error" not in again
+    assert kept == finished
+
+
+@pytest.fixture
+def command(tmp_path):
+    folder = write_gbu(tmp_path / "TINY", tiny_dataset())
+    return ["bench", "--data", str(folder), "--methods", "eszsl", "--out", str(tmp_path / "out")]
+
+
+def test_failed_runs_on_the_command_line(command, monkeypatch, capfd):
+    monkeypatch.setattr(ESZSL, "_scores", lambda *_: 1 / 0)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(command)
+    assert caught.value.code == 2
+    assert capfd.readouterr().err.splitlines() == [
+        "eszsl on TINY, seed 0: failed: ZeroDivisionError: division by zero",
+        "firstsight: runs must finish; got 1 of 1 failed; the same command tries them again",
+    ]
+
+
+def test_a_full_disk_is_one_sentence(command, tmp_path, monkeypatch, capfd):
+    real = files.Path.write_text
+
+    def full(path, text, **options):
+        if "runs" in str(path):
+            raise OSError(28, "No space left on device")
+        return real(path, text, **options)
+
+    monkeypatch.setattr(files.Path, "write_text", full)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(command)
+    assert caught.value.code == 2
+    path = tmp_path / "out" / "runs" / "TINY-eszsl-0.json"
+    assert capfd.readouterr().err == f"firstsight: {path} must be a place to write to; got No space left on device\n"
+    assert not list((tmp_path / "out" / "runs").iterdir())
+
+
+def test_a_place_that_cannot_be_written_to_is_one_sentence(command, tmp_path, capfd):
+    (tmp_path / "out").write_text("a file where the folder should be")
+    with pytest.raises(SystemExit) as caught:
+        cli.main(command)
+    assert caught.value.code == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert (
+        line
+        == f"firstsight: {tmp_path / 'out' / 'data' / 'TINY.json'} must be a place to write to; got Not a directory"
+    )
+
+
+def test_memory_is_the_peak_and_not_the_end():
+    size = 200_000_000
+    with PeakMemory() as without:
+        time.sleep(0.05)
+    with PeakMemory() as memory:
+        block = np.ones(size, dtype=np.uint8)
+        time.sleep(0.05)
+        del block
+    assert memory.peak - without.peak > 0.8 * size
+
+
+def test_the_commit_of_the_code(monkeypatch):
+    found = commit()
+    assert found is None or len(found.removesuffix("+dirty")) >= 7
+    monkeypatch.setattr(experiment, "__file__", "/experiment.py")
+    assert commit() is None
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.bench import test_bench
+test_bench.endless_bench(Path(sys.argv[1]), int(sys.argv[2]))
+"""
+
+
+def endless_bench(out, jobs):
+    """40 runs of a few hundredths of a second."""
+    data = tiny_dataset()
+    bench([data], ALE, range(40), out, Display(), True, None, jobs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_bench_killed_at_any_moment_goes_on_where_it_was(jobs, tmp_path):
+    """Ten kills for each way of working: whole files only, and no finished run is made again."""
+    rng = random.Random(jobs)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    seen = {}
+    for _ in range(10):
+        before = len(seen)
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path), str(jobs)], env=environment, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 60
+        while len(list((tmp_path / "runs").glob("*.json"))) <= before and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(rng.random() * 0.1)
+        process.kill()
+        process.wait()
+        for path in (tmp_path / "runs").glob("*.json"):
+            text = path.read_text()
+            assert json.loads(text)["h"] is not None
+            assert seen.setdefault(path.name, text) == text, "a finished run was made again"
+    n_kept = len(seen)
+    assert 10 <= n_kept <= 40
+    endless_bench(tmp_path, 1)
+    texts = {path.name: path.read_text() for path in (tmp_path / "runs").glob("*.json")}
+    assert len(texts) == 40
+    assert all(texts[name] == text for name, text in seen.items())
+    whole = {seed: evaluate_run(seed) for seed in (0, 39)}
+    assert {seed: json.loads(texts[f"tiny-ale-{seed}.json"])["ausuc"] for seed in whole} == whole
+
+
+def evaluate_run(seed):
+    data = tiny_dataset()
+    method = METHODS["ale"](**FAST["ale"], seed=seed).fit(data.training_set())
+    return evaluate(method, data, calibrate=False).ausuc

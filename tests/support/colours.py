@@ -1,0 +1,216 @@
+"""A recogniser of colours with the shape of the real one, and a backbone that sees the mean colour of a picture."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+
+import numpy as np
+from PIL import Image
+
+from firstsight.data import ClassEmbeddings
+from firstsight.errors import InputError
+from firstsight.evaluation.probability import probabilities
+
+ATTRIBUTES = ("has_colour::red", "has_colour::green", "has_colour::blue", "has_light::dark", "has_light::bright")
+CLASSES = {  # name: attributes
+    "001.Fire_engine": (1.0, 0.1, 0.1, 0.4, 0.6),
+    "002.Meadow": (0.1, 1.0, 0.1, 0.5, 0.5),
+    "003.Sea": (0.1, 0.1, 1.0, 0.6, 0.4),
+    "004.Night": (0.1, 0.1, 0.2, 1.0, 0.0),
+    "005.Snow": (0.9, 0.9, 0.9, 0.0, 1.0),
+    "006.Lemon": (0.9, 0.9, 0.1, 0.1, 0.9),
+}
+UNSEEN = ("005.Snow", "006.Lemon")
+WORDS = {name[4:].split("_")[0].lower(): values for name, values in CLASSES.items()}  # that the text model knows
+
+
+@dataclass
+class Eye:
+    """A backbone whose features are the mean colour, and how dark and bright that is, in -1..1.
+
+    Attributes:
+        seconds: each batch takes.
+        batches: sizes so far.
+    """
+
+    seconds: float = 0.0
+
+    def __post_init__(self):
+        self.batches = []
+        self.preparation = SimpleNamespace(resize=16, crops=self.crops)
+
+    @staticmethod
+    def crops(picture, n_crops):
+        assert n_crops == 1
+        return np.asarray(picture.resize((8, 8)))[None]
+
+    def rows(self, prepared):
+        self.batches.append(len(prepared))
+        time.sleep(self.seconds)
+        colours = np.stack([each.mean(axis=(0, 1, 2)) for each in prepared]) / 127.5 - 1  # [n, 3]
+        light = colours.mean(axis=1, keepdims=True)
+        return np.concatenate([colours, -light, light], axis=1).astype(np.float32)
+
+
+@dataclass
+class Painter:
+    """A method that draws: what is left of a picture is its mean colour, a class looks like its red, green and blue.
+
+    Attributes:
+        draws: whether it does.
+        generalized_only: whether it needs seen classes among those to choose from.
+        seconds: each batch takes.
+        batches: sizes so far.
+    """
+
+    draws: bool = True
+    generalized_only: bool = False
+    seconds: float = 0.0
+    side = 8
+
+    def __post_init__(self):
+        self.batches = []
+
+    def painted(self, colours):
+        self.batches.append(len(colours))
+        time.sleep(self.seconds)
+        return np.broadcast_to(colours[:, None, None], (len(colours), self.side, self.side, 3)).round().astype(np.uint8)
+
+    def reconstructed(self, pictures):
+        assert pictures.shape[1:] == (self.side, self.side, 3)
+        return self.painted(pictures.mean(axis=(1, 2)))
+
+    def imagined(self, classes):
+        return self.painted(255 * classes.vectors[:, :3].clip(0, 1))
+
+
+@dataclass
+class Reader:
+    """A text model that knows the words above: a class is the mean of its texts, and a text that of its words.
+
+    Attributes:
+        beside: columns of attributes that stand before those of the text.
+        missing: what it says where it cannot be loaded, or None.
+        seconds: each text takes.
+        texts: that it was given, with the names.
+    """
+
+    beside: int = 0
+    missing: str | None = None
+    seconds: float = 0.0
+
+    def __post_init__(self):
+        self.texts = []
+
+    def __call__(self, names, descriptions, attributes=None):
+        if self.missing:
+            raise InputError(self.missing)
+        assert (attributes is None) == (self.beside == 0)
+        self.texts += zip(names, descriptions, strict=True)
+        time.sleep(self.seconds)
+        rows = [np.mean([self.said(part) for part in text.split("|")], axis=0) for text in descriptions]
+        return np.stack(rows) if attributes is None else np.hstack([attributes.vectors, np.stack(rows)])
+
+    def said(self, text):
+        said = [WORDS[word] for word in text.lower().split() if word in WORDS]
+        return np.mean(said or [[0.5] * 5], axis=0)[self.beside :]
+
+
+@dataclass(frozen=True, eq=False)
+class Colours:
+    """Scores are minus the squared distance of what is seen and what a class is described as."""
+
+    classes: ClassEmbeddings
+    is_seen: np.ndarray
+    backbone: Eye
+    threshold: float | None = -4.0
+    method: Painter = field(default_factory=lambda: Painter(draws=False))
+    text_source: dict | None = None
+    words: Reader | None = None
+
+    @property
+    def feature_source(self):
+        return {"backbone": "colours", "crops": "1"}
+
+    def scores(self, features):
+        gaps = features[:, None] - (2 * self.classes.vectors[None] - 1)
+        return -(gaps**2).sum(axis=2)
+
+    def probabilities(self, features):
+        return probabilities(self.scores(features), 1.0)
+
+    def top(self, features, k):
+        return SimpleNamespace(scores=-np.sort(-self.scores(features), axis=1)[:, :k])
+
+    def rejects(self, top):
+        return top.scores[:, 0] < self.threshold
+
+    def only(self, which):
+        keep = self.is_seen == (which == "seen")
+        if self.method.generalized_only:
+            raise InputError("method must choose among unseen classes alone; got colours, which cannot")
+        return replace(self, classes=self.classes[keep], is_seen=self.is_seen[keep])
+
+    def with_classes(self, more):
+        both = ClassEmbeddings(
+            self.classes.names + more.names,
+            np.concatenate([self.classes.vectors, more.vectors]),
+            self.classes.attributes,
+        )
+        return replace(self, classes=both, is_seen=np.append(self.is_seen, np.zeros(len(more), dtype=bool)))
+
+    def explain(self, features, answers):
+        if not self.classes.attributes:
+            raise InputError("recogniser must have named attributes to explain its answers; got none")
+        best = np.argsort(-self.probabilities(features), axis=1, kind="stable")
+        found = []
+        for row, answer in enumerate(answers):
+            other = best[row, 1] if best[row, 0] == answer else best[row, 0]
+            own, next_best = (2 * self.classes.vectors[each] - 1 for each in (answer, other))
+            weights = (features[row] - next_best) ** 2 - (features[row] - own) ** 2
+            pairs = sorted(zip(self.classes.attributes, weights.tolist(), strict=True), key=lambda pair: -pair[1])
+            found.append(
+                (
+                    [list(pair) for pair in pairs if pair[1] > 0][:3],
+                    [list(pair) for pair in pairs[::-1] if pair[1] < 0][:3],
+                )
+            )
+        return found
+
+
+def colours(seconds=0.0, named=True, **changes):
+    """The recogniser of the colours above."""
+    classes = ClassEmbeddings(tuple(CLASSES), np.array(list(CLASSES.values())), ATTRIBUTES if named else ())
+    return Colours(classes, np.array([name not in UNSEEN for name in CLASSES]), Eye(seconds), **changes)
+
+
+def worded(beside=0, missing=None, **changes):
+    """The same, described by text, beside so many of the attributes."""
+    attributes = {"weight": 0.5, "attributes": list(ATTRIBUTES[:beside])} if beside else {}
+    source = {"model": "colours", **attributes}
+    return colours(named=False, text_source=source, words=Reader(beside, missing), **changes)
+
+
+def picture(colour="red", kind="PNG", size=(20, 12)) -> bytes:
+    """The file of a picture of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, kind)
+    return file.getvalue()
+
+
+def main():
+    """Serve the colours, for tests that kill the server: `python colours.py STATE`."""
+    import sys
+
+    from firstsight.serve import make_app, run
+
+    run(
+        make_app(colours(method=Painter()), state=sys.argv[1]), port=0, ready=lambda address: print(address, flush=True)
+    )
+
+
+if __name__ == "__main__":
+    main()
