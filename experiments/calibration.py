@@ -53,8 +53,8 @@ def main() -> None:
 
 
 def curve(method: Method, data: Dataset):
-    images = np.concatenate([data.test_seen, data.test_unseen])
-    is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    images = data.test_images
+    is_seen = data.is_seen
     return seen_unseen_curve(method.scores(data.inputs(images), data.classes), data.labels[images], is_seen)
 
 

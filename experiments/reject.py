@@ -43,9 +43,9 @@ class Table:
     """
 
     def __init__(self, method: Method, data: Dataset) -> None:
-        images = np.concatenate([data.test_seen, data.test_unseen])
+        images = data.test_images
         self.labels = data.labels[images]
-        self.is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+        self.is_seen = data.is_seen
         self.scores = method.scores(data.inputs(images), data.classes).astype(float)
         self.training_scores = method.scores(data.inputs(data.trainval), data.classes).astype(float)
         own_gamma, _ = seen_unseen_curve(self.scores, self.labels, self.is_seen).best

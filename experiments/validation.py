@@ -88,8 +88,8 @@ def described(change: dict) -> str:
 def area(method: Method, partition: int, path: str, features: str | None) -> float:
     data = loaded(path, features).validation_set(partition)
     method.fit(data.training_set())
-    images = np.concatenate([data.test_seen, data.test_unseen])
-    is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    images = data.test_images
+    is_seen = data.is_seen
     return seen_unseen_curve(method.scores(data.inputs(images), data.classes), data.labels[images], is_seen).area
 
 

@@ -193,7 +193,7 @@ def test_training_set_has_no_trace_of_unseen_classes():
         "feature_widths",
         "pictures",
     }
-    others = data.features[np.concatenate([data.test_seen, data.test_unseen])]
+    others = data.features[data.test_images]
     assert not (training.features[:, None] == others).all(axis=2).any()
     base = training.classes.vectors.base  # not a window onto the table of all classes
     assert base is None or len(base) == len(data.seen)
@@ -259,6 +259,39 @@ def test_renumbering_keeps_names_vectors_and_images(shape):
     np.testing.assert_array_equal(training.features, data.features[data.trainval])
     assert len(training) == len(data.trainval)
     assert set(training.labels) == set(range(len(training.classes)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(shapes)
+def test_the_seen_classes_as_a_mask_and_all_test_images(shape):
+    data = tiny_dataset(**shape)
+    assert [row for row, is_seen in enumerate(data.is_seen) if is_seen] == list(data.seen)
+    assert len(data.is_seen) == len(data.classes)
+    assert list(data.test_images) == [*data.test_seen, *data.test_unseen]
+
+
+def test_a_subset_keeps_every_image_with_what_belongs_to_it():
+    files = [f"{image}.jpg" for image in range(90)]
+    data = tiny_dataset(w=3, pictures=dots(90), paths=files, root=".")
+    images = np.random.default_rng(0).permutation(90)[:70]  # in an order of its own
+    some = data.subset(images)
+    assert [decoded_dot(picture) for picture in some.pictures] == list(images)
+    assert some.paths == tuple(files[image] for image in images)
+    np.testing.assert_array_equal(some.labels, data.labels[images])
+    np.testing.assert_array_equal(some.features, data.features[images])
+    np.testing.assert_array_equal(some.reconstruction_features, data.reconstruction_features[images])
+    for split in ("trainval", "test_seen", "test_unseen"):
+        kept = [image for image in getattr(data, split) if image in images]
+        assert list(images[getattr(some, split)]) == kept
+
+
+def test_a_subset_of_classes_numbers_them_anew():
+    data = tiny_dataset()
+    rows = np.array([1, 2, 5])
+    images = np.flatnonzero(np.isin(data.labels, rows))
+    some = data.subset(images, rows)
+    assert some.classes.names == tuple(data.classes.names[row] for row in rows)
+    assert [some.classes.names[label] for label in some.labels] == [data.classes.names[data.labels[i]] for i in images]
 
 
 @settings(max_examples=40, deadline=None)

@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from firstsight.errors import InputError
-from firstsight.files import replacing, write_text
+from firstsight.files import file_name, replacing, write_text
 
 
 def test_the_new_file_takes_the_place_of_the_old_one(tmp_path):
@@ -47,3 +47,16 @@ def test_what_the_system_says_is_in_the_sentence(tmp_path):
     with pytest.raises(InputError) as caught:
         write_text(tmp_path / "file" / "inside", "text")
     assert str(caught.value).startswith(f"{tmp_path / 'file' / 'inside'} must be a place to write to; got ")
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (("birds",), "birds"),
+        (("birds", "eszsl", "0"), "birds-eszsl-0"),
+        (("my birds/2024", "spaen-pictures"), "my_birds_2024-spaen_pictures"),
+        (("v1.2_a",), "v1.2_a"),
+    ],
+)
+def test_a_name_of_a_file_from_names_of_a_user(parts, expected):
+    assert file_name(*parts) == expected

@@ -211,13 +211,23 @@ class Dataset:
 
     @property
     def seen(self) -> Indices:
-        """[s] rows of the classes that have training images."""
+        """Return the rows [s] of the classes that have training images."""
         return np.unique(self.labels[self.trainval])
 
     @property
     def unseen(self) -> Indices:
-        """[u] rows of all other classes."""
+        """Return the rows [u] of all other classes."""
         return np.setdiff1d(np.arange(len(self.classes)), self.seen)
+
+    @property
+    def is_seen(self) -> NDArray[np.bool_]:
+        """Tell of each class [c] whether it has training images."""
+        return np.isin(np.arange(len(self.classes)), self.seen)
+
+    @property
+    def test_images(self) -> Indices:
+        """Return the indices of all test images: `test_seen`, then `test_unseen`."""
+        return np.concatenate([self.test_seen, self.test_unseen])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -254,23 +264,33 @@ class Dataset:
             pictures=self.pictures.take(self.trainval) if isinstance(self.pictures, Pictures) else None,
         )
 
-    def without_test(self) -> Dataset:
-        """The training images and the seen classes alone: what settings may be chosen on."""
-        keep, seen = self.trainval, self.seen
+    def subset(self, images: Indices, classes: Indices | None = None) -> Dataset:
+        """Return the data set of some images, numbered anew; each stays in its split.
+
+        Args:
+            images: [m] which images, in their new order.
+            classes: rows of the classes that are kept, in ascending order; they must include those of all `images`.
+                All where None.
+        """
+        place = np.full(len(self.labels), -1)
+        place[images] = np.arange(len(images))
+        splits = {name: place[getattr(self, name)] for name in ("trainval", "test_seen", "test_unseen")}
+        rows = np.arange(len(self.classes)) if classes is None else classes
         other = self.reconstruction_features
-        nothing = np.zeros(0, dtype=np.int64)
         return replace(
             self,
-            classes=self.classes[seen],
-            labels=np.searchsorted(seen, self.labels[keep]),
-            trainval=np.arange(len(keep)),
-            test_seen=nothing,
-            test_unseen=nothing,
-            features=None if self.features is None else self.features[keep],
-            reconstruction_features=None if other is None else other[keep],
-            pictures=self.pictures.take(keep) if isinstance(self.pictures, Pictures) else (),
-            paths=tuple(self.paths[image] for image in keep) if self.paths else (),
+            classes=self.classes[rows],
+            labels=np.searchsorted(rows, self.labels[images]),
+            **{name: places[places >= 0] for name, places in splits.items()},
+            features=None if self.features is None else self.features[images],
+            reconstruction_features=None if other is None else other[images],
+            pictures=self.pictures.take(images) if isinstance(self.pictures, Pictures) else (),
+            paths=tuple(self.paths[image] for image in images) if self.paths else (),
         )
+
+    def without_test(self) -> Dataset:
+        """Return the training images and the seen classes alone, on which settings may be chosen."""
+        return self.subset(self.trainval, self.seen)
 
     def validation_set(self, partition: int = 0, seed: int = 0, n_held_out: int | None = None) -> Dataset:
         """A data set of the training images alone, in which some seen classes play the unseen ones.

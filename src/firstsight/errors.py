@@ -14,15 +14,20 @@ class InputError(ValueError):
     """
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest known one, or nothing."""
-    names = list(names)
-    close = get_close_matches(name.lower(), [known.lower() for known in names], n=1)
-    known = next((known for known in names if close and known.lower() == close[0]), None)
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the known name that an unknown one is most like, whatever its case; None where none is like it."""
+    lower = {known.lower(): known for known in reversed(list(names))}
+    close = get_close_matches(name.lower(), lower, n=1)
+    return lower[close[0]] if close else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """End a sentence about an unknown name with the nearest known one; return nothing where none is near."""
+    known = nearest(name, names)
     return f"; did you mean {known!r}?" if known else ""
 
 
 def first_of(entries: Sequence[str], total: int | None = None) -> str:
-    """`3 of 10, the first 'x'`."""
+    """Count entries and name the first: `3 of 10, the first 'x'`."""
     of = "" if total is None else f" of {total}"
     return f"{len(entries)}{of}, the first {entries[0]!r}"

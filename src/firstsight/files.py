@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,11 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def file_name(*parts: str) -> str:
+    """Join parts, such as names that a user chose, with `-` to one name that every file system takes."""
+    return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", part) for part in parts)
 
 
 def write_text(path: str | Path, text: str) -> None:

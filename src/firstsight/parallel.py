@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
 
 from firstsight.errors import InputError
+from firstsight.progress import Progress
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -24,14 +25,11 @@ Made = TypeVar("Made")
 EVERY = 0.1  # seconds between two progress reports of one stage
 
 
-class Reports(Protocol):
-    """Where work says how far it is: a `Display`, or a pipe to one."""
-
-    def __call__(self, stage: str, done: int, total: int, losses: Mapping[str, float] | None = None) -> None:
-        """The stage is at done of total."""
+class Reports(Progress, Protocol):
+    """A `Progress` that can be told of an end: a `Display`, or a pipe to one."""
 
     def clear(self, stage: str) -> None:
-        """The stage is over, whatever it reached."""
+        """End the stage, whether it is done or not."""
 
 
 @dataclass(frozen=True)

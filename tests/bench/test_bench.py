@@ -48,7 +48,7 @@ def test_a_run_says_what_it_was(data, tmp_path):
 
 
 def experiment_file(run):
-    return f"{experiment.file_name(run['data'], run['method'], str(run['seed']))}.json"
+    return f"{files.file_name(run['data'], run['method'], str(run['seed']))}.json"
 
 
 def test_presets_are_named(data):
@@ -61,7 +61,7 @@ def test_all_accuracies_follow_from_what_a_run_says_of_its_images(data, tmp_path
     (run,) = bench([data], {"sae": METHODS["sae"]()}, [0], tmp_path, Display())
     about = json.loads((tmp_path / "data" / "tiny.json").read_text())
     labels, is_seen = np.array(about["labels"]), np.array(about["is_seen"], dtype=bool)
-    tests = np.concatenate([data.test_seen, data.test_unseen])
+    tests = data.test_images
     np.testing.assert_array_equal(labels, data.labels[tests])
     assert about["names"] == list(data.classes.names)
     lead = np.frombuffer(base64.b64decode(run["images"]["lead"]), "<f4")

@@ -47,10 +47,10 @@ def temperature(monkeypatch):
 def expected(folder, kind, temperature):
     data = load(folder)
     method = kind().fit(data.training_set())
-    tests = np.concatenate([data.test_seen, data.test_unseen])
+    tests = data.test_images
     gamma = None if temperature is None else evaluate(method, data).gamma
     scores = method.scores(data.inputs(tests), data.classes)
-    is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    is_seen = data.is_seen
     return analyse(scores, data.labels[tests], is_seen, data.classes, gamma, temperature)
 
 

@@ -334,7 +334,7 @@ def test_presets_on_the_command_line(run, folder, tmp_path):
     words = ["--preset", "paper", "--beta", "0.5", *TINY_SPAEN[:10]]
     assert run("fit", "spaen", "--data", folder, "--out", tmp_path / "model", *words)[0] == 0
     changes = {"beta": 0.5, "hidden": 4, "batch": 8, "epochs": 0.8, "autoencoder_epochs": 0.6, "critic_steps": 1}
-    assert load_method(tmp_path / "model") == SPAEN.paper(**changes)
+    assert load_method(tmp_path / "model") == SPAEN.preset("paper", **changes)
 
 
 def test_tune_writes_what_fit_and_bench_take(run, folder, tmp_path):

@@ -318,9 +318,9 @@ def test_gamma_has_the_scale_of_the_scores(data, method):
 def test_gamma_is_the_best_of_validation_in_the_scale_of_the_full_fit(data, method):
     validation = data.validation_set()
     trial = method.unfitted().fit(validation.training_set())
-    images = np.concatenate([validation.test_seen, validation.test_unseen])
+    images = validation.test_images
     scores = trial.scores(validation.features[images], validation.classes)
-    is_seen = np.isin(np.arange(len(validation.classes)), validation.seen)
+    is_seen = validation.is_seen
     gamma, h = seen_unseen_curve(scores, validation.labels[images], is_seen).best
     assert harmonic_mean(*accuracies(scores, validation.labels[images], is_seen, gamma, True)) == pytest.approx(h)
     full, half = (
@@ -371,13 +371,13 @@ def test_the_threshold_goes_with_the_best_scores_of_training_images(data):
     found = calibrated(method, data)
     validation = data.validation_set(0)
     trial = method.unfitted().fit(validation.training_set())
-    tests = np.concatenate([validation.test_seen, validation.test_unseen])
+    tests = validation.test_images
 
     def stacked(fitted, of, images, gamma):
-        return fitted.scores(of.inputs(images), of.classes) - gamma * np.isin(np.arange(len(of.classes)), of.seen)
+        return fitted.scores(of.inputs(images), of.classes) - gamma * of.is_seen
 
     tested = trial.scores(validation.inputs(tests), validation.classes)
-    is_seen = np.isin(np.arange(len(validation.classes)), validation.seen)
+    is_seen = validation.is_seen
     trial_gamma, _ = seen_unseen_curve(tested, validation.labels[tests], is_seen).best
     before = fit_rejection(tested - trial_gamma * is_seen, validation.labels[tests])
     now = stacked(method, data, data.trainval, found.gamma).max(axis=1).mean()
@@ -394,8 +394,8 @@ def test_the_temperature_is_fitted_on_validation_classes(data, monkeypatch):
     found = calibrated(method, data)
     validation = data.validation_set(0)
     trial = ESZSL(scaling="l2").fit(validation.training_set())
-    tests = np.concatenate([validation.test_seen, validation.test_unseen])
-    is_seen = np.isin(np.arange(len(validation.classes)), validation.seen)
+    tests = validation.test_images
+    is_seen = validation.is_seen
     scores = trial.scores(validation.inputs(tests), validation.classes) - found.gamma * is_seen
 
     def loss(temperature):

@@ -287,7 +287,7 @@ def test_methods_never_see_unseen_classes(name, monkeypatch, tiny):
 def test_what_a_method_learned_does_not_depend_on_unseen_classes(name, tiny):
     vectors, features = tiny.classes.vectors.copy(), tiny.features.copy()
     vectors[tiny.unseen] = 100.0
-    held_out = np.concatenate([tiny.test_seen, tiny.test_unseen])
+    held_out = tiny.test_images
     features[held_out] = -100.0
     changes = {"classes": ClassEmbeddings(tiny.classes.names, vectors), "features": features}
     if len(tiny.pictures):

@@ -15,9 +15,9 @@ from firstsight.evaluation.evaluate import evaluate
 from firstsight.methods import SPAEN, Run, load_method
 from firstsight.methods.scaling import scale_classes, scale_features
 from firstsight.methods.spaen import losses, training
-from firstsight.methods.spaen.networks import SLOPE, discriminator, flat_parameters, perceptron
+from firstsight.methods.spaen.networks import SLOPE, discriminator, perceptron
 from firstsight.methods.spaen.training import Training
-from tests.support.tiny import tiny_dataset, tiny_training
+from tests.support.tiny import flat_parameters, tiny_dataset, tiny_training
 
 TINY = {
     "alpha": 1.0,
@@ -286,8 +286,7 @@ def test_which_networks_are_built():
 
 def test_presets():
     assert {"paper", "paper-cls-only", "cls-only"} <= set(SPAEN.presets)
-    assert SPAEN.paper() == SPAEN.preset("paper")
-    paper = SPAEN.paper(seed=3)
+    paper = SPAEN.preset("paper", seed=3)
     assert (paper.alpha, paper.beta, paper.seed) == (10.0, 5.0, 3)
     assert (paper.classification, paper.compatibility, paper.schedule) == ("ranking", "dot", "joint")
     assert (paper.lipschitz, paper.decay, paper.negatives) == ("clip", "plateau", "random")

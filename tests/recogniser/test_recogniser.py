@@ -77,25 +77,13 @@ def says(sentence, work, *given, **named):
 
 def test_probabilities_are_the_calibrated_softmax(known):
     chosen = calibrated(METHOD, DATA)
-    is_seen = np.isin(np.arange(len(DATA.classes)), DATA.seen)
+    is_seen = DATA.is_seen
     scores = METHOD.scores(FEATURES, DATA.classes).astype(np.float64) - chosen.gamma * is_seen
     expected = np.exp(scores / chosen.temperature)
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(known.probabilities(FEATURES), expected, rtol=1e-4)
     np.testing.assert_array_equal(known.is_seen, is_seen)
     assert known.threshold == chosen.rejection.threshold
-
-
-def test_probabilities_of_some_classes(known):
-    names = ["class c", "class a"]
-    some = known.probabilities(FEATURES, names)
-    everything = known.probabilities(FEATURES)[:, [2, 0]]
-    np.testing.assert_allclose(some, everything / everything.sum(axis=1, keepdims=True), rtol=1e-4)
-
-
-def test_unknown_and_missing_names(known):
-    says("classes must be known; got 'yeti'", known.probabilities, FEATURES, ["class a", "yeti"])
-    says("classes must be one or more; got none", known.probabilities, FEATURES, [])
 
 
 def test_top_is_the_order_of_probabilities(known):

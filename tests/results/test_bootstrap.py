@@ -92,8 +92,8 @@ def test_numbers_are_those_of_evaluate():
     data = tiny_dataset(n_seen=8, n_unseen=5, noise=1.5)
     method = ESZSL().fit(data.training_set())
     result = evaluate(method, data)
-    tests = np.concatenate([data.test_seen, data.test_unseen])
-    is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    tests = data.test_images
+    is_seen = data.is_seen
     given = images_of(method.scores(data.inputs(tests), data.classes), data.labels[tests], is_seen)
     expected = {name: value for name, value in result.metrics().items() if name in METRICS}
     assert given.metrics(result.gamma) == pytest.approx(expected, abs=1e-9)

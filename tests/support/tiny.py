@@ -123,6 +123,11 @@ def tiny_training(**options) -> TrainingSet:
     return tiny_dataset(**options).training_set()
 
 
+def flat_parameters(network: torch.nn.Module) -> torch.Tensor:
+    """All parameters in one vector, for tests of equality."""
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
 def write_gbu(folder: Path, data: Dataset) -> Path:
     """The data set as a folder in the GBU layout; reconstruction features go to `other.mat`."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def projection(data: Dataset, seed: int = 0) -> dict[str, Any]:
         `neighbour` and their distances `all` and `high`.
     """
     high = high_variance(data)
-    counts = np.bincount(data.labels[np.concatenate([data.test_seen, data.test_unseen])], minlength=len(data.classes))
+    counts = np.bincount(data.labels[data.test_images], minlength=len(data.classes))
     rows = np.flatnonzero(counts)  # [p]
     if len(rows) < FEWEST or len(high) < FEWEST:
         raise InputError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from firstsight.files import write_text
 from firstsight.methods import Run, load_method
 from firstsight.methods.spaen_pictures import SPAENPictures, Variant
 from firstsight.methods.spaen_pictures.crops import whole
+from firstsight.progress import Progress
 
 WAYS: dict[Variant, tuple[str, dict[str, Any]]] = {  # by variant its name in the paper, and changes of the settings
     "direct-map": ("DirectMap", {}),
@@ -46,7 +47,6 @@ ALPHAS = (10.0, 1.0, 0.1, 0.01, 0.001)
 AT_ONCE = 256  # pictures
 N_SHOWN = 8
 
-Progress = Callable[[str, int, int, Mapping[str, float]], None]
 Row = dict[str, Any]
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import subprocess
 import threading
 import time
@@ -32,7 +31,7 @@ from firstsight.bench.samples import explained, guesses, has_pictures, samples
 from firstsight.data import Dataset
 from firstsight.errors import InputError
 from firstsight.evaluation.evaluate import SeenUnseenCurve, evaluate
-from firstsight.files import write_text
+from firstsight.files import file_name, write_text
 from firstsight.methods import Method, Run, named, torch_device
 from firstsight.parallel import Reports, run_jobs
 from firstsight.pictures.cache import with_pictures
@@ -177,8 +176,8 @@ def run_one(data: Dataset, label: str, method: Method, calibrate: bool, reports:
         "images": Images.encode(result.lead, result.right),
         "device": f"{device.type}, {os.cpu_count()} cores" if device.type == "cpu" else str(device),
     }
-    tests = np.concatenate([data.test_seen, data.test_unseen])
-    is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    tests = data.test_images
+    is_seen = data.is_seen
     known = (data.labels[tests], is_seen, data.classes, result.gamma, result.temperature)
     record["analyses"] = analyse(result.scores, *known)
     if has_pictures(data):
@@ -277,9 +276,9 @@ def describe(data: Dataset) -> dict[str, Any]:
         "test_seen": len(data.test_seen),
         "test_unseen": len(data.test_unseen),
         "fingerprint": data.fingerprint,
-        "labels": data.labels[np.concatenate([data.test_seen, data.test_unseen])].tolist(),
+        "labels": data.labels[data.test_images].tolist(),
         "names": list(data.classes.names),
-        "is_seen": np.isin(np.arange(len(data.classes)), data.seen).astype(int).tolist(),
+        "is_seen": data.is_seen.astype(int).tolist(),
         "projection": projected,
         "variance": variance
         and {
@@ -301,8 +300,3 @@ def _summary(run: Mapping[str, Any]) -> str:
         return f"failed: {run['error']}"
     known = (f"{name} {run[name]:.1f}" for name in ("t1", "u", "s", "h", "h_cal") if run[name] is not None)
     return "  ".join([*known, f"AUSUC {run['ausuc']:.3f}", f"in {run['seconds_fit']:.1f} s"])
-
-
-def file_name(*parts: str) -> str:
-    """The parts as one name that every file system takes."""
-    return "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", part) for part in parts)

@@ -44,7 +44,7 @@ def shown(data: Dataset) -> Indices:
 
 def guesses(method: Method, data: Dataset, gamma: float | None) -> list[list[dict[str, Any]]]:
     """The three best classes for each image shown, with gamma subtracted from seen scores where there is one."""
-    is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    is_seen = data.is_seen
     scores = method.scores(data.inputs(shown(data)), data.classes) - (gamma or 0.0) * is_seen
     return [
         [
@@ -65,7 +65,7 @@ def explained(method: Method, data: Dataset, gamma: float | None) -> list[dict[s
     if method.generalized_only or not data.classes.attributes:
         return []
     images = data.test_unseen
-    is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    is_seen = data.is_seen
     scores = method.scores(data.inputs(images), data.classes) - (gamma or 0.0) * is_seen
     ranked = np.argsort(-scores, axis=1)[:, :2]
     labels = data.labels[images]

@@ -6,7 +6,6 @@ that need it, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 
@@ -37,7 +36,7 @@ from firstsight.cli.reconstruct import reconstruct
 from firstsight.cli.report import report
 from firstsight.cli.serve import serve
 from firstsight.cli.tune import tune
-from firstsight.errors import InputError
+from firstsight.errors import InputError, did_you_mean, nearest
 
 USAGE = """\
 usage: firstsight COMMAND [OPTIONS]
@@ -122,15 +121,12 @@ def dispatch(argv: list[str]) -> None:
                 return
             parsed(run, rest, name)
             return
-    group = [name for name in COMMANDS if name.startswith(argv[0] + " ")]
-    wrong = " ".join(argv[: 2 if group else 1])
-    if group:  # the first word was right
-        close = difflib.get_close_matches(wrong, group, n=1, cutoff=0.8) or group
-    else:
-        close = difflib.get_close_matches(wrong, COMMANDS, n=1)
-    raise InputError(
-        f"unknown command {wrong!r}; " + (f"did you mean {close[0]!r}?" if close else "see `firstsight --help`")
-    )
+    first, second = argv[0], "".join(argv[1:2])
+    wrong, hint = first, did_you_mean(first, COMMANDS) or "; see `firstsight --help`"
+    if group := [name.split()[1] for name in COMMANDS if name.startswith(first + " ")]:  # the first word was right
+        wrong = f"{first} {second}".rstrip()
+        hint = f"; did you mean '{first} {nearest(second, group) or group[0]}'?"
+    raise InputError(f"unknown command {wrong!r}{hint}")
 
 
 def fail(sentence: str, code: int) -> None:

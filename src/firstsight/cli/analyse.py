@@ -266,8 +266,6 @@ def analyse_reject(models: tuple[Path, ...], /, test: CalibratedOptions) -> None
 
 def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list[Tested]:
     """The models, each tested on the data set."""
-    import numpy as np
-
     from firstsight.analysis import analyse
     from firstsight.evaluation.evaluate import evaluate
     from firstsight.methods import Run, load_method
@@ -281,8 +279,8 @@ def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list
     tested = []
     with Display() as display:
         data = test.load(display)
-        tests = np.concatenate([data.test_seen, data.test_unseen])
-        is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+        tests = data.test_images
+        is_seen = data.is_seen
         for file, method, name in zip(models, methods, names, strict=True):
             result = evaluate(method, data, calibrate, Run(display.stage(f"calibrate {name}")))
             known = (data.labels[tests], is_seen, data.classes, result.gamma, result.temperature)

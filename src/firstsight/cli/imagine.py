@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from firstsight.cli.options import TextOptions, as_json, parsed
-from firstsight.errors import InputError, nearest
+from firstsight.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from firstsight.data import ClassEmbeddings
@@ -118,7 +118,7 @@ def _row(name: str, names: Sequence[str], what: str) -> int:
     for written in (name, name.strip().replace(" ", "_")):
         if written in names:
             return list(names).index(written)
-    raise InputError(f"{what} must be one of the {len(names)} known; got {name!r}{nearest(name, names)}")
+    raise InputError(f"{what} must be one of the {len(names)} known; got {name!r}{did_you_mean(name, names)}")
 
 
 def _changes(words: Sequence[str], classes: ClassEmbeddings) -> dict[str, float]:

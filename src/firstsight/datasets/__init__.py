@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firstsight.data import Dataset
 from firstsight.errors import InputError
+from firstsight.progress import Progress
 
 if TYPE_CHECKING:
     from firstsight.semantics.given import Vectors
@@ -21,7 +22,7 @@ def load(
     features: str | Path | Sequence[str | Path] | None = None,
     semantics: str | None = None,
     reconstruction_features: str | Path | None = None,
-    progress: Callable[..., None] | None = None,
+    progress: Progress | None = None,
     pictures: str | Path | None = None,
     vectors: Vectors | None = None,
 ) -> Dataset:

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from firstsight.errors import InputError
+from firstsight.progress import Progress
 
 _MARGIN = 50_000_000  # bytes left free on the disk
-Progress = Callable[[str, int, int], None]
 Opened = tuple[str, int, Callable[[], IO[bytes] | None]]  # name, bytes, what reads it
 
 

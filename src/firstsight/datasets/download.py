@@ -23,9 +23,9 @@ from typing import Any
 
 from firstsight.errors import InputError
 from firstsight.files import write_text
+from firstsight.progress import Progress
 
 MEGABYTE = 1_000_000
-Progress = Callable[[str, int, int], None]
 
 _BLOCK = 1 << 18
 _TIMEOUT = 30  # seconds without a byte

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from firstsight.datasets.archives import unpack
-from firstsight.datasets.download import Progress, Remote, download
-from firstsight.errors import InputError, nearest
+from firstsight.datasets.download import Remote, download
+from firstsight.errors import InputError, did_you_mean
 from firstsight.files import write_text
+from firstsight.progress import Progress
 
 RECORD = "fetched.json"
 
@@ -137,7 +138,7 @@ def source_named(name: str) -> str:
     """The name as the table has it, whatever its case."""
     known = {one.lower(): one for one in SOURCES}
     if name.lower() not in known:
-        hint = nearest(name, SOURCES) or f"; there are {', '.join(SOURCES)}"
+        hint = did_you_mean(name, SOURCES) or f"; there are {', '.join(SOURCES)}"
         raise InputError(f"unknown data set {name!r}{hint}")
     return known[name.lower()]
 

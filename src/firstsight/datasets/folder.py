@@ -21,7 +21,7 @@ from firstsight.data import ClassEmbeddings, Dataset
 from firstsight.datasets.folder_splits import NAMES, SPLITS_FILE, draw_splits, read_splits, split_problems, write_splits
 from firstsight.datasets.gbu import is_bad_row
 from firstsight.datasets.gbu_files import FeatureNames
-from firstsight.errors import InputError, first_of, nearest
+from firstsight.errors import InputError, did_you_mean, first_of
 from firstsight.features.feature_file import FeatureFile, find_feature_files, read_features
 from firstsight.pictures.find import IMAGES_FOLDER, Pictures, key_of, read_pictures
 from firstsight.semantics.class_table import CLASSES_FILE, ClassTable, read_classes
@@ -154,7 +154,7 @@ def _semantics(semantics: str | None, vectors: Vectors | None, table: ClassTable
     kind = "attributes" if kind == "att" else kind
     kinds = ["attributes", TEXT, BOTH]
     if kind not in kinds:
-        close = nearest(kind, kinds)
+        close = did_you_mean(kind, kinds)
         raise InputError(f"semantics must be one of {', '.join(kinds)} for {folder}; got {kind!r}{close}")
     check_given(vectors, kind, folder)
     if kind != TEXT and not table.attributes:
@@ -202,7 +202,7 @@ def find_problems(files: FolderFiles) -> list[str]:
         place = key_of(homeless[0]).partition("/")[0] if "/" in key_of(homeless[0]) else ""
         problems.append(
             f"pictures must lie in a folder named as a class of {CLASSES_FILE}; got "
-            f"{first_of(homeless, len(files.labels))}{nearest(place, table.names)}"
+            f"{first_of(homeless, len(files.labels))}{did_you_mean(place, table.names)}"
         )
     bare = [
         name

@@ -9,7 +9,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from firstsight.errors import InputError, first_of, nearest
+from firstsight.errors import InputError, did_you_mean, first_of
 from firstsight.files import write_text
 from firstsight.pictures.find import key_of
 
@@ -78,7 +78,7 @@ def read_splits(folder: Path) -> dict[str, str] | None:
         if len(row) != 2 or row[1] not in (*NAMES, ""):
             raise InputError(
                 f"split in {path} must be one of {', '.join(NAMES)} or empty; "
-                f"got {','.join(row[1:])!r} in line {line}{nearest(row[-1], NAMES)}"
+                f"got {','.join(row[1:])!r} in line {line}{did_you_mean(row[-1], NAMES)}"
             )
         if found.setdefault(key_of(row[0]), row[1]) != row[1]:
             raise InputError(f"{path} must name each picture once; got {row[0]!r} again in line {line}")

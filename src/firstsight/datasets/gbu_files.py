@@ -11,7 +11,7 @@ import numpy as np
 
 from firstsight.datasets.gbu_pictures import FoundPictures, distinct_depth, find_pictures, names_in, tail
 from firstsight.datasets.matfile import read_mat, variable_names
-from firstsight.errors import InputError, nearest
+from firstsight.errors import InputError, did_you_mean
 from firstsight.features.feature_file import SUFFIXES, files_with_features, read_features
 
 SPLITS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
@@ -182,7 +182,7 @@ def _semantics_path(folder: Path, semantics: str | None) -> Path:
     there = sorted(file.name.removesuffix("_splits.mat") for file in folder.glob("*_splits.mat"))
     if there:
         raise InputError(
-            f"semantics must be one of {', '.join(there)} for {folder}; got {name!r}{nearest(name, there)}"
+            f"semantics must be one of {', '.join(there)} for {folder}; got {name!r}{did_you_mean(name, there)}"
         )
     inside = sorted(str(file.parent) for depth in ("*", "*/*") for file in folder.glob(f"{depth}/att_splits.mat"))
     raise InputError(
@@ -199,7 +199,7 @@ def _not_a_folder(folder: Path) -> InputError:
     listing = f"; {folder.parent} holds {', '.join(there)}" if there else ""
     return InputError(
         f"data must be a folder in the GBU layout or the word atlas; got {str(folder)!r}, {actual}"
-        f"{nearest(folder.name, [*there, 'atlas']) or listing}"
+        f"{did_you_mean(folder.name, [*there, 'atlas']) or listing}"
     )
 
 
@@ -223,7 +223,7 @@ def _feature_path(folder: Path, name: str | Path, argument: str) -> Path:
             return path
     there = [path.name for path in _files_with_features(folder)]
     expected = f"one of {', '.join(there)}" if there else "a file that holds features, none of which is"
-    raise InputError(f"{argument} must be {expected} in {folder}; got {str(name)!r}{nearest(str(name), there)}")
+    raise InputError(f"{argument} must be {expected} in {folder}; got {str(name)!r}{did_you_mean(str(name), there)}")
 
 
 def _files_with_features(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ counted from 1. The GBU files list the objects in the order of these lines, pict
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,13 @@ from firstsight.files import replacing
 from firstsight.parallel import side_by_side
 from firstsight.pictures.decode import open_picture
 from firstsight.pictures.find import files_below
+from firstsight.progress import StageProgress
 
 ANNOTATIONS = ("apascal_train.txt", "apascal_test.txt", "ayahoo_test.txt")
 QUALITY = 95  # of the JPEG files
 AHEAD = 16  # objects that are cut while others are written
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom: the first pixel inside and the first beyond
-Progress = Callable[[int, int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class Cut:
     new: int
 
 
-def cut_objects(folder: str | Path, pictures: str | Path, out: str | Path, progress: Progress | None = None) -> Cut:
+def cut_objects(
+    folder: str | Path, pictures: str | Path, out: str | Path, progress: StageProgress | None = None
+) -> Cut:
     """Cut every object of a GBU data set out of its picture; one that is there already is not cut again.
 
     Args:

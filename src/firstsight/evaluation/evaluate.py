@@ -138,8 +138,8 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
             raise InputError(f"{split} must have images to evaluate on; got none in {data.name!r}")
     check_trained_on(method, data)
     data = method.with_features(data)
-    tests = np.concatenate([data.test_seen, data.test_unseen])
-    is_seen = np.isin(np.arange(len(data.classes)), data.seen)  # [c]
+    tests = data.test_images
+    is_seen = data.is_seen  # [c]
     start = time.perf_counter()
     scores = method.scores(data.inputs(tests), data.classes)  # [n, c]
     seconds = time.perf_counter() - start
@@ -318,9 +318,9 @@ def _calibrated(method: Method, data: Dataset, run: Run | None) -> Calibration:
     validation = data.validation_set(0)
     trial = method.unfitted().fit(validation.training_set(), run)
     validation = trial.with_features(validation)
-    tests = np.concatenate([validation.test_seen, validation.test_unseen])
+    tests = validation.test_images
     labels = validation.labels[tests]
-    is_seen = np.isin(np.arange(len(validation.classes)), validation.seen)
+    is_seen = validation.is_seen
     scores = trial.scores(validation.inputs(tests), validation.classes)
     gamma, _ = seen_unseen_curve(scores, labels, is_seen).best
     stacked = scores - np.float32(gamma) * is_seen
@@ -337,7 +337,7 @@ def _calibrated(method: Method, data: Dataset, run: Run | None) -> Calibration:
 
 def _training_bests(method: Method, data: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """[n] best seen and best unseen score of each training image; minus infinity where no class is unseen."""
-    is_seen = np.isin(np.arange(len(data.classes)), data.seen)
+    is_seen = data.is_seen
     scores = method.scores(data.inputs(data.trainval), data.classes)
     seen, unseen = (scores[:, side].max(axis=1, initial=-np.inf).astype(np.float64) for side in (is_seen, ~is_seen))
     return seen, unseen

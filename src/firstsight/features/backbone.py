@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from firstsight.errors import InputError
 from firstsight.features.preparation import Crops, Preparation
 from firstsight.parallel import side_by_side
 from firstsight.pictures.decode import DRAFT, open_picture, upright_rgb
+from firstsight.progress import StageProgress
 
 Precision = Literal["float32", "bf16"]
 BATCH = {"cpu": 32, "cuda": 256}  # crops that go through the network at once, unless memory is too small
@@ -65,7 +66,7 @@ class Backbone:
         self,
         pictures: Iterable[Image.Image | str | Path],
         crops: Crops = 1,
-        progress: Callable[[int, int, Mapping[str, float]], None] | None = None,
+        progress: StageProgress | None = None,
     ) -> NDArray[np.float32]:
         """[n, v] features of pictures.
 

@@ -7,7 +7,6 @@ the last one, trained to tell the training classes apart, is free to forget.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-Progress = Callable[[str, int, int, dict[str, float]], None]
+from firstsight.progress import Progress
 
 N_EPOCHS = 28
 BATCH = 48

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,6 +25,7 @@ from firstsight.features.preparation import Crops
 from firstsight.files import replacing
 from firstsight.parallel import side_by_side
 from firstsight.pictures.decode import SUFFIXES
+from firstsight.progress import StageProgress
 
 SHA = 32  # bytes of a digest
 ROWS = 4096  # that are copied at once
@@ -80,7 +81,7 @@ def extract(
     out: str | Path,
     crops: Crops = 1,
     skip_bad: bool = False,
-    progress: Callable[[int, int, Mapping[str, float]], None] | None = None,
+    progress: StageProgress | None = None,
 ) -> Extracted:
     """Write the features of all pictures of a folder.
 

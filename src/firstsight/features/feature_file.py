@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from firstsight.errors import InputError, first_of, nearest
+from firstsight.errors import InputError, did_you_mean, first_of
 from firstsight.pictures.find import key_of
 
 SUFFIXES = (".safetensors", ".npz")
@@ -83,7 +83,7 @@ def _named(folder: Path, name: str | Path, argument: str) -> Path:
             return path
     there = [path.name for path in files_with_features(folder)]
     expected = f"one of {', '.join(there)}" if there else "a .safetensors or .npz file with features, none of which is"
-    raise InputError(f"{argument} must be {expected} in {folder}; got {str(name)!r}{nearest(str(name), there)}")
+    raise InputError(f"{argument} must be {expected} in {folder}; got {str(name)!r}{did_you_mean(str(name), there)}")
 
 
 def files_with_features(folder: Path) -> list[Path]:

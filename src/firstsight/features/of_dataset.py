@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +25,15 @@ from firstsight.features.feature_file import read_features
 from firstsight.features.load import load_backbone
 from firstsight.files import cache_folder
 from firstsight.pictures.cache import with_pictures
+from firstsight.progress import StageProgress
 
 COMPACT = "compact"
 COMPACT_SIDE = 56  # stored as 64, which is what that network sees
 VERSION = 1  # raise it when the compact network changes: old files of the cache are then ignored
 
-Progress = Callable[[int, int, Mapping[str, float]], None]
-
 
 def with_frozen_features(
-    data: Dataset, backbone: str, device: str = "auto", progress: Progress | None = None, cache: Path | None = None
+    data: Dataset, backbone: str, device: str = "auto", progress: StageProgress | None = None, cache: Path | None = None
 ) -> Dataset:
     """The data set with features that a backbone makes of its pictures.
 
@@ -60,7 +58,7 @@ def with_frozen_features(
 
 
 def _extracted(
-    data: Dataset, root: str, name: str, device: str, cache: Path, progress: Progress | None
+    data: Dataset, root: str, name: str, device: str, cache: Path, progress: StageProgress | None
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Features [n, v] and how they were made."""
     backbone = load_backbone(name, device)
@@ -72,7 +70,7 @@ def _extracted(
     return file.features[file.rows_of(data.paths)], dict(file.source)
 
 
-def _compact(data: Dataset, cache: Path, progress: Progress | None) -> np.ndarray:
+def _compact(data: Dataset, cache: Path, progress: StageProgress | None) -> np.ndarray:
     """[n, v] features of a network that is trained where it has not been trained on these pictures before."""
     pictures: Any = with_pictures(data, COMPACT_SIDE)[0].pictures
     digest = hashlib.sha256(f"{VERSION}".encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import importlib
 import logging
@@ -20,7 +19,7 @@ from urllib.parse import urlparse
 import torch
 from torch import nn
 
-from firstsight.errors import InputError
+from firstsight.errors import InputError, did_you_mean
 from firstsight.features.preparation import Preparation
 
 
@@ -57,11 +56,10 @@ def package(module: str, extra: str, wanted: str) -> Any:
 
 
 def check_known(name: str, known: Collection[str], what: str) -> None:
-    """The name is known, or the nearest is suggested."""
+    """Refuse a name that is not known, and suggest the nearest."""
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {len(known)}, such as {sorted(known)[0]!r}"
-        raise InputError(f"unknown {what} {name!r}; {hint}")
+        hint = did_you_mean(name, known) or f"; there are {len(known)}, such as {sorted(known)[0]!r}"
+        raise InputError(f"unknown {what} {name!r}{hint}")
 
 
 def hub_place(source: str) -> tuple[str, str]:

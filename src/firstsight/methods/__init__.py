@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -17,7 +16,7 @@ from torch import Tensor
 from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings
 from firstsight.devices import torch_device
-from firstsight.errors import InputError
+from firstsight.errors import InputError, did_you_mean
 from firstsight.methods.base import Method, Run, Span
 
 RECOGNISER = "recogniser."  # how names of tensors begin that a recogniser adds to its method's file
@@ -32,18 +31,14 @@ for _module in pkgutil.iter_modules(__path__):
 def named(name: str) -> type[Method]:
     """The method of this name."""
     if name not in METHODS:
-        close = difflib.get_close_matches(name.lower(), METHODS, n=1)
-        raise InputError(f"unknown method {name!r}; " + (f"did you mean {close[0]!r}?" if close else _known()))
+        hint = did_you_mean(name, METHODS) or f"; methods are {', '.join(METHODS)}"
+        raise InputError(f"unknown method {name!r}{hint}")
     return METHODS[name]
 
 
 def all_names() -> tuple[str, ...]:
     """What `all` means: every method that takes any features with any class embeddings, and no more than that."""
     return tuple(name for name, kind in METHODS.items() if not (kind.one_space or kind.needs_pictures))
-
-
-def _known() -> str:
-    return f"methods are {', '.join(METHODS)}"
 
 
 def load_method(path: str | Path, device: str = "auto") -> Method:

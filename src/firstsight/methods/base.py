@@ -24,6 +24,7 @@ from firstsight.data import ClassEmbeddings, Dataset, Floats, Indices, Pictures,
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_classes, scale_features, unit_rows
+from firstsight.progress import StageProgress
 
 if TYPE_CHECKING:
     from firstsight.features.backbone import Backbone
@@ -44,7 +45,7 @@ class Run:
             methods that draw.
     """
 
-    progress: Callable[[int, int, Mapping[str, float]], None] | None = None
+    progress: StageProgress | None = None
     checkpoint: Path | None = None
     checkpoint_every: int = 500
     draw: Callable[[int, NDArray[np.uint8]], None] | None = None

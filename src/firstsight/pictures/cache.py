@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from firstsight.errors import InputError
 from firstsight.files import cache_folder
 from firstsight.parallel import side_by_side
 from firstsight.pictures.decode import DRAFT, open_picture, squared, stored_side
+from firstsight.progress import StageProgress
 
 try:
     import fcntl
@@ -42,15 +43,13 @@ SHA = 32  # bytes of a digest
 AT_ONCE = 32  # pictures that are written at once
 IN_MEMORY = 1 << 30  # bytes of resized pictures; more of them lie on the disk
 
-Progress = Callable[[int, int, Mapping[str, float]], None]
-
 
 def with_pictures(
     data: Dataset,
     side: int,
     cache: Path | None = None,
     skip_bad: bool = False,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> tuple[Dataset, dict[str, str]]:
     """The data set with its pictures as squares of `stored_side(side)` pixels, each stretched as a whole.
 
@@ -84,12 +83,13 @@ def with_pictures(
     rows, bad = _filled(store, root, sorted(set(data.paths)), skip_bad, progress)
     if not rows:
         raise InputError(f"pictures of {root} must be readable; got none of {len(bad)} that is")
-    data = _without(data, bad) if bad else data
+    if bad:
+        data = data.subset(np.flatnonzero([path not in bad for path in data.paths]))
     return replace(data, pictures=Pictures(store.rows(), np.array([rows[path] for path in data.paths]))), bad
 
 
 def _filled(
-    store: _Store, root: Path, files: Sequence[str], skip_bad: bool, progress: Progress | None
+    store: _Store, root: Path, files: Sequence[str], skip_bad: bool, progress: StageProgress | None
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Row of each file, after those that are new were added, and the sentences of those that are bad."""
     keys = {file: _key(root, file) for file in files}
@@ -210,7 +210,7 @@ def _writable(path: Path) -> Iterator[None]:
         raise InputError(f"{path} must be a place to write to; got {error.strerror or error}") from error
 
 
-def _resized(pictures: Pictures, side: int, cache: Path, progress: Progress | None) -> Pictures:
+def _resized(pictures: Pictures, side: int, cache: Path, progress: StageProgress | None) -> Pictures:
     """Pictures of this size, on the disk where they are many, and there no longer than they are used."""
     if pictures.store.shape[1:3] == (side, side):
         return pictures
@@ -229,23 +229,3 @@ def _resized(pictures: Pictures, side: int, cache: Path, progress: Progress | No
             if progress and ((at + 1) % AT_ONCE == 0 or at + 1 == len(pictures)):
                 progress(at + 1, len(pictures), {})
     return Pictures(store, np.arange(len(pictures)))
-
-
-def _without(data: Dataset, bad: Mapping[str, str]) -> Dataset:
-    """The data set without the images of these files."""
-    kept = np.array([path not in bad for path in data.paths])
-    place = np.cumsum(kept) - 1  # of each image that is kept, among these
-    trainval, test_seen, test_unseen = (
-        place[images[kept[images]]] for images in (data.trainval, data.test_seen, data.test_unseen)
-    )
-    return replace(
-        data,
-        labels=data.labels[kept],
-        trainval=trainval,
-        test_seen=test_seen,
-        test_unseen=test_unseen,
-        features=None if data.features is None else data.features[kept],
-        reconstruction_features=None if data.reconstruction_features is None else data.reconstruction_features[kept],
-        pictures=(),
-        paths=tuple(path for path in data.paths if path not in bad),
-    )

@@ -248,25 +248,9 @@ class Recogniser:
         """[c] what is subtracted from scores: gamma where the class was seen."""
         return self.is_seen * np.float32(self.gamma)
 
-    def probabilities(self, features: Floats, classes: Iterable[str] | None = None) -> Floats:
-        """[n, k] calibrated probabilities of the classes; rows sum to 1.
-
-        Args:
-            features: [n, v].
-            classes: names of the k classes that are possible, in this order; all where None.
-        """
-        kept = self if classes is None else self._keeping(list(classes))
-        scores = kept.method.scores(features, kept.classes) - kept.handicap
-        return probabilities(scores, self.temperature)
-
-    def _keeping(self, names: list[str]) -> Self:
-        row_of = {name: row for row, name in enumerate(self.classes.names)}
-        if unknown := next((name for name in names if name not in row_of), None):
-            raise InputError(f"classes must be known; got {unknown!r}")
-        rows = np.array([row_of[name] for name in names], dtype=np.int64)
-        if not len(rows):
-            raise InputError("classes must be one or more; got none")
-        return replace(self, classes=self.classes[rows], is_seen=self.is_seen[rows])
+    def probabilities(self, features: Floats) -> Floats:
+        """Return the calibrated probabilities [n, c] of all classes for images [n, v]; rows sum to 1."""
+        return probabilities(self.method.scores(features, self.classes) - self.handicap, self.temperature)
 
     def top(self, features: Floats, k: int = 5) -> Top:
         """The k most probable classes of each image [n, v]; memory does not grow with the number of classes."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from firstsight.errors import InputError
-from firstsight.files import replacing, write_text
+from firstsight.files import file_name, replacing, write_text
 from firstsight.report import charts, tables
 from firstsight.report.comparison import HEADLINES
 from firstsight.report.names import display_name, plain_name
@@ -92,7 +92,7 @@ def tables_of(shown: Mapping[str, Any], folder: Path) -> list[Path]:
     written = []
     for table in (*(table for section in shown["sections"] for table in _of_section(section)), *_of_all(shown)):
         if table.rows:
-            path = folder / _file_name(table.name)
+            path = folder / file_name(*table.name.split("-"))
             write_text(path.with_name(path.name + ".csv"), _csv(table))
             write_text(path.with_name(path.name + ".tex"), latex(table))
             written += [path.with_name(path.name + ending) for ending in (".csv", ".tex")]
@@ -285,11 +285,7 @@ def figures_of(shown: Mapping[str, Any], folder: Path) -> list[Path]:
             drawings = re.findall(r"<svg.*?</svg>", str(markup), flags=re.DOTALL)
             for number, drawing in enumerate(drawings, start=1):
                 part = f"-{number}" if len(drawings) > 1 else ""
-                path = folder / (_file_name(f"{section['name']}-{name}{part}") + ".svg")
+                path = folder / (file_name(*f"{section['name']}-{name}{part}".split("-")) + ".svg")
                 write_text(path, standalone(Markup(drawing)))
                 written.append(path)
     return written
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)

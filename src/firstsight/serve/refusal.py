@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
 from starlette.responses import JSONResponse
+
+from firstsight.errors import did_you_mean
 
 SHOWN = 60  # characters of what was sent that a sentence repeats
 
@@ -44,8 +45,7 @@ def shown(value: object) -> str:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """The sentence about an unknown name, with the nearest known one."""
+    """Say that a name is unknown, with the nearest known one."""
     known = list(known)
-    close = difflib.get_close_matches(name[: 2 * SHOWN], known, n=1) if len(known) <= 20_000 else []
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {len(known)}"
-    return f"unknown {what} {shown(name)}; {hint}"
+    close = did_you_mean(name[: 2 * SHOWN], known) if len(known) <= 20_000 else ""
+    return f"unknown {what} {shown(name)}" + (close or f"; there are {len(known)}")

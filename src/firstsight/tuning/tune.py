@@ -14,7 +14,7 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,13 +25,13 @@ from firstsight.data import Dataset
 from firstsight.errors import InputError
 from firstsight.evaluation.evaluate import class_accuracies, curve_of, harmonic_mean, leads
 from firstsight.methods import Method, Span
+from firstsight.progress import Progress, StageProgress
 
 if TYPE_CHECKING:
     import optuna
 
 OBJECTIVES = ("ausuc", "h", "h_cal", "t1")
 Space = Mapping[str, Any]
-Progress = Callable[[int, int, Mapping[str, float]], None]
 N_UNPRUNED = 2  # trials that see every partition whatever they reach
 KEPT = 25.0  # percent of trials, the best after each partition, that go on to the next
 
@@ -58,7 +58,7 @@ def tune(
     partitions: int = 3,
     trials: int | None = None,
     storage: str | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> list[Trial]:
     """Try settings on validation classes.
 
@@ -106,7 +106,7 @@ def tune_job(
     partitions: int,
     trials: int | None,
     storage: str,
-    reports: Callable[..., None],
+    reports: Progress,
 ) -> list[Trial]:
     """`tune` as work for `run_jobs`."""
     progress = partial(reports, f"tune {method.name} on {data.name}")
@@ -130,7 +130,7 @@ def key(method: Method) -> str:
 
 
 def _whole_grid(
-    method: Method, data: Dataset, space: Space, objective: str, partitions: int, progress: Progress
+    method: Method, data: Dataset, space: Space, objective: str, partitions: int, progress: StageProgress
 ) -> list[Trial]:
     """Every combination, fitted together."""
     variants = list(combinations(method, space))
@@ -149,9 +149,9 @@ def _whole_grid(
 
 def _value(fitted: Method, validation: Dataset, objective: str) -> float:
     """The objective alone, from one scoring; the same number as in `evaluate`'s `Result`."""
-    tests = np.concatenate([validation.test_seen, validation.test_unseen])
+    tests = validation.test_images
     labels = validation.labels[tests]
-    is_seen = np.isin(np.arange(len(validation.classes)), validation.seen)
+    is_seen = validation.is_seen
     lead, right = leads(fitted.scores(validation.inputs(tests), validation.classes), labels, is_seen)
     if objective == "t1":
         unseen = ~is_seen[labels]
@@ -171,7 +171,7 @@ def _study(
     partitions: int,
     trials: int,
     storage: str | None,
-    progress: Progress,
+    progress: StageProgress,
 ) -> list[Trial]:
     """Settings that Optuna proposes, or where all have choices, a random order of the combinations."""
     import optuna

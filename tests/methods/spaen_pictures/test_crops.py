@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from firstsight.methods.spaen_pictures.crops import N_CROPS, random_crops, ten_crops, whole
+from firstsight.methods.spaen_pictures.crops import random_crops, whole
 
 SIZES = [(256, 224), (73, 64), (10, 7), (9, 9), (1, 1)]
 
@@ -36,14 +36,6 @@ def test_random_crops(h, side):
     assert found.dtype == torch.float32
     assert found.is_contiguous(memory_format=torch.channels_last)
     expected = np.stack([sliced(picture, side, k) for picture, k in zip(pictures, which, strict=True)])
-    np.testing.assert_array_equal(found.numpy(), expected)
-
-
-@pytest.mark.parametrize(("h", "side"), SIZES)
-def test_ten_crops(h, side):
-    pictures = painted(3, h)
-    found = ten_crops(torch.from_numpy(pictures), side)
-    expected = np.stack([[sliced(picture, side, k) for k in range(N_CROPS)] for picture in pictures])
     np.testing.assert_array_equal(found.numpy(), expected)
 
 

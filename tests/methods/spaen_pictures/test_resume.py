@@ -7,7 +7,6 @@ import sys
 import time
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -85,7 +84,7 @@ def test_pictures_of_the_test_split_may_change(tmp_path):
     path, store = tmp_path / "unfinished", DATA.pictures.store.copy()
     with pytest.raises(Stop):
         make(**LONG).fit(DATA.training_set(), Run(stop_at(4), path, 2))
-    store[np.concatenate([DATA.test_seen, DATA.test_unseen])] = 0
+    store[DATA.test_images] = 0
     make(**LONG).fit(replace(DATA, pictures=store).training_set(), Run(None, path))
 
 

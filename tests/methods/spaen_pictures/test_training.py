@@ -14,11 +14,10 @@ from firstsight.errors import InputError
 from firstsight.methods import SPAEN, Run, SPAENPictures, load_method, spaen_pictures
 from firstsight.methods.base import TrainingTensors
 from firstsight.methods.spaen import training
-from firstsight.methods.spaen.networks import flat_parameters
 from firstsight.methods.spaen_pictures.crops import whole
 from firstsight.methods.spaen_pictures.networks import perceptual_network
 from firstsight.methods.spaen_pictures.training import PictureTraining
-from tests.support.tiny import FAST, painted, tiny_dataset
+from tests.support.tiny import FAST, flat_parameters, painted, tiny_dataset
 
 DATA = tiny_dataset(side=37)
 TINY = FAST["spaen-pictures"] | {

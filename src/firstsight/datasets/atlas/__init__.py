@@ -9,7 +9,6 @@ draw it), `firstsight.features.compact` the features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +23,12 @@ from firstsight.datasets.atlas.species import MOST_VALUES, Species, embed, make_
 from firstsight.errors import InputError
 from firstsight.features.compact import compact_features
 from firstsight.files import cache_folder, replacing
+from firstsight.progress import Progress
 
 __all__ = ["atlas"]
 
 VERSION = 2  # raise it when drawing, species or features change what they return: old cache files are then ignored
 THUMBNAIL = 16
-
-Progress = Callable[[str, int, int, dict[str, float]], None]
 
 
 def atlas(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -121,11 +121,6 @@ class SPAEN(Method):
     penalty: float = 10.0
     clip: float = 0.01
     critic_steps: int = 1
-
-    @classmethod
-    def paper(cls, **changes: Any) -> Self:
-        """The paper to the letter; what it leaves open is taken from its authors' public code."""
-        return cls.preset("paper", **changes)
 
     def __post_init__(self) -> None:
         super().__post_init__()

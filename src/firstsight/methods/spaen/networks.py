@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 SLOPE = 0.2  # of the leaky ReLU; the customary value for adversarial networks (Radford et al., ICLR 2016)
 
@@ -45,8 +44,3 @@ def he_initialised(network: Built) -> Built:
             assert layer.bias is not None  # as all of ours have one
             nn.init.zeros_(layer.bias)
     return network
-
-
-def flat_parameters(network: nn.Module) -> Tensor:
-    """All parameters in one vector (for tests of equality)."""
-    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])

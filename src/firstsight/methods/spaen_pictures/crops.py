@@ -28,13 +28,6 @@ def random_crops(pictures: Tensor, side: int, which: Tensor) -> Tensor:
     return _cut(pictures, side, torch.arange(len(pictures), device=pictures.device), which.to(pictures.device))
 
 
-def ten_crops(pictures: Tensor, side: int) -> Tensor:
-    """[b, 10, 3, side, side] all crops of pictures [b, h, h, 3] in the order of `random_crops`, in 0..1."""
-    images = torch.arange(len(pictures), device=pictures.device).repeat_interleave(N_CROPS)
-    which = torch.arange(N_CROPS, device=pictures.device).repeat(len(pictures))
-    return _cut(pictures, side, images, which).view(len(pictures), N_CROPS, 3, side, side)
-
-
 def whole(pictures: Tensor, side: int) -> Tensor:
     """[b, 3, side, side] the whole of pictures [b, h, h, 3] in 0..1, averaged where it shrinks, channels last."""
     return shrunk(_floats(pictures), side).contiguous(memory_format=torch.channels_last)
