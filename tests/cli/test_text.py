@@ -133,7 +133,7 @@ def test_a_class_that_is_described_as_a_known_one_is_as_probable(kind, run, bird
         fails(run, f"{tmp_path / 'no.csv'} must be a readable file; got no such file or directory", *words[:3],
               "--classes", tmp_path / "no.csv")  # fmt: skip
     else:
-        sentence = f"{more} must have a column of numbers for each of 2 attributes; got none for 'big'"
+        sentence = f"{more} must have a column for each of 2 attributes; got none for 'big' and 1 others"
         fails(run, sentence, *words)
 
 

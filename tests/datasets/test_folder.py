@@ -19,7 +19,6 @@ from firstsight.datasets.folder import find_problems, load_folder, read_folder, 
 from firstsight.datasets.folder_splits import draw_splits
 from firstsight.errors import InputError
 from firstsight.pictures.find import key_of, read_pictures
-from firstsight.semantics.class_table import read_classes
 
 COUNTS = {"owl": 10, "auk": 6, "jay": 2, "tit": 1, "emu": 5, "kea": 0}
 CSV = """\
@@ -320,15 +319,6 @@ def test_spreadsheets_of_all_kinds(folder):
         np.testing.assert_array_equal(found.vectors, expected.vectors)
 
 
-def test_columns(tmp_path):
-    (tmp_path / "classes.csv").write_text("latin,class,big,wet\nstrix,owl,yes,1e-1\nalca,auk,No,FALSE\n")
-    table = read_classes(tmp_path)
-    assert table.names == ("owl", "auk")
-    assert (table.splits, table.descriptions) == (("", ""), ("", ""))
-    assert (table.attributes, table.text_columns) == (("big", "wet"), ("latin",))
-    np.testing.assert_array_equal(table.vectors, [[1, 0.1], [0, 0]])
-
-
 BAD_CSV = {
     "{} must have a column 'class'; got klass, big": "klass,big\nowl,1\n",
     "{} must have a header and a line per class; got 1 lines": "class,big\n",
@@ -339,7 +329,7 @@ BAD_CSV = {
     ),
     "every line of {} must have 2 cells, as its header; got 3 in line 3": "class,big\nowl,1\nauk,1,2\n",
     "classes in {} must be different; got 'owl' in lines 2 and 4": "class,big\nowl,1\nauk,1\nowl,2\n",
-    "class in {} must be the name of a folder; got '' in line 3": "class,big\nowl,1\n,1\n",
+    "{} must name a class in every line; got none in line 3": "class,big\nowl,1\n,1\n",
     "class in {} must be the name of a folder; got '../owl' in line 2": "class,big\n../owl,1\n",
     "split in {} must be 'seen', 'unseen' or empty; got 'train' in line 2": "class,split,big\nowl,train,1\n",
     "attribute 'big' in {} must be a finite number for every class; got '' for 'auk' in line 3": (
@@ -460,6 +450,18 @@ def test_pictures_set_aside(folder):
 def test_bad_splits(text, sentence, folder):
     (folder / "splits.csv").write_text(text)
     fails(sentence.format(folder / "splits.csv"), folder)
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "ending", "coding"),
+    [(";", "", "utf-8-sig"), ("\t", "", "utf-16"), (",", ",,", "utf-8"), (";", ";", "utf-8")],
+)
+def test_splits_that_a_spreadsheet_wrote(delimiter, ending, coding, folder):
+    before = load(folder)
+    lines = (folder / "splits.csv").read_text().replace("file,split", "File,Split").splitlines()
+    text = "".join(f"{line.replace(',', delimiter)}{ending}\r\n" for line in (*lines, ","))
+    (folder / "splits.csv").write_bytes(text.encode(coding))
+    assert load(folder).fingerprint == before.fingerprint
 
 
 # features

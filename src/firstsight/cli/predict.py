@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as csvlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -77,37 +78,22 @@ def predict(
 
 
 def more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
-    """Classes of a table, described in the way of those known: by attributes, by text, or by both."""
-    if known.text_source is None:
-        return _more_by_attributes(file, known.classes)
-    from firstsight.data import ClassEmbeddings
-    from firstsight.semantics.class_table import read_class_table
-
-    table = read_class_table(file)
-    names, beside = known.text_source.get("attributes"), None
-    if names is not None:
-        if missing := [name for name in names if name not in table.attributes]:
-            raise InputError(
-                f"{file} must have a column of numbers for each of {len(names)} attributes; got none for {missing[0]!r}"
-            )
-        columns = [table.attributes.index(name) for name in names] if names else slice(None)  # then by their order
-        beside = ClassEmbeddings(table.names, table.vectors[:, columns], tuple(names))
-    return ClassEmbeddings(table.names, known.words(table.names, table.descriptions, beside))
-
-
-def _more_by_attributes(file: Path, known: ClassEmbeddings) -> ClassEmbeddings:
-    """Classes of a table; of unit length where those known are, so that its numbers may be as in `classes.csv`."""
+    """Read classes from a table, described in the way of those known: by attributes, by text, or by both."""
     import numpy as np
 
     from firstsight.data import ClassEmbeddings
     from firstsight.datasets.folder import unit_rows
-    from firstsight.recogniser.sources import read_classes
+    from firstsight.semantics.class_table import read_class_table, read_classes_like
 
-    more = read_classes(file, known)
-    are_unit = np.allclose(np.linalg.norm(known.vectors, axis=1), 1, atol=1e-3)
-    if not are_unit or not more.vectors.any(axis=1).all():
-        return more
-    return ClassEmbeddings(more.names, unit_rows(more.vectors), more.attributes)
+    if known.text_source is None:
+        more = read_classes_like(file, known.classes)
+        are_unit = np.allclose(np.linalg.norm(known.classes.vectors, axis=1), 1, atol=1e-3)
+        return replace(more, vectors=unit_rows(more.vectors)) if are_unit else more
+    names, beside = known.text_source.get("attributes"), None
+    table = read_class_table(file, () if names is None else names or None)  # all where they have no names
+    if names is not None:
+        beside = ClassEmbeddings(table.names, table.vectors, tuple(names))
+    return ClassEmbeddings(table.names, known.words(table.names, table.descriptions, beside))
 
 
 def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: bool, batch: int) -> Iterator[Answer]:

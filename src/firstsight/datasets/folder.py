@@ -24,7 +24,7 @@ from firstsight.datasets.gbu_files import FeatureNames
 from firstsight.errors import InputError, did_you_mean, first_of
 from firstsight.features.feature_file import FeatureFile, find_feature_files, read_features
 from firstsight.pictures.find import IMAGES_FOLDER, Pictures, key_of, read_pictures
-from firstsight.semantics.class_table import CLASSES_FILE, ClassTable, read_classes
+from firstsight.semantics.class_table import CLASSES_FILE, ClassTable, read_class_table, zeros_problem
 from firstsight.semantics.given import BOTH, TEXT, Vectors, check_given, made_vectors, vectors_problem
 
 __all__ = [
@@ -122,7 +122,7 @@ def read_folder(
 ) -> FolderFiles:
     """Everything the data set needs from its files; raises only where a file is not there or cannot be read."""
     folder = Path(folder)
-    table = read_classes(folder)
+    table = _table(folder / CLASSES_FILE)
     kind = _semantics(semantics, vectors, table, folder)
     pictures = read_pictures(folder)
     labels = _labels(pictures.paths, table.names)
@@ -147,6 +147,17 @@ def read_folder(
     else:
         splits = [files.written.get(key_of(path), "") for path in pictures.paths]
     return replace(files, splits=splits)
+
+
+def _table(path: Path) -> ClassTable:
+    """Read the table of classes; their names must be names of folders, and splits must be known."""
+    table = read_class_table(path)
+    for name, split, line in zip(table.names, table.splits, table.lines, strict=True):
+        if "\n" in name or name.startswith("/") or ".." in name.split("/"):
+            raise InputError(f"class in {path} must be the name of a folder; got {name!r} in line {line}")
+        if split not in ("", "seen", "unseen"):
+            raise InputError(f"split in {path} must be 'seen', 'unseen' or empty; got {split!r} in line {line}")
+    return table
 
 
 def _semantics(semantics: str | None, vectors: Vectors | None, table: ClassTable, folder: Path) -> str:
@@ -229,10 +240,8 @@ def _vector_problems(files: FolderFiles) -> list[str]:
     vectors = np.asarray(files.vectors)
     if bad := int(is_bad_row(vectors).sum()):
         return [f"vectors must be finite; {bad} of {c} classes contain NaN or inf"]
-    zeros = [name for name, row in zip(files.table.names, vectors, strict=True) if not row.any()]
-    if zeros:
-        return [f"class embeddings must not be all zeros, which say nothing of a class; got {first_of(zeros, c)}"]
-    return []
+    problem = zeros_problem(files.table.names, vectors)
+    return [problem] if problem else []
 
 
 def _feature_problems(file: FeatureFile, paths: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from firstsight.errors import InputError, did_you_mean, first_of
 from firstsight.files import write_text
 from firstsight.pictures.find import key_of
+from firstsight.semantics.class_table import read_table
 
 SPLITS_FILE = "splits.csv"
 NAMES = ("trainval", "test_seen", "test_unseen")
@@ -60,28 +61,22 @@ def write_splits(folder: Path, paths: Sequence[str], splits: Sequence[str]) -> b
 
 
 def read_splits(folder: Path) -> dict[str, str] | None:
-    """Split by the key of the picture, as `splits.csv` has it; None where there is no such file."""
+    """Read the split of each picture, by its key, from `splits.csv`; None where there is no such file."""
     path = folder / SPLITS_FILE
     if not path.is_file():
         return None
-    try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} must be a table of files and splits; got {error}; delete it to split anew") from error
-    rows = [[cell.strip() for cell in row] for row in rows]
-    if not rows or rows[0] != ["file", "split"]:
-        raise InputError(f"{path} must begin with 'file,split'; got {','.join(rows[0]) if rows else 'nothing'!r}")
+    table = read_table(path, "file")
+    if [name.lower() for name in table.header] != ["file", "split"]:
+        raise InputError(f"{path} must begin with 'file,split'; got {','.join(table.header) or 'nothing'!r}")
     found: dict[str, str] = {}
-    for line, row in enumerate(rows[1:], start=2):
-        if not any(row):
-            continue
-        if len(row) != 2 or row[1] not in (*NAMES, ""):
+    for line, (file, split) in table.rows:
+        if split not in (*NAMES, ""):
             raise InputError(
                 f"split in {path} must be one of {', '.join(NAMES)} or empty; "
-                f"got {','.join(row[1:])!r} in line {line}{did_you_mean(row[-1], NAMES)}"
+                f"got {split!r} in line {line}{did_you_mean(split, NAMES)}"
             )
-        if found.setdefault(key_of(row[0]), row[1]) != row[1]:
-            raise InputError(f"{path} must name each picture once; got {row[0]!r} again in line {line}")
+        if found.setdefault(key_of(file), split) != split:
+            raise InputError(f"{path} must name each picture once; got {file!r} again in line {line}")
     return found
 
 
