@@ -57,7 +57,7 @@ class ClassEmbeddings:
         return len(self.names)
 
     def __getitem__(self, rows: ArrayLike) -> ClassEmbeddings:
-        """The classes at these rows, in this order; a boolean mask works too."""
+        """Return the classes at these rows, in this order; a boolean mask works too."""
         chosen = np.arange(len(self))[np.asarray(rows)]
         return ClassEmbeddings(tuple(self.names[row] for row in chosen), self.vectors[chosen], self.attributes)
 
@@ -78,16 +78,16 @@ class Pictures:
         return len(self.rows)
 
     def __getitem__(self, at: Any) -> NDArray[np.uint8]:
-        """The pictures at these places: [h, w, 3] of one, [k, h, w, 3] of several."""
+        """Read the pictures at these places: [h, w, 3] of one, [k, h, w, 3] of several."""
         return self.store[self.rows[at]]
 
     def take(self, at: ArrayLike) -> Pictures:
-        """Those at these places, still not read."""
+        """Return the pictures at these places, still not read."""
         return Pictures(self.store, self.rows[np.asarray(at)])
 
     @property
     def side(self) -> int:
-        """Pixels of the longer side."""
+        """Return the pixels of the longer side."""
         return max(self.store.shape[1:3])
 
 
@@ -231,7 +231,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits of everything a run depends on: classes, labels, splits, features."""
+        """Return twelve hexadecimal digits of all that a run depends on: classes, labels, splits, features."""
         digest = hashlib.sha256(repr((self.classes.names, self.validation_classes, self.feature_widths)).encode())
         arrays = (self.classes.vectors, self.labels, self.trainval, self.test_seen, self.test_unseen)
         for array in (*arrays, self.features, self.reconstruction_features):
@@ -240,7 +240,7 @@ class Dataset:
         return digest.hexdigest()[:12]
 
     def inputs(self, images: Indices) -> Floats:
-        """[len(images), v] what a method scores for these images."""
+        """Return the features [len(images), v] of these images, which a method scores."""
         if self.features is None:
             there = "pictures" if len(self.pictures) or self.paths else "labels"
             raise InputError(
@@ -249,7 +249,7 @@ class Dataset:
         return self.features[images]
 
     def training_set(self) -> TrainingSet:
-        """The training images with the seen classes, numbered from 0; nothing of the unseen classes is in it."""
+        """Return the training images with the seen classes, numbered from 0; nothing of the unseen classes is in it."""
         has_pictures = isinstance(self.pictures, Pictures) and len(self.pictures) > 0
         is_bare = self.features is None and has_pictures
         features = np.empty((len(self.trainval), 0)) if is_bare else self.inputs(self.trainval)
@@ -293,7 +293,7 @@ class Dataset:
         return self.subset(self.trainval, self.seen)
 
     def validation_set(self, partition: int = 0, seed: int = 0, n_held_out: int | None = None) -> Dataset:
-        """A data set of the training images alone, in which some seen classes play the unseen ones.
+        """Return a data set of the training images alone, in which some seen classes play the unseen ones.
 
         Its `test_unseen` are all images of the held-out classes, its `test_seen` a fifth of the other classes'
         images (the share of the GBU splits), one at least where there are two; the unseen classes and all test images
@@ -333,7 +333,11 @@ class Dataset:
 
 
 def as_matrix(values: ArrayLike, what: str, rows: str) -> Floats:
-    """[rows, columns] finite floats, or the sentence that says why not; float32 stays, all else becomes float64."""
+    """Return values as a matrix [rows, columns] of finite floats: float32 stays, float16 becomes it, all else float64.
+
+    Raises:
+        InputError: another shape, no numbers, or some that are not finite.
+    """
     matrix = np.asarray(values)
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise InputError(f"{what} must be a table of [{rows}, columns]; got shape {list(matrix.shape)}")
@@ -349,7 +353,7 @@ def as_matrix(values: ArrayLike, what: str, rows: str) -> Floats:
 
 
 def as_pictures(values: Sequence[NDArray[np.uint8]]) -> Pictures:
-    """Pictures of one size as a store, or the sentence that says why not."""
+    """Store pictures of one size together; raise an InputError about other sizes and other numbers than bytes."""
     sizes = {np.shape(picture) for picture in values}
     first = np.asarray(values[0])
     if len(sizes) != 1 or first.ndim != 3 or first.shape[2] != 3 or first.dtype != np.uint8:
@@ -361,7 +365,7 @@ def as_pictures(values: Sequence[NDArray[np.uint8]]) -> Pictures:
 
 
 def as_indices(values: ArrayLike, what: str, n: int, of: str) -> Indices:
-    """[m] indices in 0..n-1, or the sentence that says why not."""
+    """Return values as indices [m] in 0..n-1; raise an InputError about others, and about images named twice."""
     indices = np.asarray(values)
     if indices.ndim != 1:
         raise InputError(f"{what} must be a list of indices; got shape {list(indices.shape)}")
@@ -379,7 +383,7 @@ def as_indices(values: ArrayLike, what: str, n: int, of: str) -> Indices:
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
-    """A view of the array that cannot be written to."""
+    """Return a view of the array that cannot be written to."""
     view = array.view()
     view.flags.writeable = False
     return view

@@ -35,7 +35,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    """What the user takes away from the permissions of new files."""
+    """Return the permissions that the user takes away from new files."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -53,7 +53,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def cache_folder() -> Path:
-    """Where what takes long to make is kept: FIRSTSIGHT_CACHE, or a folder in the user's cache.
+    """Make the folder for what takes long to make, FIRSTSIGHT_CACHE or one in the user's cache, and return it.
 
     Raises:
         InputError: it cannot be made, which is better told before a minute of work.

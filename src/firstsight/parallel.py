@@ -1,4 +1,4 @@
-"""Work side by side: a processes of which a failed one does not stop the others, and threads that prefetch."""
+"""Work side by side: processes of which a failed one does not stop the others, and threads that prefetch."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def run_jobs(
 
 
 def _context(preloaded: str) -> Any:
-    """How processes start: from a server that has torch loaded and nothing else done, where the system has it."""
+    """Start processes from a server that has torch loaded and has done nothing else, where the system has one."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -120,7 +120,7 @@ def _outcome(work: Callable[..., Any], job: tuple[Any, ...], reports: Reports) -
 
 
 def _child(connection: Connection, work: Callable[..., Any], job: tuple[Any, ...], threads: int) -> None:
-    """The whole life of a process, which ends with its parent's, however that ends."""
+    """Do one job in a process of its own, which ends when its parent ends, however that happens."""
     import torch
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -137,7 +137,7 @@ def _end_with_parent() -> None:
 
 
 class _Pipe:
-    """Progress sent to the parent, not too often."""
+    """A `Reports` that sends to the parent process, not too often."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._last = connection, dict[str, float]()
@@ -149,11 +149,11 @@ class _Pipe:
             self._connection.send(("progress", (stage, done, total, dict(losses or {}))))
 
     def clear(self, stage: str) -> None:
-        """The parent does it at the end."""
+        """Do nothing: the parent ends the stage."""
 
 
 def side_by_side(work: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Generator[Made, None, None]:
-    """What work makes of each item, in order, made by threads up to `ahead` items before it is asked for."""
+    """Yield work(item) for each item, in order; threads prefetch up to `ahead` items."""
     queue: deque[Future[Made]] = deque()
     coming = iter(items)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "ahead") as pool:

@@ -58,7 +58,7 @@ def a_run(method="eszsl", seed=0, **changes):
 def about():
     classes = ClassEmbeddings(NAMES, np.random.default_rng(0).random((12, 14)))
     data = tiny_dataset(n_seen=8, n_unseen=4, classes=classes)
-    is_seen = np.isin(np.arange(12), data.seen).astype(int).tolist()
+    is_seen = data.is_seen.astype(int).tolist()
     return {"name": "tiny", "names": list(NAMES), "is_seen": is_seen, "projection": projection(data)}
 
 

@@ -45,7 +45,7 @@ def projection(data: Dataset, seed: int = 0) -> dict[str, Any]:
             f"got {len(rows)} and {len(high)}; choose other data"
         )
     vectors = unit_rows(data.classes.vectors[rows])
-    is_unseen = np.isin(rows, data.unseen)
+    is_unseen = ~data.is_seen[rows]
     spaces = {"all": vectors, "high": vectors[:, high]}
     distances = {name: cosine_distances(space) for name, space in spaces.items()}
     nearest = {name: distance.min(axis=1) for name, distance in distances.items()}

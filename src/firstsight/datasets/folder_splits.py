@@ -19,7 +19,7 @@ NAMES = ("trainval", "test_seen", "test_unseen")
 
 
 def draw_splits(paths: Sequence[str], classes: Sequence[str], is_unseen: Sequence[bool], seed: int = 0) -> list[str]:
-    """The split of every picture: of unseen classes `test_unseen`, of the others a fifth `test_seen`.
+    """Draw the split of every picture: of unseen classes `test_unseen`, of the others a fifth `test_seen`.
 
     The fifth (the share of the GBU splits) is at least one picture where a class has two, and all of a class's only
     picture trains. A hash of seed and name decides, so neither the machine, nor the library, nor the pictures of
@@ -87,7 +87,7 @@ def split_problems(
     is_unseen: Sequence[bool],
     where: str,
 ) -> list[str]:
-    """What keeps a `splits.csv` from fitting the pictures and classes that are there now."""
+    """List what keeps a `splits.csv` from fitting the pictures and classes that are there now, as sentences."""
     anew = f"change its lines, or delete {SPLITS_FILE} to split anew"
     keys = [key_of(path) for path in paths]
     problems = []

@@ -92,11 +92,7 @@ def read_class_table(path: Path, attributes: Sequence[str] | None = None) -> Cla
     keys = _checked_keys(table.header, path)
     described = [place for place, key in enumerate(keys) if _DESCRIPTION.fullmatch(key)]
     unnamed = [place for place, key in enumerate(keys) if not key and attributes is None]
-    if attributes is None:
-        others = (place for place, key in enumerate(keys) if key not in ("", "class", "split"))
-        places = [place for place in others if place not in described]
-    else:
-        places = _places(attributes, table.header, path)
+    places = _places(attributes, table.header, path)
     lines: dict[str, int] = {}  # by class
     splits, descriptions, values = [], [], array("d")  # 8 bytes for a number, row after row
     wrong: dict[int, tuple[str, str, int]] = {}  # by column: cell, class and line of the first that is no fit number
@@ -245,9 +241,11 @@ def _checked_keys(header: Sequence[str], path: Path) -> list[str]:
     return keys
 
 
-def _places(attributes: Sequence[str], header: Sequence[str], path: Path) -> list[int]:
-    """Find the columns of all attributes."""
+def _places(attributes: Sequence[str] | None, header: Sequence[str], path: Path) -> list[int]:
+    """Find the columns of these attributes; where None, all that may be attributes."""
     places = {_key(name): place for place, name in enumerate(header)}
+    if attributes is None:
+        return [places[key] for key in places if key not in ("", "class", "split") and not _DESCRIPTION.fullmatch(key)]
     missing = [name for name in attributes if _key(name) not in places]
     if missing:
         others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
