@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from firstsight.data import Dataset, Floats, Indices
 from firstsight.errors import InputError
 from firstsight.evaluation.probability import Rejection, fit_rejection, fit_temperature
-from firstsight.methods.base import Method, Run
+from firstsight.methods.abilities import with_own_features
+from firstsight.methods.base import Method
+from firstsight.methods.fitting import FitControls
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,7 @@ class Result:
         return f"Result({self.method} on {self.data}: " + ", ".join(f"{k}={v}" for k, v in shown.items()) + ")"
 
 
-def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | None = None) -> Result:
+def evaluate(method: Method, data: Dataset, calibrate: bool = True, controls: FitControls | None = None) -> Result:
     """Test a fitted method on a data set.
 
     Args:
@@ -131,13 +133,13 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
         data: with features, and test images of seen and unseen classes.
         calibrate: choose gamma on validation classes, for which the same settings are fitted a second time on
             trainval without those classes; without it `gamma` and the `_cal` numbers are None.
-        run: progress of that second fit.
+        controls: progress of that second fit.
     """
     for split in ("test_seen", "test_unseen"):
         if not len(getattr(data, split)):
             raise InputError(f"{split} must have images to evaluate on; got none in {data.name!r}")
     check_trained_on(method, data)
-    data = method.with_features(data)
+    data = with_own_features(method, data)
     tests = data.test_images
     is_seen = data.is_seen  # [c]
     start = time.perf_counter()
@@ -153,7 +155,7 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, run: Run | N
     u, s = float(np.nanmean(plain[~is_seen])), float(np.nanmean(plain[is_seen]))
     gamma = temperature = u_cal = s_cal = h_cal = stacked_accuracies = None
     if calibrate:
-        chosen = _calibrated(method, data, run)
+        chosen = _calibrated(method, data, controls)
         gamma, temperature = chosen.gamma, chosen.temperature
         stacked = np.where(is_seen, scores - np.float32(gamma), scores).argmax(axis=1)
         stacked_accuracies = class_accuracies(stacked, labels, len(data.classes))
@@ -300,7 +302,7 @@ class Calibration:
     rejection: Rejection
 
 
-def calibrated(method: Method, data: Dataset, run: Run | None = None) -> Calibration:
+def calibrated(method: Method, data: Dataset, controls: FitControls | None = None) -> Calibration:
     """Gamma, temperature and threshold chosen on validation classes, in the scale of this method's scores.
 
     The same settings are fitted again on trainval without the validation classes. There the gamma with the best h is
@@ -311,13 +313,13 @@ def calibrated(method: Method, data: Dataset, run: Run | None = None) -> Calibra
     (docs/evaluation.md). The threshold of a score is about its height, not about leads, so its unit is the mean best
     score of training images (docs/recogniser.md).
     """
-    return _calibrated(method, method.with_features(data), run)
+    return _calibrated(method, with_own_features(method, data), controls)
 
 
-def _calibrated(method: Method, data: Dataset, run: Run | None) -> Calibration:
+def _calibrated(method: Method, data: Dataset, controls: FitControls | None) -> Calibration:
     validation = data.validation_set(0)
-    trial = method.unfitted().fit(validation.training_set(), run)
-    validation = trial.with_features(validation)
+    trial = method.unfitted().fit(validation.training_set(), controls)
+    validation = with_own_features(trial, validation)
     tests = validation.test_images
     labels = validation.labels[tests]
     is_seen = validation.is_seen
