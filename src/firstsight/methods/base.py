@@ -53,7 +53,8 @@ class Method(ABC):
     generalized_only: ClassVar[bool] = False  # it needs seen classes among the candidates, so it has no t1
     one_space: ClassVar[bool] = False  # features and class embeddings must be of one model, so equally wide
     shares_fits: ClassVar[bool] = False  # `_fit_group` fits several settings for less than one by one
-    dtype: ClassVar[torch.dtype] = torch.float32  # that class embeddings and scores are computed in
+    dtype: ClassVar[torch.dtype] = torch.float32
+    widens: ClassVar[bool] = False  # its fit takes float32 features too, whose sums it widens to `dtype` (`gram`)
 
     scaling: FeatureScaling = "none"
     class_scaling: ClassScaling = "l2"
@@ -125,7 +126,7 @@ class Method(ABC):
         """Scale a training set, on the device; keep what scaling learns."""
         if not training.features.shape[1]:
             raise InputError(f"training set must have features for {self.name}; got pictures only; name a feature file")
-        features = self._tensor(training.features, widen=False)
+        features = self._tensor(training.features, not self.widens)
         vectors = self._tensor(training.classes.vectors)
         self.feature_widths_ = torch.tensor(training.feature_widths)
         self.feature_deviation_, self.feature_mean_ = torch.std_mean(features, dim=0, correction=0)
@@ -136,7 +137,7 @@ class Method(ABC):
             features=features,
             labels=torch.tensor(training.labels, device=features.device),
             vectors=self._scaled_classes(vectors),
-            targets=features if own else self._tensor(training.reconstruction_features, widen=False),
+            targets=features if own else self._tensor(training.reconstruction_features, not self.widens),
             target_widths=training.feature_widths if own else (training.reconstruction_features.shape[1],),
             pictures=training.pictures,
         )
@@ -246,7 +247,7 @@ class Method(ABC):
         return self._tensor(candidates.vectors)
 
     def _tensor(self, array: Floats, widen: bool = True) -> Tensor:
-        """Copy to this method's device and `dtype`; without `widen` float32 stays, whose sums `gram` widens."""
+        """Copy to this method's device and `dtype`; without `widen` float32 stays float32."""
         keeps = not widen and array.dtype == np.float32
         return torch.tensor(
             np.asarray(array), dtype=torch.float32 if keeps else self.dtype, device=torch_device(self.device)

@@ -40,6 +40,7 @@ class ESZSL(ProductMethod):
     search = Search({"gamma": POWERS, "lam": POWERS, "scaling": ("none", "l2"), "class_scaling": ("l2", "centred")})
     shares_fits = True
     dtype = torch.float64
+    widens = True
 
     gamma: float = 1e3
     lam: float = 1.0

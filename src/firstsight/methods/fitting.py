@@ -37,7 +37,7 @@ class TrainingTensors:
     """A training set as `_fit` receives it: scaled, on the method's device.
 
     Attributes:
-        features: [n, v] visual features; float32 where the data set's are, even for a method in float64.
+        features: [n, v] visual features.
         labels: [n] rows of `vectors`.
         vectors: [s, a] class embeddings of the seen classes.
         targets: [n, w] features to reconstruct; `features` itself where the data set names no others.

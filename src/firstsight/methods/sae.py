@@ -59,6 +59,7 @@ class SAE(ProductMethod):
     )
     shares_fits = True
     dtype = torch.float64
+    widens = True
 
     lam: float = 1e-2
     direction: Literal["v2s", "s2v"] = "s2v"
