@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
-from firstsight.evaluation.probability import probabilities
+from firstsight.evaluation.calibration import probabilities
 from firstsight.methods import ESZSL, METHODS
 from firstsight.recogniser import topk
 from firstsight.recogniser.topk import ClassIndex, top_classes

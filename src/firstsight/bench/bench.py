@@ -31,7 +31,8 @@ from firstsight.bench.samples import explained, guesses, has_pictures, samples
 from firstsight.data import Dataset
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.evaluation.evaluate import SeenUnseenCurve, evaluate
+from firstsight.evaluation.evaluate import evaluate
+from firstsight.evaluation.metrics import SeenUnseenCurve
 from firstsight.files import file_name, write_text
 from firstsight.methods import FitControls, Method, named
 from firstsight.methods.abilities import DrawsPictures

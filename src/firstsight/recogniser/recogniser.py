@@ -22,11 +22,11 @@ from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings, Dataset, Floats, Indices, frozen
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.evaluation.evaluate import calibrated, check_trained_on
+from firstsight.evaluation.calibration import fit_calibration, probabilities
+from firstsight.evaluation.evaluate import check_trained_on
 from firstsight.evaluation.explanation import attribute_weights, strongest
-from firstsight.evaluation.probability import probabilities
 from firstsight.methods import FitControls, Method
-from firstsight.methods.abilities import own_backbone
+from firstsight.methods.abilities import own_backbone, with_own_features
 from firstsight.methods.registry import RECOGNISER, from_file
 from firstsight.recogniser.topk import Top, top_classes
 
@@ -136,7 +136,7 @@ class Recogniser:
         )
         if not calibrate:
             return start
-        chosen = calibrated(method, data, controls)
+        chosen = fit_calibration(method, with_own_features(method, data), controls)
         return replace(
             start,
             gamma=chosen.gamma,

@@ -23,7 +23,7 @@ import numpy as np
 
 from firstsight.data import Dataset
 from firstsight.errors import InputError
-from firstsight.evaluation.evaluate import class_accuracies, curve_of, harmonic_mean, leads
+from firstsight.evaluation.metrics import class_accuracies, curve_of, harmonic_mean, leads
 from firstsight.methods import Method, Span
 from firstsight.progress import Progress, StageProgress
 
