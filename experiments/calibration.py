@@ -14,7 +14,7 @@ import numpy as np
 
 import firstsight as fs
 from firstsight.data import Dataset
-from firstsight.evaluation.evaluate import harmonic_mean, seen_unseen_curve
+from firstsight.evaluation.metrics import harmonic_mean, seen_unseen_curve
 from firstsight.methods import Method
 
 METHODS = {

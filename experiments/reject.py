@@ -16,8 +16,8 @@ from scipy.special import logsumexp
 
 import firstsight as fs
 from firstsight.data import Dataset
-from firstsight.evaluation.evaluate import seen_unseen_curve
-from firstsight.evaluation.probability import fit_temperature, probabilities
+from firstsight.evaluation.calibration import fit_temperature, probabilities
+from firstsight.evaluation.metrics import seen_unseen_curve
 from firstsight.methods import METHODS, Method
 
 STATISTICS = {  # of scores [n, k] with gamma subtracted, and the temperature of the softmax

@@ -16,7 +16,7 @@ import torch
 
 import firstsight as fs
 from firstsight.data import Dataset
-from firstsight.evaluation.evaluate import seen_unseen_curve
+from firstsight.evaluation.metrics import seen_unseen_curve
 from firstsight.methods import Method
 from firstsight.methods.spaen import CLS_ONLY, PAPER
 

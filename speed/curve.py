@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from firstsight.evaluation.evaluate import seen_unseen_curve
+from firstsight.evaluation.metrics import seen_unseen_curve
 from speed import Case
 
 

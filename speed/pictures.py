@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from firstsight.data import Pictures
-from firstsight.methods import Run
+from firstsight.methods import FitControls
 from firstsight.methods.base import TrainingTensors
 from firstsight.methods.spaen_pictures import SPAENPictures
 from firstsight.methods.spaen_pictures.networks import perceptual_network
@@ -57,7 +57,7 @@ def ours(training: PictureTraining) -> None:
     training.networks.train()
     training.step = 0
     for _ in range(STEPS):
-        training._advance(Run())
+        training._advance(FitControls())
     finish(training)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from firstsight.data import ClassEmbeddings, TrainingSet
-from firstsight.methods import ALE, LATEM, SJE, DeViSE, Run
+from firstsight.methods import ALE, LATEM, SJE, DeViSE, FitControls
 from firstsight.methods.base import TrainingTensors
 from speed import Case
 
@@ -25,7 +25,7 @@ def cases() -> Iterator[Case]:
         tensors = method._prepared(training)
         yield Case(
             f"{kind.__name__}, CUB size, 7,057 x 2,048, 150 classes",
-            partial(method._fit, tensors, Run()),
+            partial(method._fit, tensors, FitControls()),
             partial(one_by_one, tensors, rule, method.learning_rate, method.n_maps, method.epochs),
         )
 

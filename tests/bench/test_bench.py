@@ -14,7 +14,8 @@ import pytest
 from firstsight import cli, files
 from firstsight.bench import bench as experiment
 from firstsight.bench.bench import PeakMemory, bench, commit, make_method
-from firstsight.evaluation.evaluate import class_accuracies, evaluate, harmonic_mean
+from firstsight.evaluation.evaluate import evaluate
+from firstsight.evaluation.metrics import class_accuracies, harmonic_mean
 from firstsight.methods import ESZSL, METHODS
 from firstsight.progress import Display
 from firstsight.tuning.settings_file import Chosen

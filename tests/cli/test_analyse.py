@@ -9,8 +9,8 @@ import pytest
 from firstsight.analysis import analyse, class_gains, projection
 from firstsight.datasets import load
 from firstsight.evaluation import evaluate as evaluation
+from firstsight.evaluation.calibration import fit_temperature
 from firstsight.evaluation.evaluate import evaluate
-from firstsight.evaluation.probability import fit_temperature
 from firstsight.methods import ESZSL, SAE
 from tests.support.tiny import tiny_dataset, write_gbu
 

@@ -77,8 +77,8 @@ def test_fit_is_the_fit_of_the_library(run, folder, model):
     assert (method.side, method.width, method.device) == (32, 1 / 64, "auto")
     again = method.fit(data.training_set())
     saved = load_method(model)
-    for name, value in again._state().items():
-        assert torch.equal(value, saved._state()[name]), name
+    for name, value in again.state().items():
+        assert torch.equal(value, saved.state()[name]), name
 
 
 def test_evaluate_calibrates_on_pictures(run, folder, model):

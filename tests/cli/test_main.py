@@ -21,6 +21,7 @@ from firstsight.data import ClassEmbeddings
 from firstsight.datasets import load
 from firstsight.evaluation.evaluate import evaluate
 from firstsight.methods import ESZSL, METHODS, SPAEN, Method, load_method
+from firstsight.methods.abilities import needs_pictures
 from tests.support.tiny import tiny_dataset, widths, write_gbu
 
 DATA = tiny_dataset(n_seen=6, n_unseen=3, w=5)
@@ -303,7 +304,7 @@ def test_analyse_variance(run, folder):
 # fit and evaluate
 
 
-@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if not kind.needs_pictures])
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if not needs_pictures(kind)])
 def test_fit_then_evaluate(name, run, folder, tmp_path):
     if METHODS[name].one_space:
         folder = write_gbu(tmp_path / "TINY", tiny_dataset(**widths(name)))

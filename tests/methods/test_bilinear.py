@@ -6,7 +6,7 @@ import torch
 
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
-from firstsight.methods import ALE, LATEM, SJE, DeViSE, Run
+from firstsight.methods import ALE, LATEM, SJE, DeViSE, FitControls
 from firstsight.methods.bilinear import Bilinear
 from tests.support.tiny import tiny_dataset, tiny_training
 
@@ -166,7 +166,7 @@ def test_every_image_is_seen_once_an_epoch(monkeypatch):
 def test_progress_reports_the_mean_loss_a_hundred_times():
     training, seen = tiny_training(), []
     method = AllViolators(learning_rate=0, batch=20, epochs=200, scaling="none", class_scaling="none", device="cpu")
-    method.fit(training, Run(progress=lambda *report: seen.append(report)))
+    method.fit(training, FitControls(progress=lambda *report: seen.append(report)))
     assert [(done, of) for done, of, _ in seen] == [(step, 600) for step in range(6, 601, 6)]
     loss = plain_loss(method.maps_.numpy(), training.features, training.labels, training.classes.vectors)
     for _, _, losses in seen:  # six batches of 20, 20 and 8 images are two epochs, and nothing is learned
@@ -216,6 +216,6 @@ def test_classes_with_the_same_or_no_embedding(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_lowers_the_loss(kind):
     losses = []
-    run = Run(progress=lambda done, steps, parts: losses.append(parts["loss"]))
+    run = FitControls(progress=lambda done, steps, parts: losses.append(parts["loss"]))
     kind(device="cpu").fit(tiny_training(), run)
     assert losses[-1] < losses[0]

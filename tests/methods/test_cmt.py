@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
-from firstsight.methods import CMT, Run, cmt
+from firstsight.methods import CMT, FitControls, cmt
 from firstsight.methods.cmt import CMTStar, nearest
 from tests.support.tiny import FAST, tiny_dataset, tiny_training
 
@@ -72,7 +72,7 @@ def test_every_image_is_met_once_an_epoch(monkeypatch):
     reports = []
     training = DATA.training_set()
     method = CMT(**(FAST["cmt"] | PLAIN | {"epochs": 3}))
-    method.fit(training, Run(progress=lambda *report: reports.append(report)))
+    method.fit(training, FitControls(progress=lambda *report: reports.append(report)))
     steps = 3 * math.ceil(len(training) / 16)
     assert [done for done, _, _ in reports] == list(range(1, steps + 1))
     assert {total for _, total, _ in reports} == {steps}

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from firstsight.data import ClassEmbeddings, Dataset, TrainingSet
+from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.methods import METHODS, Run, base, load_method, named, torch_device
+from firstsight.methods import METHODS, FitControls, base, load_method, named
 from firstsight.methods.base import Method
 from tests.support.tiny import FAST, tiny_dataset, widths
 
@@ -248,13 +249,13 @@ def test_two_seen_classes_of_one_image(name):
 
 def test_progress_is_optional_and_ends_at_the_end(name, tiny):
     seen = []
-    make(name).fit(tiny.training_set(), Run(progress=lambda *report: seen.append(report)))
+    make(name).fit(tiny.training_set(), FitControls(progress=lambda *report: seen.append(report)))
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
     assert not seen or seen[-1][0] == seen[-1][1]
 
 
 def test_progress_changes_nothing(name, tiny):
-    quiet, watched = (make(name).fit(tiny.training_set(), run) for run in (None, Run(progress=lambda *_: None)))
+    quiet, watched = (make(name).fit(tiny.training_set(), run) for run in (None, FitControls(progress=lambda *_: None)))
     np.testing.assert_array_equal(
         watched.scores(tiny.features, tiny.classes), quiet.scores(tiny.features, tiny.classes)
     )

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from firstsight.data import ClassEmbeddings
 from firstsight.datasets import load
 from firstsight.methods import DAP, IAP, logistic
-from firstsight.methods.dap import conjunction, presence_thresholds, prior_logits
+from firstsight.methods.dap import presence_thresholds, prior_logits
 from tests.support.matlab import toy_variables
 from tests.support.tiny import tiny_dataset
 
@@ -39,6 +39,15 @@ def unbalanced(**options):
 
 def with_vectors(data, vectors):
     return dataclasses.replace(data, classes=ClassEmbeddings(data.classes.names, vectors))
+
+
+def conjunction(logits, priors, present):
+    """Return [n, k] DAP's scores of images whose attributes have these logits [n, a], for classes that have [k, a]."""
+    method = DAP(device="cpu")
+    method.dtype = torch.float64
+    method.weight_, method.bias_ = torch.eye(logits.shape[1]).double(), torch.zeros(logits.shape[1]).double()
+    method.prior_logit_, method.threshold_ = priors, torch.full((logits.shape[1],), 0.5)
+    return method._scores(logits, present.double())
 
 
 def test_conjunction_against_the_product():

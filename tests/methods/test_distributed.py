@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from firstsight import checkpoint
 from firstsight.errors import InputError
-from firstsight.methods import Run, SPAENPictures
+from firstsight.methods import FitControls, SPAENPictures
 from firstsight.methods import distributed as ranks
 from firstsight.methods.spaen import training
 from tests.methods.spaen_pictures.test_training import DATA, make
@@ -45,7 +45,7 @@ def learned(name: str, **run) -> tuple[SPAENPictures, list]:
     """A method trained with some settings, and what it reported."""
     reports = []
     method = make(**COMMON, **SETTINGS[name])
-    method.fit(DATA.training_set(), Run(progress=lambda *report: reports.append(report), **run))
+    method.fit(DATA.training_set(), FitControls(progress=lambda *report: reports.append(report), **run))
     return method, reports
 
 
@@ -64,7 +64,7 @@ def train_together(folder: Path, rank: int) -> None:
 
     unfinished = folder / "unfinished"
     try:
-        make(**COMMON).fit(DATA.training_set(), Run(press, unfinished, 10**6))
+        make(**COMMON).fit(DATA.training_set(), FitControls(press, unfinished, 10**6))
     except KeyboardInterrupt:
         (folder / f"stopped {rank}").touch()
     method, _ = learned("two-stage", checkpoint=unfinished, checkpoint_every=10**6)
@@ -104,7 +104,7 @@ def test_two_learn_what_one_does(name, folder, monkeypatch):
     monkeypatch.setattr(training, "PERIOD", 2)
     method, reports = learned(name)
     states = [load_file(folder / f"{name} {rank}.safetensors") for rank in range(2)]
-    for key, value in method._state().items():
+    for key, value in method.state().items():
         assert torch.equal(states[0][key], states[1][key]), key
         torch.testing.assert_close(states[0][key], value, rtol=1e-3, atol=1e-4, msg=key)
     for rank in range(2):
@@ -146,7 +146,7 @@ def test_one_continues_what_two_began(folder, tmp_path, monkeypatch):
     method, reports = learned("two-stage", checkpoint=tmp_path / "unfinished")
     assert reports[0][0] == 4
     for key, value in load_file(folder / "two-stage 0.safetensors").items():
-        torch.testing.assert_close(method._state()[key], value, rtol=1e-3, atol=1e-4, msg=key)
+        torch.testing.assert_close(method.state()[key], value, rtol=1e-3, atol=1e-4, msg=key)
 
 
 def test_a_checkpoint_that_only_others_see_is_refused(tmp_path, monkeypatch):

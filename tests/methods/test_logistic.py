@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from scipy.special import expit, log_softmax, logsumexp, softmax
 from sklearn.linear_model import LogisticRegression
 
-from firstsight.methods import Run, logistic
+from firstsight.methods import FitControls, logistic
 from firstsight.methods.logistic import logistic_regressions, softmax_regression
 
-QUIET = Run()
+QUIET = FitControls()
 problems = st.fixed_dictionaries(
     {
         "seed": st.integers(0, 10**6),
@@ -147,7 +147,7 @@ def test_blocks_of_images_add_up(exact, monkeypatch):
 def test_the_loss_reported_last_is_the_least():
     X, labels, present = problem()
     told = []
-    run = Run(progress=lambda done, total, losses: told.append((done, total, losses["loss"])))
+    run = FitControls(progress=lambda done, total, losses: told.append((done, total, losses["loss"])))
     W, b = softmax_fit(X, labels, 0.7, run)
     loss = -log_softmax(X @ W + b, axis=1)[np.arange(len(X)), labels].mean() + 0.35 * np.square(W).sum() / len(X)
     assert told[-1] == (100, 100, pytest.approx(loss, rel=1e-5))

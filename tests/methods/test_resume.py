@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from firstsight import cli
 from firstsight.errors import InputError
-from firstsight.methods import SPAEN, Run
+from firstsight.methods import SPAEN, FitControls
 from firstsight.methods.spaen import training
 from tests.support.tiny import tiny_dataset, tiny_training, write_gbu
 
@@ -68,7 +68,7 @@ def stop_at(step: int):
 
 
 def assert_same(one: SPAEN, other: SPAEN) -> None:
-    states = one._state(), other._state()
+    states = one.state(), other.state()
     assert states[0].keys() == states[1].keys()
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name]), name
@@ -84,12 +84,12 @@ def short_periods(monkeypatch):
 def test_continued_training_is_the_uninterrupted_one(variant, every, stop, tmp_path):
     training_set = tiny_training(w=5)
     whole = make(**VARIANTS[variant]).fit(training_set)
-    run = Run(progress=stop_at(stop), checkpoint=tmp_path / "unfinished", checkpoint_every=every)
+    run = FitControls(progress=stop_at(stop), checkpoint=tmp_path / "unfinished", checkpoint_every=every)
     with pytest.raises(Stop):
         make(**VARIANTS[variant]).fit(training_set, run)
     assert run.checkpoint.exists()
     steps = []
-    run = Run(progress=lambda done, *_: steps.append(done), checkpoint=run.checkpoint, checkpoint_every=every)
+    run = FitControls(progress=lambda done, *_: steps.append(done), checkpoint=run.checkpoint, checkpoint_every=every)
     continued = make(**VARIANTS[variant]).fit(training_set, run)
     assert_same(continued, whole)
     assert steps[0] > (stop // every) * every - 2  # it did not begin anew
@@ -99,17 +99,17 @@ def test_continued_training_is_the_uninterrupted_one(variant, every, stop, tmp_p
 def test_reported_losses_go_on_as_if_nothing_had_happened(tmp_path):
     training_set = tiny_training()
     whole, parts = [], []
-    make().fit(training_set, Run(progress=lambda *report: whole.append(report)))
-    run = Run(progress=stop_at(14), checkpoint=tmp_path / "unfinished", checkpoint_every=5)  # amid a period
+    make().fit(training_set, FitControls(progress=lambda *report: whole.append(report)))
+    run = FitControls(progress=stop_at(14), checkpoint=tmp_path / "unfinished", checkpoint_every=5)  # amid a period
     with pytest.raises(Stop):
         make().fit(training_set, run)
-    make().fit(training_set, Run(progress=lambda *report: parts.append(report), checkpoint=run.checkpoint))
+    make().fit(training_set, FitControls(progress=lambda *report: parts.append(report), checkpoint=run.checkpoint))
     assert parts == whole[-len(parts) :]
 
 
 def test_checkpoints_change_nothing(tmp_path):
     whole = make().fit(tiny_training())
-    run = Run(checkpoint=tmp_path / "unfinished", checkpoint_every=1)
+    run = FitControls(checkpoint=tmp_path / "unfinished", checkpoint_every=1)
     assert_same(make().fit(tiny_training(), run), whole)
 
 
@@ -118,14 +118,14 @@ def test_many_interruptions(tmp_path):
     whole = make().fit(training_set)
     for stop in range(4, 21, 2):
         with pytest.raises(Stop):
-            make().fit(training_set, Run(stop_at(stop), tmp_path / "unfinished", 1))
-    assert_same(make().fit(training_set, Run(None, tmp_path / "unfinished", 1)), whole)
+            make().fit(training_set, FitControls(stop_at(stop), tmp_path / "unfinished", 1))
+    assert_same(make().fit(training_set, FitControls(None, tmp_path / "unfinished", 1)), whole)
 
 
 def test_an_interrupted_method_is_not_fitted(tmp_path):
     method = make()
     with pytest.raises(Stop):
-        method.fit(tiny_training(), Run(stop_at(4), tmp_path / "unfinished", 1))
+        method.fit(tiny_training(), FitControls(stop_at(4), tmp_path / "unfinished", 1))
     with pytest.raises(InputError, match="spaen must be fitted before it scores"):
         method.scores(tiny_dataset().features, tiny_dataset().classes)
 
@@ -133,7 +133,7 @@ def test_an_interrupted_method_is_not_fitted(tmp_path):
 def unfinished(tmp_path, training_set=None) -> Path:
     path = tmp_path / "unfinished"
     with pytest.raises(Stop):
-        make().fit(training_set or tiny_training(), Run(stop_at(6), path, 4))
+        make().fit(training_set or tiny_training(), FitControls(stop_at(6), path, 4))
     return path
 
 
@@ -153,7 +153,7 @@ def test_a_checkpoint_of_another_training_is_refused(changes, data, tmp_path):
     path = unfinished(tmp_path)
     before = path.read_bytes()
     with pytest.raises(InputError) as caught:
-        make(**changes).fit(tiny_training(**data), Run(checkpoint=path))
+        make(**changes).fit(tiny_training(**data), FitControls(checkpoint=path))
     assert str(caught.value) == (
         f"checkpoint must come from this training; got {path}, made with other settings or data; "
         "delete it to start anew"
@@ -164,7 +164,7 @@ def test_a_checkpoint_of_another_training_is_refused(changes, data, tmp_path):
 def test_a_finished_model_is_no_checkpoint(tmp_path):
     path = make().fit(tiny_training()).save(tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="checkpoint must come from this training"):
-        make().fit(tiny_training(), Run(checkpoint=path))
+        make().fit(tiny_training(), FitControls(checkpoint=path))
 
 
 @pytest.mark.parametrize("share", [0, 0.2, 0.9, 0.999])
@@ -173,14 +173,14 @@ def test_a_truncated_checkpoint_is_refused(share, tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(InputError) as caught:
-        make().fit(tiny_training(), Run(checkpoint=path))
+        make().fit(tiny_training(), FitControls(checkpoint=path))
     assert str(caught.value).startswith(f"{path} must be a .safetensors file; got ")
 
 
 def test_a_checkpoint_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="must be a place to write to; got "):
-        make().fit(tiny_training(), Run(checkpoint=tmp_path / "file" / "unfinished", checkpoint_every=1))
+        make().fit(tiny_training(), FitControls(checkpoint=tmp_path / "file" / "unfinished", checkpoint_every=1))
 
 
 def test_the_interrupt_handler_is_given_back(tmp_path):
@@ -188,7 +188,7 @@ def test_the_interrupt_handler_is_given_back(tmp_path):
     make().fit(tiny_training())
     assert signal.getsignal(signal.SIGINT) is before
     with pytest.raises(Stop):
-        make().fit(tiny_training(), Run(stop_at(2)))
+        make().fit(tiny_training(), FitControls(stop_at(2)))
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -200,9 +200,9 @@ def test_an_interrupt_waits_for_the_end_of_the_step_and_saves(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        make().fit(tiny_training(), Run(press, path, 10**6))
+        make().fit(tiny_training(), FitControls(press, path, 10**6))
     assert path.exists()
-    assert_same(make().fit(tiny_training(), Run(None, path)), make().fit(tiny_training()))
+    assert_same(make().fit(tiny_training(), FitControls(None, path)), make().fit(tiny_training()))
 
 
 def test_outside_the_main_thread_a_fit_works_too():
@@ -232,8 +232,8 @@ KILLED = """
 import sys
 from pathlib import Path
 from tests.methods.test_resume import make, tiny_training
-from firstsight.methods import Run
-make(steps=10**6, decay="constant").fit(tiny_training(), Run(None, Path(sys.argv[1]), 5))
+from firstsight.methods import FitControls
+make(steps=10**6, decay="constant").fit(tiny_training(), FitControls(None, Path(sys.argv[1]), 5))
 """
 
 
@@ -267,7 +267,7 @@ def test_a_killed_process_can_be_continued(tmp_path, monkeypatch):
             raise Stop
 
         with pytest.raises(Stop):
-            method.fit(tiny_training(), Run(stop, run, 10**7))
+            method.fit(tiny_training(), FitControls(stop, run, 10**7))
         return kept
 
     continued, whole = state(path), state(None)

@@ -12,7 +12,7 @@ from torch import nn
 from firstsight.datasets import load
 from firstsight.errors import InputError
 from firstsight.evaluation.evaluate import evaluate
-from firstsight.methods import SPAEN, Run, load_method
+from firstsight.methods import SPAEN, FitControls, load_method
 from firstsight.methods.scaling import scale_classes, scale_features
 from firstsight.methods.spaen import losses, training
 from firstsight.methods.spaen.networks import SLOPE, discriminator, perceptron
@@ -494,7 +494,7 @@ def test_comparisons_with_classification_only_are_paired(classification, monkeyp
         for beta in (0.0, 0.5):
             seen = []
             method = make(alpha=beta, beta=beta, schedule=schedule, **common)
-            method.fit(tiny_training(), Run(progress=lambda _, total, means, seen=seen: seen.append(means)))
+            method.fit(tiny_training(), FitControls(progress=lambda _, total, means, seen=seen: seen.append(means)))
             first[beta] = next(means["classification"] for means in seen if "classification" in means)
         assert first[0.0] == first[0.5]
 
@@ -525,7 +525,7 @@ def test_in_two_stages_encoder_and_generator_learn_first_and_then_stand_still():
     made = make_training(method)
     snapshots = [copied(made.networks)]
     while made.step < made.steps:
-        made._advance(Run())
+        made._advance(FitControls())
         snapshots.append(copied(made.networks))
     assert len(snapshots) == 11
     for step, (before, after) in enumerate(pairwise(snapshots)):
@@ -538,7 +538,7 @@ def test_in_one_stage_all_learn_at_every_step():
     assert made.steps == 3
     for _ in range(3):
         before = copied(made.networks)
-        made._advance(Run())
+        made._advance(FitControls())
         assert all(not torch.equal(before[name], after) for name, after in copied(made.networks).items())
 
 
@@ -554,7 +554,7 @@ def rates(made: Training) -> list[float]:
     """The rate at every step."""
     seen = []
     while made.step < made.steps:
-        made._advance(Run())
+        made._advance(FitControls())
         seen.append(made.optimisers["embedder"].param_groups[0]["lr"])
     return seen
 
@@ -618,7 +618,7 @@ def test_losses_are_reported_as_means_of_a_period(monkeypatch):
     values = iter([1.0, 2.0, 3.0, 5.0, 7.0])
     losses_of(made, "embedder", lambda: {"classification": torch.tensor(next(values))})
     reports = []
-    made.run(Run(progress=lambda *report: reports.append(report)))
+    made.run(FitControls(progress=lambda *report: reports.append(report)))
     assert reports == [(3, 5, {"classification": 2.0}), (5, 5, {"classification": 6.0})]
 
 
@@ -653,7 +653,7 @@ def test_the_loss_falls_on_separable_data(classification, schedule, monkeypatch)
         learning_rate=0.01,
     )
     data = tiny_dataset(noise=0.05, a=5)
-    method.fit(data.training_set(), Run(progress=lambda step, total, means: seen.append(means)))
+    method.fit(data.training_set(), FitControls(progress=lambda step, total, means: seen.append(means)))
     shown = [means["classification"] for means in seen if "classification" in means]
     assert shown[-1] < 0.6 * shown[0]
     rebuilt = [means["reconstruction"] for means in seen if "reconstruction" in means]

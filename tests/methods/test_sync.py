@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_iter
 
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
-from firstsight.methods import SYNC, Run, sync
+from firstsight.methods import SYNC, FitControls, sync
 from firstsight.methods.sync import best_wrong_loss, one_vs_other_loss
 from tests.support.tiny import tiny_dataset, tiny_training
 
@@ -215,7 +215,7 @@ def test_a_problem_that_has_no_one_solution():
 
 def test_progress_counts_evaluations():
     seen = []
-    SYNC(steps=20, device="cpu").fit(tiny_training(), Run(progress=lambda *report: seen.append(report)))
+    SYNC(steps=20, device="cpu").fit(tiny_training(), FitControls(progress=lambda *report: seen.append(report)))
     assert [done for done, _, _ in seen] == list(range(1, 21))
     assert seen[-1][2]["loss"] < seen[0][2]["loss"]
 
@@ -247,5 +247,5 @@ def test_nothing_is_made_that_grows_with_images_and_classes(monkeypatch):
     tensors = method._prepared(training)
     method._place_phantoms(tensors.vectors)
     with Sizes():
-        method._train(tensors, Run())
+        method._train(tensors, FitControls())
     assert max(sizes) == tensors.features.numel() < 800 * 20  # views of the features

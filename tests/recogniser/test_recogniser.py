@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
-from firstsight.evaluation.evaluate import calibrated
+from firstsight.evaluation.calibration import fit_calibration
 from firstsight.evaluation.explanation import attribute_weights
 from firstsight.methods import ESZSL, METHODS, load_method
 from firstsight.recogniser.recogniser import Recogniser
@@ -76,7 +76,7 @@ def says(sentence, work, *given, **named):
 
 
 def test_probabilities_are_the_calibrated_softmax(known):
-    chosen = calibrated(METHOD, DATA)
+    chosen = fit_calibration(METHOD, DATA)
     is_seen = DATA.is_seen
     scores = METHOD.scores(FEATURES, DATA.classes).astype(np.float64) - chosen.gamma * is_seen
     expected = np.exp(scores / chosen.temperature)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
-from firstsight.evaluation.probability import probabilities
+from firstsight.evaluation.calibration import probabilities
 from firstsight.methods import ESZSL, METHODS
 from firstsight.recogniser import topk
 from firstsight.recogniser.topk import ClassIndex, top_classes
@@ -69,11 +69,11 @@ def test_blocks_find_what_brute_force_finds(case):
 
 def test_products_are_scores(case):
     method, data = case
-    if not method.is_product:
+    if method.product is None:
         with pytest.raises(InputError, match="must score by a product"):
             ClassIndex(method, data.classes)
         return
-    points, vectors = method.projected(data.features), method.described(data.classes)
+    points, vectors = method.project(data.features), method.describe(data.classes)
     scores = method.scores(data.features, data.classes)
     np.testing.assert_allclose((points @ vectors.T).float().numpy(), scores, rtol=1e-4, atol=1e-5)
 
@@ -81,18 +81,18 @@ def test_products_are_scores(case):
 def test_which_methods_are_products():
     for name in METHODS:
         if not METHODS[name].one_space:
-            assert fitted(name, tiny_dataset(**widths(name))).is_product == (name in PRODUCTS), name
-    assert fitted("latem", n_maps=1).is_product
+            assert (fitted(name, tiny_dataset(**widths(name))).product is not None) == (name in PRODUCTS), name
+    assert fitted("latem", n_maps=1).product is not None
     both = [fitted("sae", direction=direction) for direction in ("v2s", "s2v")]
     for method in both:
-        product = (method.projected(DATA.features) @ method.described(DATA.classes).T).numpy()
+        product = (method.project(DATA.features) @ method.describe(DATA.classes).T).numpy()
         np.testing.assert_allclose(product, method.scores(DATA.features, DATA.classes), rtol=1e-5, atol=1e-6)
 
 
 def test_a_method_that_is_no_product_cannot_be_split():
     method = fitted("cmt_star")
     with pytest.raises(InputError) as caught:
-        method.projected(DATA.features)
+        method.project(DATA.features)
     assert "got cmt_star" in str(caught.value)
 
 
@@ -100,11 +100,8 @@ def test_a_method_that_is_no_product_cannot_be_split():
 class Plain(METHODS["eszsl"]):
     """Features are the scores' image side as they come: [n, 4]."""
 
-    def _projected(self, features):
+    def _project(self, features):
         return features
-
-    def _scores(self, features, vectors):
-        return features @ vectors.T
 
 
 PLAIN = Plain(gamma=1.0, class_scaling="none", device="cpu").fit(tiny_dataset(v=4, a=4).training_set())

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from firstsight.errors import InputError
-from firstsight.evaluation.evaluate import evaluate, seen_unseen_curve
+from firstsight.evaluation.evaluate import evaluate
+from firstsight.evaluation.metrics import seen_unseen_curve
 from firstsight.methods import ESZSL
 from firstsight.results.bootstrap import (
     METRICS,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
-from firstsight.evaluation.probability import probabilities
+from firstsight.evaluation.calibration import probabilities
 
 ATTRIBUTES = ("has_colour::red", "has_colour::green", "has_colour::blue", "has_light::dark", "has_light::bright")
 CLASSES = {  # name: attributes

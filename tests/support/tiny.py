@@ -9,6 +9,7 @@ from scipy.io import savemat
 
 from firstsight.data import ClassEmbeddings, Dataset, TrainingSet
 from firstsight.methods import METHODS
+from firstsight.methods.abilities import needs_pictures
 
 FAST = {  # settings with which a method is fitted in milliseconds
     "ale": {"epochs": 3, "batch": 16},
@@ -115,7 +116,7 @@ def painted(n: int, side: int, seed: int = 0) -> np.ndarray:
 def widths(name: str, v: int = 7, a: int = 4) -> dict[str, int]:
     """What tiny data must be like for a method: columns of features and class embeddings, sides of pictures."""
     kind = METHODS[name]
-    return {"v": v, "a": v if kind.one_space else a} | ({"side": 37} if kind.needs_pictures else {})
+    return {"v": v, "a": v if kind.one_space else a} | ({"side": 37} if needs_pictures(kind) else {})
 
 
 def tiny_training(**options) -> TrainingSet:

@@ -108,22 +108,22 @@ def test_spaces_are_made_of_valid_settings(name):
     kind = METHODS[name]
     ends = {
         field: (values.low, values.high) if isinstance(values, Span) else tuple(values)
-        for field, values in kind.space.items()
+        for field, values in kind.search.space.items()
     }
     variants = list(combinations(kind(), ends))
     assert len({str(variant.settings()) for variant in variants}) == len(variants) >= 1
-    assert len(variants) > 1 or not kind.space
-    for field, values in kind.space.items():
+    assert len(variants) > 1 or not kind.search.space
+    for field, values in kind.search.space.items():
         default = getattr(kind(), field)
         reached = values.low <= default <= values.high if isinstance(values, Span) else default in values
         assert reached, f"{field} = {default}, the default, cannot be found by tuning"
 
 
 def test_methods_that_share_their_work_try_their_whole_space(data):
-    assert {name for name, kind in METHODS.items() if kind.space and kind.fits_share_work()} == {
+    assert {name for name, kind in METHODS.items() if kind.search.space and kind.shares_fits} == {
         *("eszsl", "sae", "conse", "sync", "cmt_star")
     }
-    assert all(is_finite(kind.space) for kind in METHODS.values() if kind.fits_share_work())
+    assert all(is_finite(kind.search.space) for kind in METHODS.values() if kind.shares_fits)
     assert len(tune(METHODS["sae"](), data, partitions=1, trials=2)) == 120
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstsight.data import ClassEmbeddings, Floats, Indices
-from firstsight.evaluation.probability import probabilities
+from firstsight.evaluation.calibration import probabilities
 
 NAMED = 6  # attributes at each end
 

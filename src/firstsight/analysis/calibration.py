@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstsight.data import Floats, Indices
-from firstsight.evaluation.probability import negative_log_likelihood, probabilities
+from firstsight.evaluation.calibration import negative_log_likelihood, probabilities
 
 BINS = 15  # of equal width, as in the paper
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from firstsight.analysis.attributes import roc_auc
 from firstsight.data import Floats, Indices
-from firstsight.evaluation.probability import log_probabilities
+from firstsight.evaluation.calibration import log_probabilities
 
 POINTS = 60  # of the curve that are kept; its area is over all
 

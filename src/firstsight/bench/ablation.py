@@ -26,7 +26,7 @@ from firstsight.data import Dataset, Indices, Pictures
 from firstsight.errors import InputError
 from firstsight.evaluation.evaluate import Result, evaluate
 from firstsight.files import write_text
-from firstsight.methods import Run, load_method
+from firstsight.methods import FitControls, load_method
 from firstsight.methods.spaen_pictures import SPAENPictures, Variant
 from firstsight.methods.spaen_pictures.crops import whole
 from firstsight.progress import Progress
@@ -106,9 +106,9 @@ def objective(
         made = _kept(file, [_facts(method, data) for method in methods.values()])
         if made is None:
             name_of = {id(method): name for name, method in methods.items()}
-            run = Run(None if progress is None else lambda *at, seed=seed: progress(f"seed {seed}", *at))
+            controls = FitControls(None if progress is None else lambda *at, seed=seed: progress(f"seed {seed}", *at))
             made = []
-            for method in SPAENPictures.fit_each(list(methods.values()), data.training_set(), run):
+            for method in SPAENPictures.fit_each(list(methods.values()), data.training_set(), controls):
                 result = evaluate(method, data, calibrate=False)
                 made.append(
                     {"parts": name_of[id(method)], "seed": seed, **_numbers(result), "curve": thinned(result.curve)}
@@ -174,9 +174,11 @@ def _measured(method: SPAENPictures, data: Dataset, place: Path, progress: Progr
     if rows is not None and model.exists():
         return rows[0]
     unfinished = _beside(place, ".partial")
-    run = Run(None if progress is None else lambda *at: progress(place.name, *at), unfinished, checkpoint_every=200)
+    controls = FitControls(
+        None if progress is None else lambda *at: progress(place.name, *at), unfinished, checkpoint_every=200
+    )
     start = time.perf_counter()
-    method.fit(data.training_set(), run)
+    method.fit(data.training_set(), controls)
     row = {
         "mse": pixel_error(method, data, data.test_unseen),
         "mse_seen": pixel_error(method, data, data.test_seen),

@@ -29,10 +29,13 @@ import psutil
 from firstsight.analysis import analyse, attribute_variance, projection
 from firstsight.bench.samples import explained, guesses, has_pictures, samples
 from firstsight.data import Dataset
+from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.evaluation.evaluate import SeenUnseenCurve, evaluate
+from firstsight.evaluation.evaluate import evaluate
+from firstsight.evaluation.metrics import SeenUnseenCurve
 from firstsight.files import file_name, write_text
-from firstsight.methods import Method, Run, named, torch_device
+from firstsight.methods import FitControls, Method, named
+from firstsight.methods.abilities import DrawsPictures
 from firstsight.parallel import Reports, run_jobs
 from firstsight.pictures.cache import with_pictures
 from firstsight.progress import Display
@@ -90,7 +93,9 @@ def bench(
         for path, (data, _, method, _) in zip(paths, planned, strict=True)
     ]
     missing = [number for number, run in enumerate(runs) if run is None]
-    missing.sort(key=lambda number: planned[number][2].trials)  # long ones first, so that no core idles at the end
+    missing.sort(
+        key=lambda number: planned[number][2].search.trials
+    )  # long ones first, so that no core idles at the end
     if len(missing) < len(planned):
         display.say(f"{len(planned) - len(missing)} of {len(planned)} runs kept from an earlier call")
     display("runs", 0, len(missing))
@@ -156,14 +161,14 @@ def run_one(data: Dataset, label: str, method: Method, calibrate: bool, reports:
     stage = _stage(data, label, method)
     learned = (
         with_pictures(data, method.side, progress=partial(reports, f"pictures of {data.name}"))[0]
-        if method.needs_pictures
+        if isinstance(method, DrawsPictures)
         else data
     )
     with PeakMemory() as memory:
         start = time.perf_counter()
-        method.fit(learned.training_set(), Run(progress=partial(reports, f"fit {stage}")))
+        method.fit(learned.training_set(), FitControls(progress=partial(reports, f"fit {stage}")))
         seconds = time.perf_counter() - start
-        result = evaluate(method, learned, calibrate, Run(progress=partial(reports, f"calibrate {stage}")))
+        result = evaluate(method, learned, calibrate, FitControls(progress=partial(reports, f"calibrate {stage}")))
     device = torch_device(method.device)
     record: dict[str, Any] = {
         **result.metrics(),

@@ -268,7 +268,7 @@ def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list
     """The models, each tested on the data set."""
     from firstsight.analysis import analyse
     from firstsight.evaluation.evaluate import evaluate
-    from firstsight.methods import Run, load_method
+    from firstsight.methods import FitControls, load_method
     from firstsight.progress import Display
     from firstsight.report.names import display_name
 
@@ -282,7 +282,7 @@ def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list
         tests = data.test_images
         is_seen = data.is_seen
         for file, method, name in zip(models, methods, names, strict=True):
-            result = evaluate(method, data, calibrate, Run(display.stage(f"calibrate {name}")))
+            result = evaluate(method, data, calibrate, FitControls(display.stage(f"calibrate {name}")))
             known = (data.labels[tests], is_seen, data.classes, result.gamma, result.temperature)
             found = analyse(result.scores, *known)
             own = name if names.count(name) == 1 else file.stem

@@ -30,13 +30,13 @@ def evaluate(
         json: print one JSON document.
     """
     from firstsight.evaluation.evaluate import evaluate as evaluate_method
-    from firstsight.methods import Run, load_method
+    from firstsight.methods import FitControls, load_method
     from firstsight.progress import Display
 
     method = load_method(model)
     with Display() as display:
         dataset = data.load_for(method, display, calibrate)
-        result = evaluate_method(method, dataset, calibrate, Run(display.stage("calibrate")))
+        result = evaluate_method(method, dataset, calibrate, FitControls(display.stage("calibrate")))
     if json:
         classes = [vars(row) for row in result.classes]
         print(as_json({"data": result.data, "method": result.method, **result.metrics(), "classes": classes}))

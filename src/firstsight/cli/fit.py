@@ -18,13 +18,14 @@ from firstsight.errors import InputError
 
 if TYPE_CHECKING:
     from firstsight.cli.tensorboard import Board
-    from firstsight.methods import Run
+    from firstsight.methods import FitControls
 
 
 def fit(argv: Sequence[str]) -> None:
     """Train a method and save it: `firstsight fit METHOD --data PATH --out model.safetensors`."""
     from firstsight.datasets import data_name
     from firstsight.methods import METHODS, named
+    from firstsight.methods.abilities import MakesFeatures
     from firstsight.methods.distributed import first_goes_ahead, joined, n_ranks
     from firstsight.progress import Display
     from firstsight.tuning.settings_file import read_settings
@@ -51,15 +52,15 @@ def fit(argv: Sequence[str]) -> None:
         Display(is_quiet=rank > 0) as display,
         _board(None if rank else options.tensorboard) as board,
     ):
-        if n_ranks() > 1 and not method.needs_pictures:
+        if n_ranks() > 1 and not isinstance(method, MakesFeatures):
             raise InputError(f"method must be spaen-pictures for several processes to share it; got {method.name}")
         with first_goes_ahead():
             training = options.load_for(method, display).training_set()
         if unfinished.exists():
             display.say(f"continuing from {unfinished}")
-        run = _run(display.stage(f"fit {argv[0]}"), board, unfinished, options.checkpoint_every)
+        controls = _controls(display.stage(f"fit {argv[0]}"), board, unfinished, options.checkpoint_every)
         try:
-            method.fit(training, run)
+            method.fit(training, controls)
         except KeyboardInterrupt:
             if unfinished.exists():
                 display.say(f"stopped; kept in {unfinished}; the same command continues from there")
@@ -80,18 +81,18 @@ def _board(folder: Path | None) -> AbstractContextManager[Board | None]:
     return Board(folder)
 
 
-def _run(show: Callable[..., None], board: Board | None, unfinished: Path, checkpoint_every: int) -> Run:
+def _controls(show: Callable[..., None], board: Board | None, unfinished: Path, checkpoint_every: int) -> FitControls:
     """A fit that is shown, and kept, as it goes on."""
-    from firstsight.methods import Run
+    from firstsight.methods import FitControls
 
     if board is None:
-        return Run(show, unfinished, checkpoint_every)
+        return FitControls(show, unfinished, checkpoint_every)
 
     def progress(done: int, total: int, losses: Mapping[str, float]) -> None:
         show(done, total, losses)
         board.progress(done, total, losses)
 
-    return Run(progress, unfinished, checkpoint_every, board.draw)
+    return FitControls(progress, unfinished, checkpoint_every, board.draw)
 
 
 @dataclass(kw_only=True)

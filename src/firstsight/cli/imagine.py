@@ -39,6 +39,7 @@ class ImagineOptions(TextOptions):
 
 def imagine(argv: Sequence[str]) -> None:
     """Draw classes that nobody has shown, from their descriptions alone."""
+    from firstsight.methods.abilities import drawing
     from firstsight.pictures.sheet import as_png, grid
 
     options = parsed(_form(), argv, "imagine", _ABOUT)
@@ -50,9 +51,10 @@ def imagine(argv: Sequence[str]) -> None:
     rows = [_row(name, known.classes.names, "class") for name in names]
     changes = _changes(options.set, known.classes)
     chosen = known.classes[rows]
-    lines = [("before" if changes else "imagined", known.method.imagined(chosen))]
+    artist = drawing(known.method, "imagine a class")
+    lines = [("before" if changes else "imagined", artist.imagined(chosen))]
     if changes:
-        lines.append(("after", known.method.imagined(_changed(chosen, known.classes, changes))))
+        lines.append(("after", artist.imagined(_changed(chosen, known.classes, changes))))
     seen = [bool(known.is_seen[row]) for row in rows]
     notes = ["seen in training" if is_seen else "never seen" for is_seen in seen]
     grid(file, lines, chosen.names, notes)
@@ -93,10 +95,11 @@ def _known(options: Any) -> tuple[Recogniser, tuple[str, ...]]:
     from firstsight.cli.predict import more_classes
     from firstsight.datasets import load
     from firstsight.methods import load_method
+    from firstsight.methods.abilities import drawing
     from firstsight.recogniser.recogniser import Recogniser
 
     method = load_method(options.model, options.device)
-    method.side  # noqa: B018 (a method that cannot draw says so first)
+    drawing(method, "have a size of them")
     if options.data is not None:
         data = load(options.data, (), options.semantics, vectors=options.texts(options.semantics)[0])
         known = Recogniser.of(method, data, calibrate=False)

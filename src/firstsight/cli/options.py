@@ -117,13 +117,15 @@ class PictureOptions(DataOptions):
     def load_for(self, method: Method, display: Display, trains: bool = True) -> Dataset:
         """The data set, with its pictures in the method's size where it learns from them and is to be trained."""
         self._check(method)
-        if not method.needs_pictures or not (trains or self.backbone or self.skip_bad):
+        from firstsight.methods.abilities import DrawsPictures, MakesFeatures
+
+        if not isinstance(method, DrawsPictures) or not (trains or self.backbone or self.skip_bad):
             return self.load(display)
         from firstsight.pictures.cache import with_pictures
 
         if self.backbone is None:
             data = self.load(display)
-            if not method.makes_features:
+            if not (isinstance(method, MakesFeatures) and method.makes_features()):
                 data.inputs(data.trainval[:1])  # features that are missing are missed before the pictures are shrunk
         else:
             from firstsight.datasets import load
@@ -140,7 +142,9 @@ class PictureOptions(DataOptions):
 
     def _check(self, method: Method) -> None:
         """Refuse options that do not go together."""
-        if not method.needs_pictures:
+        from firstsight.methods.abilities import needs_pictures
+
+        if not needs_pictures(type(method)):
             for name, value in (("backbone", self.backbone), ("skip_bad", self.skip_bad)):
                 if value:
                     raise InputError(

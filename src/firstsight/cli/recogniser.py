@@ -29,14 +29,14 @@ def recogniser(
             the same settings once more.
         device: torch device to work on.
     """
-    from firstsight.methods import Run, load_method
+    from firstsight.methods import FitControls, load_method
     from firstsight.progress import Display
     from firstsight.recogniser.recogniser import Recogniser
 
     method = load_method(model, device)
     with Display() as display:
         loaded = data.load_for(method, display, calibrate)
-        made = Recogniser.of(method, loaded, calibrate, Run(display.stage("calibrate")))
+        made = Recogniser.of(method, loaded, calibrate, FitControls(display.stage("calibrate")))
     made.save(out)
     n_seen = int(made.is_seen.sum())
     print(f"{method.name} that knows {n_seen} seen and {len(made.classes) - n_seen} unseen classes is at {out}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from firstsight.methods import Method
+    from firstsight.methods.abilities import DrawsPictures
 
 
 BLOCK = 64  # pictures at once
@@ -48,6 +48,7 @@ def reconstruct(
 
     from firstsight.cli.predict import picture_paths
     from firstsight.methods import load_method
+    from firstsight.methods.abilities import drawing
     from firstsight.pictures.sheet import as_png
     from firstsight.progress import Display
 
@@ -56,8 +57,7 @@ def reconstruct(
     if not pictures:
         raise InputError("pictures must be files or folders; got none")
     file = as_png(out or Path("reconstructed.png"))
-    method = load_method(model, device)
-    method.side  # noqa: B018 (a method that cannot draw says so before pictures are looked for)
+    method = drawing(load_method(model, device), "have a size of them")
     paths = list(dict.fromkeys(picture_paths(pictures)))
     if not out_folder and len(paths) > MOST:
         raise InputError(f"pictures must be {MOST} or fewer for one file; got {len(paths)}; name --out-folder")
@@ -95,7 +95,9 @@ class _Drawn:
     error: float
 
 
-def _reconstructed(method: Method, paths: Sequence[str], skip_bad: bool, skipped: dict[str, str]) -> Iterator[_Drawn]:
+def _reconstructed(
+    method: DrawsPictures, paths: Sequence[str], skip_bad: bool, skipped: dict[str, str]
+) -> Iterator[_Drawn]:
     """Each picture that can be read; the sentences about the others go to `skipped`."""
     import numpy as np
 

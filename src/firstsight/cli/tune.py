@@ -52,6 +52,7 @@ def tune(
         json: print one JSON document with every trial.
     """
     from firstsight.methods import all_names, named
+    from firstsight.methods.abilities import needs_pictures
     from firstsight.parallel import run_jobs
     from firstsight.progress import Display
     from firstsight.tuning.settings_file import write_settings
@@ -61,14 +62,14 @@ def tune(
         raise InputError("methods must be named; got none; `all` is every one")
     at_least_one(jobs=jobs, partitions=partitions)
     kinds = sorted(
-        map(named, all_names() if methods == ("all",) else methods), key=lambda kind: kind.trials
+        map(named, all_names() if methods == ("all",) else methods), key=lambda kind: kind.search.trials
     )  # slow first
-    if picky := [kind.name for kind in kinds if kind.needs_pictures]:
+    if picky := [kind.name for kind in kinds if needs_pictures(kind)]:
         raise InputError(
             f"methods must learn from features alone to be tuned; got {picky[0]}; tune spaen, whose E learns alike"
         )
     starts = [kind.preset(preset) if preset else kind() for kind in kinds]
-    aims = [objective or kind.objective for kind in kinds]
+    aims = [objective or kind.search.objective for kind in kinds]
     out.parent.mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{out.with_suffix('.db')}"
     open_storage(storage)
@@ -87,7 +88,7 @@ def tune(
             reached = f"{aim} {best.mean:.4g}, best of {len(outcome.value)}"
             origin = f"{reached}, on {partitions} sets of validation classes; {full.description}"
             write_settings(out, full.name, start, best.settings, origin)
-            chosen = "  ".join(f"{name} {shown(best.settings[name])}" for name in start.space)
+            chosen = "  ".join(f"{name} {shown(best.settings[name])}" for name in start.search.space)
             display.say(f"{start.name:<10}{reached}: {chosen}")
             rows.append(
                 {"data": full.name, "method": start.name, "objective": aim, "trials": list(map(vars, outcome.value))}

@@ -34,12 +34,14 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, Span, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import FeatureScaling
+from firstsight.methods.settings import Search, Span
 
 
 @dataclass(kw_only=True)
-class Bilinear(Method):
+class Bilinear(ProductMethod):
     """A method that ranks classes by a bilinear compatibility.
 
     Attributes:
@@ -49,11 +51,13 @@ class Bilinear(Method):
         epochs: passes over the training set.
     """
 
-    space = {
-        "scaling": ("l2", "standard-l2"),
-        "class_scaling": ("l2", "centred"),
-        "learning_rate": Span(1e-3, 1.0),
-    }
+    search = Search(
+        {
+            "scaling": ("l2", "standard-l2"),
+            "class_scaling": ("l2", "centred"),
+            "learning_rate": Span(1e-3, 1.0),
+        }
+    )
     n_maps = 1  # a method with more makes it a setting
 
     scaling: FeatureScaling = "l2"
@@ -81,7 +85,7 @@ class Bilinear(Method):
             [b, s] of 0 or more, and 0 where the hinge is; no derivative is taken of them.
         """
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         features, labels, vectors = training.features, training.labels, training.vectors  # [n, v], [n], [s, a]
         (n, v), a = features.shape, vectors.shape[1]
         generator = torch.Generator().manual_seed(self.seed)
@@ -97,7 +101,7 @@ class Bilinear(Method):
                 loss += self._descend(maps, features.index_select(0, rows), labels[rows], reduced, generator)
                 step, images = step + 1, images + len(rows)
                 if step % period == 0 or step == steps:
-                    self._report(run, step, steps, float(loss) / images)
+                    self._report(controls, step, steps, float(loss) / images)
                     images, loss = 0, torch.zeros_like(loss)
         self.maps_ = basis @ maps.unflatten(0, (self.n_maps, -1))  # [m, a, v]
 
@@ -129,22 +133,25 @@ class Bilinear(Method):
         maps.addmm_(steps.T, features.index_select(0, moving), alpha=-1)
         return (weights * hinges).sum()
 
-    def _report(self, run: Run, step: int, steps: int, loss: float) -> None:
+    def _report(self, controls: FitControls, step: int, steps: int, loss: float) -> None:
         if not math.isfinite(loss):
             raise InputError(
                 f"training must stay finite; got a loss of {loss} at step {step}; "
                 "lower learning_rate or margin, or scale features"
             )
-        if run.progress is not None:
-            run.progress(step, steps, {"loss": loss})
+        if controls.progress is not None:
+            controls.progress(step, steps, {"loss": loss})
 
     @property
-    def is_product(self) -> bool:
-        """With one map it is."""
-        return self.n_maps == 1
+    def product(self) -> ProductMethod | None:
+        """Return this method where it has one map, else None."""
+        return super().product if self.n_maps == 1 else None
 
-    def _projected(self, features: Tensor) -> Tensor:
+    def _project(self, features: Tensor) -> Tensor:
         return features @ self.maps_[0].T  # [n, a]
+
+    def _describe(self, vectors: Tensor) -> Tensor:
+        return vectors
 
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
         return reduce(torch.maximum, (features @ (vectors @ weight).T for weight in self.maps_))  # [n, k]

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.base import Method
+from firstsight.methods.fitting import FitControls, TrainingTensors
 from firstsight.methods.scaling import unit_rows
+from firstsight.methods.settings import Search
 
 
 @dataclass(kw_only=True)
@@ -29,9 +31,9 @@ class CLIP(Method):
     source = "Radford et al., ICML 2021"
     is_random = False
     one_space = True
-    space = {"scaling": ("none", "standard"), "class_scaling": ("l2", "centred")}
+    search = Search({"scaling": ("none", "standard"), "class_scaling": ("l2", "centred")})
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         v, a = training.features.shape[1], training.vectors.shape[1]
         if v != a:
             raise InputError(

@@ -31,8 +31,10 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, Span, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import ClassScaling, FeatureScaling
+from firstsight.methods.settings import Search, Span
 
 ROWS = 512  # mapped images compared with all others at once, so that memory does not grow with the square
 SAME = 1e-5  # of the largest number; vectors that differ less in every column are the same class
@@ -41,7 +43,7 @@ TINY = 1e-12  # in place of a distance or a variance of 0
 
 
 @dataclass(kw_only=True)
-class CMT(Method):
+class CMT(ProductMethod):
     """Cross-modal transfer.
 
     Attributes:
@@ -54,7 +56,7 @@ class CMT(Method):
 
     name = "cmt"
     source = "Socher et al., NIPS 2013"
-    space = {"penalty": Span(1e-6, 1e-2), "learning_rate": Span(5e-4, 2e-2)}
+    search = Search({"penalty": Span(1e-6, 1e-2), "learning_rate": Span(5e-4, 2e-2)})
 
     hidden: int = 200
     penalty: float = 1e-4
@@ -70,7 +72,7 @@ class CMT(Method):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be 1 or more; got {getattr(self, name)}")
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         features, labels, vectors = training.features, training.labels, training.vectors
         random = torch.Generator().manual_seed(self.seed)
         theta1, theta2 = (
@@ -91,15 +93,15 @@ class CMT(Method):
                 optimiser.step()
                 decay.step()
                 step += 1
-                if run.progress is not None and (step % max(1, steps // 100) == 0 or step == steps):
-                    run.progress(step, steps, {"regression": loss.item()})
+                if controls.progress is not None and (step % max(1, steps // 100) == 0 or step == steps):
+                    controls.progress(step, steps, {"regression": loss.item()})
         self.theta1_, self.theta2_ = theta1.detach(), theta2.detach()  # [h, v], [a, h]
 
-    def _projected(self, features: Tensor) -> Tensor:
+    def _project(self, features: Tensor) -> Tensor:
         points = mapped(features, self.theta1_, self.theta2_)  # -||m - y||^2 = (2 m, -1, -||m||^2) . (y, ||y||^2, 1)
         return torch.cat([2 * points, -torch.ones_like(points[:, :1]), -points.square().sum(1, True)], dim=1)
 
-    def _described(self, vectors: Tensor) -> Tensor:
+    def _describe(self, vectors: Tensor) -> Tensor:
         return torch.cat([vectors, vectors.square().sum(1, True), torch.ones_like(vectors[:, :1])], dim=1)
 
     def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
@@ -126,10 +128,12 @@ class CMTStar(CMT):
     """
 
     name = "cmt_star"
-    space = {"novelty": ("gaussian", "loop"), "outliers": (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)}
-    objective = "h"  # AUSUC runs over all thresholds, so it cannot choose one
+    search = Search(
+        {"novelty": ("gaussian", "loop"), "outliers": (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)},
+        objective="h",  # AUSUC runs over all thresholds, so it cannot choose one
+    )
     generalized_only = True
-    is_product = False
+    shares_fits = True
 
     novelty: Literal["gaussian", "loop"] = "gaussian"
     outliers: float = 0.25
@@ -142,8 +146,8 @@ class CMTStar(CMT):
         if self.neighbours < 1:
             raise InputError(f"neighbours must be 1 or more; got {self.neighbours}")
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
-        super()._fit(training, run)
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
+        super()._fit(training, controls)
         points = mapped(training.features, self.theta1_, self.theta2_)  # [n, a]
         self.seen_vectors_ = training.vectors  # [s, a]
         if self.novelty == "gaussian":
@@ -158,15 +162,17 @@ class CMTStar(CMT):
             self.training_novelty_ = factor / self.factor_scale_
 
     @classmethod
-    def _fit_group(cls, variants: Sequence[CMTStar], training: TrainingTensors, run: Run) -> Iterator[CMTStar]:
+    def _fit_group(
+        cls, variants: Sequence[CMTStar], training: TrainingTensors, controls: FitControls
+    ) -> Iterator[CMTStar]:
         """What is learned does not depend on `outliers`, so settings that differ in nothing else share it."""
         learned: dict[tuple[object, ...], CMTStar] = {}
         for variant in variants:
             twin = learned.setdefault(dataclasses.astuple(dataclasses.replace(variant, outliers=0.0)), variant)
             if twin is variant:
-                variant._fit(training, run)
+                variant._fit(training, controls)
             else:
-                vars(variant).update(twin._state())
+                vars(variant).update(twin.state())
             yield variant
 
     def _novelty(self, points: Tensor) -> Tensor:

@@ -18,13 +18,15 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
 from firstsight.methods.logistic import PENALTIES, softmax_regression
+from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import FeatureScaling, unit_rows
+from firstsight.methods.settings import Search
 
 
 @dataclass(kw_only=True)
-class CONSE(Method):
+class CONSE(ProductMethod):
     """Convex combination of semantic embeddings.
 
     Attributes:
@@ -35,7 +37,8 @@ class CONSE(Method):
     name = "conse"
     source = "Norouzi et al., ICLR 2014"
     is_random = False
-    space = {"penalty": PENALTIES, "n_top": (5, 10, 20)}
+    search = Search({"penalty": PENALTIES, "n_top": (5, 10, 20)})
+    shares_fits = True
 
     scaling: FeatureScaling = "l2"
     penalty: float = 0.1
@@ -46,32 +49,29 @@ class CONSE(Method):
         if self.n_top < 1:
             raise InputError(f"n_top must be 1 or more; got {self.n_top}")
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         self.vectors_ = training.vectors  # [s, a]
         self.weight_, self.bias_ = softmax_regression(
-            training.features, training.labels, len(training.vectors), self.penalty, run
+            training.features, training.labels, len(training.vectors), self.penalty, controls
         )
 
     @classmethod
-    def _fit_group(cls, variants: Sequence[CONSE], training: TrainingTensors, run: Run) -> Iterator[CONSE]:
+    def _fit_group(cls, variants: Sequence[CONSE], training: TrainingTensors, controls: FitControls) -> Iterator[CONSE]:
         """Settings that differ in n_top alone share the classifier."""
         first: dict[float, CONSE] = {}
         for variant in variants:
             fitted = first.setdefault(variant.penalty, variant)
             if fitted is variant:
-                variant._fit(training, run)
+                variant._fit(training, controls)
             else:
                 variant.vectors_, variant.weight_, variant.bias_ = fitted.vectors_, fitted.weight_, fitted.bias_
             yield variant
 
-    def _projected(self, features: Tensor) -> Tensor:
+    def _project(self, features: Tensor) -> Tensor:
         posterior = torch.addmm(self.bias_, features, self.weight_).softmax(dim=1)  # [n, s]
         best, classes = posterior.topk(min(self.n_top, posterior.shape[1]))  # [n, t]
         weights = torch.zeros_like(posterior).scatter_(1, classes, best)  # [n, s]
         return unit_rows(weights @ self.vectors_)  # [n, a]
 
-    def _described(self, vectors: Tensor) -> Tensor:
+    def _describe(self, vectors: Tensor) -> Tensor:
         return unit_rows(vectors)
-
-    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        return self._projected(features) @ self._described(vectors).T  # [n, k]

@@ -26,13 +26,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
 from firstsight.methods.logistic import PENALTIES, logistic_regressions
+from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, unit_rows
+from firstsight.methods.settings import Search
 
 
 @dataclass(kw_only=True)
-class DAP(Method):
+class DAP(ProductMethod):
     """Direct attribute prediction.
 
     Attributes:
@@ -43,13 +45,13 @@ class DAP(Method):
     name = "dap"
     source = "Lampert et al., CVPR 2009"
     is_random = False
-    space = {"penalty": PENALTIES}
+    search = Search({"penalty": PENALTIES})
 
     scaling: FeatureScaling = "l2"
     class_scaling: ClassScaling = "none"
     penalty: float = 0.1
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         self.threshold_ = presence_thresholds(training.vectors)  # [a]
         present = training.vectors > self.threshold_  # [s, a]
         self.prior_logit_ = prior_logits(present)
@@ -57,18 +59,14 @@ class DAP(Method):
         self.bias_ = torch.zeros_like(self.threshold_)  # [a]
         varies = present.any(dim=0) & ~present.all(dim=0)
         self.weight_[:, varies], self.bias_[varies] = logistic_regressions(
-            training.features, training.labels, present[:, varies], self.penalty, run
+            training.features, training.labels, present[:, varies], self.penalty, controls
         )
 
-    def _projected(self, features: Tensor) -> Tensor:
+    def _project(self, features: Tensor) -> Tensor:
         return torch.addmm(self.bias_, features, self.weight_) - self.prior_logit_  # [n, a]
 
-    def _described(self, vectors: Tensor) -> Tensor:
+    def _describe(self, vectors: Tensor) -> Tensor:
         return (vectors > self.threshold_).to(self.dtype)  # [k, a]
-
-    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        logits = torch.addmm(self.bias_, features, self.weight_)  # [n, a]
-        return conjunction(logits, self.prior_logit_, vectors > self.threshold_)
 
 
 def presence_thresholds(vectors: Tensor) -> Tensor:
@@ -86,14 +84,3 @@ def prior_logits(present: Tensor) -> Tensor:
     """[a] logits of the share of the classes [s, a] that have each attribute; of 1/2 where all have it, or none."""
     share = present.double().mean(dim=0)
     return torch.where((share > 0) & (share < 1), share, 0.5).logit().float()
-
-
-def conjunction(logits: Tensor, priors: Tensor, present: Tensor) -> Tensor:
-    """[n, k] log prod_m p(a_m = y_m | x) / p(a_m = y_m), but for a term that all classes of an image share.
-
-    Args:
-        logits: [n, a] of the probabilities that an image has the attributes.
-        priors: [a] logits of the prior probabilities.
-        present: [k, a] which attributes the candidates have.
-    """
-    return (logits - priors) @ present.to(logits.dtype).T

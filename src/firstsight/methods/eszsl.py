@@ -17,14 +17,16 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
 from firstsight.methods.gram import class_sums, gram
+from firstsight.methods.product import ProductMethod
+from firstsight.methods.settings import Search
 
 POWERS = tuple(10.0**power for power in range(-3, 4))
 
 
 @dataclass(kw_only=True)
-class ESZSL(Method):
+class ESZSL(ProductMethod):
     """Embarrassingly simple zero-shot learning.
 
     Attributes:
@@ -35,14 +37,15 @@ class ESZSL(Method):
     name = "eszsl"
     source = "Romera-Paredes and Torr, ICML 2015"
     is_random = False
-    space = {"gamma": POWERS, "lam": POWERS, "scaling": ("none", "l2"), "class_scaling": ("l2", "centred")}
+    search = Search({"gamma": POWERS, "lam": POWERS, "scaling": ("none", "l2"), "class_scaling": ("l2", "centred")})
+    shares_fits = True
     dtype = torch.float64
     widens = True
 
     gamma: float = 1e3
     lam: float = 1.0
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         features, vectors = training.features, training.vectors  # [n, v], [s, a]
         left = cholesky(gram(features), self.gamma, "gamma")
         right = cholesky(vectors.T @ vectors, self.lam, "lam")
@@ -50,10 +53,10 @@ class ESZSL(Method):
         self.weight_ = torch.cholesky_solve(half.T, right).T.contiguous()  # [v, a]
 
     @classmethod
-    def _fit_group(cls, variants: Sequence[ESZSL], training: TrainingTensors, run: Run) -> Iterator[ESZSL]:
+    def _fit_group(cls, variants: Sequence[ESZSL], training: TrainingTensors, controls: FitControls) -> Iterator[ESZSL]:
         """One eigendecomposition of each Gram matrix serves every gamma and lam."""
         if len(variants) < 3:  # a Cholesky factor costs a third of an eigendecomposition
-            yield from super()._fit_group(variants, training, run)
+            yield from super()._fit_group(variants, training, controls)
             return
         features, vectors = training.features, training.vectors  # [n, v], [s, a]
         left = inverses(gram(features), {variant.gamma for variant in variants}, "gamma")
@@ -64,11 +67,8 @@ class ESZSL(Method):
             variant.weight_ = right[variant.lam](lefts[variant.gamma].T).T.contiguous()
             yield variant
 
-    def _projected(self, features: Tensor) -> Tensor:
+    def _project(self, features: Tensor) -> Tensor:
         return features @ self.weight_  # [n, a]
-
-    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        return features @ (self.weight_ @ vectors.T)  # [n, k]
 
 
 def inverses(gram: Tensor, penalties: set[float], setting: str) -> dict[float, Callable[[Tensor], Tensor]]:

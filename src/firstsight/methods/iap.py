@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from firstsight.methods.base import Run, TrainingTensors
-from firstsight.methods.dap import DAP, conjunction, presence_thresholds, prior_logits
+from firstsight.methods.dap import DAP, presence_thresholds, prior_logits
+from firstsight.methods.fitting import FitControls, TrainingTensors
 from firstsight.methods.logistic import softmax_regression
 
 
@@ -34,18 +34,15 @@ class IAP(DAP):
 
     name = "iap"
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         self.threshold_ = presence_thresholds(training.vectors)  # [a]
         self.present_ = training.vectors > self.threshold_  # [s, a]
         self.weight_, self.bias_ = softmax_regression(
-            training.features, training.labels, len(training.vectors), self.penalty, run
+            training.features, training.labels, len(training.vectors), self.penalty, controls
         )
 
-    def _projected(self, features: Tensor) -> Tensor:
+    def _project(self, features: Tensor) -> Tensor:
         return self._logits(features) - prior_logits(self.present_)  # [n, a]
-
-    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        return conjunction(self._logits(features), prior_logits(self.present_), vectors > self.threshold_)
 
     def _logits(self, features: Tensor) -> Tensor:
         """[n, a] of the probabilities that images have the attributes."""

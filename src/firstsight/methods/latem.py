@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from firstsight.methods.base import Span
 from firstsight.methods.bilinear import Bilinear
+from firstsight.methods.settings import Search, Span
 
 
 @dataclass(kw_only=True)
@@ -35,7 +35,7 @@ class LATEM(Bilinear):
     name = "latem"
     source = "Xian et al., CVPR 2016"
 
-    space = {"learning_rate": Span(0.1, 3.0), "n_maps": (2, 4, 8)}
+    search = Search({"learning_rate": Span(0.1, 3.0), "n_maps": (2, 4, 8)})
 
     learning_rate: float = 1.0
     batch: int = 128

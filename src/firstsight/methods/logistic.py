@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from firstsight.methods.base import Run
+from firstsight.methods.fitting import FitControls
 
 TOLERANCE = 3e-4  # root-mean-square change of the logits that the gradient may still ask for in a coordinate
 STEPS = 500  # at most: with hardly a penalty, classes that a plane separates have no optimum within reach
@@ -40,7 +40,7 @@ Loss = Callable[[Tensor, slice], Tensor]  # of logits [b, m] and the images they
 
 
 def softmax_regression(
-    features: Tensor, labels: Tensor, n_classes: int, penalty: float, run: Run
+    features: Tensor, labels: Tensor, n_classes: int, penalty: float, controls: FitControls
 ) -> tuple[Tensor, Tensor]:
     """One classifier of the classes.
 
@@ -49,7 +49,7 @@ def softmax_regression(
         labels: [n] in 0..n_classes - 1.
         n_classes: s.
         penalty: weight of ||W||^2 / 2 against the loss summed over images.
-        run: receives the progress.
+        controls: receives the progress.
 
     Returns:
         [v, s] weights and [s] biases.
@@ -59,11 +59,11 @@ def softmax_regression(
         return functional.cross_entropy(logits, labels[images], reduction="none")
 
     space = WhitenedSpace(features, penalty, curvature=1 / n_classes)
-    return space.minimise(loss, n_classes, reporter(run, 0.0, 1.0))
+    return space.minimise(loss, n_classes, reporter(controls, 0.0, 1.0))
 
 
 def logistic_regressions(
-    features: Tensor, labels: Tensor, present: Tensor, penalty: float, run: Run
+    features: Tensor, labels: Tensor, present: Tensor, penalty: float, controls: FitControls
 ) -> tuple[Tensor, Tensor]:
     """One binary classifier for each attribute.
 
@@ -72,7 +72,7 @@ def logistic_regressions(
         labels: [n] rows of `present`.
         present: [s, m] whether the images of a class have the attribute; not the same for all classes.
         penalty: weight of ||W||^2 / 2 against the loss summed over images.
-        run: receives the progress.
+        controls: receives the progress.
 
     Returns:
         [v, m] weights and [m] biases.
@@ -87,7 +87,7 @@ def logistic_regressions(
         def loss(logits: Tensor, images: slice, targets: Tensor = targets) -> Tensor:
             return functional.binary_cross_entropy_with_logits(logits, targets[labels[images]], reduction="none")
 
-        report = reporter(run, block.start / n_attributes, block.stop / n_attributes)
+        report = reporter(controls, block.start / n_attributes, block.stop / n_attributes)
         weights[:, block], biases[block] = space.minimise(loss, targets.shape[1], report)
     return weights, biases
 
@@ -166,11 +166,11 @@ class WhitenedSpace:
         return value, slope, bias_slope
 
 
-def reporter(run: Run, begin: float, end: float) -> Report:
+def reporter(controls: FitControls, begin: float, end: float) -> Report:
     """A function that tells `run` how much of the whole work is done, where this part runs from `begin` to `end`."""
 
     def report(share: float, loss: float) -> None:
-        if run.progress is not None:
-            run.progress(round(100 * (begin + share * (end - begin))), 100, {"loss": loss})
+        if controls.progress is not None:
+            controls.progress(round(100 * (begin + share * (end - begin))), 100, {"loss": loss})
 
     return report

@@ -28,15 +28,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
 from firstsight.methods.gram import class_sums, gram
+from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, unit_rows
+from firstsight.methods.settings import Search
 
 POWERS = tuple(10.0 ** (power / 2) for power in range(-8, 7))
 
 
 @dataclass(kw_only=True)
-class SAE(Method):
+class SAE(ProductMethod):
     """Semantic autoencoder.
 
     Attributes:
@@ -47,12 +49,15 @@ class SAE(Method):
     name = "sae"
     source = "Kodirov et al., CVPR 2017"
     is_random = False
-    space = {
-        "lam": POWERS,
-        "direction": ("v2s", "s2v"),
-        "scaling": ("standard", "l2"),
-        "class_scaling": ("l2", "centred"),
-    }
+    search = Search(
+        {
+            "lam": POWERS,
+            "direction": ("v2s", "s2v"),
+            "scaling": ("standard", "l2"),
+            "class_scaling": ("l2", "centred"),
+        }
+    )
+    shares_fits = True
     dtype = torch.float64
     widens = True
 
@@ -61,14 +66,14 @@ class SAE(Method):
     scaling: FeatureScaling = "standard"
     class_scaling: ClassScaling = "centred"
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         self.weight_ = Sylvester(training).solution(self.lam)
 
     @classmethod
-    def _fit_group(cls, variants: Sequence[SAE], training: TrainingTensors, run: Run) -> Iterator[SAE]:
+    def _fit_group(cls, variants: Sequence[SAE], training: TrainingTensors, controls: FitControls) -> Iterator[SAE]:
         """One eigendecomposition of each Gram matrix serves every lam, and one W both directions."""
         if len(variants) == 1:
-            yield from super()._fit_group(variants, training, run)
+            yield from super()._fit_group(variants, training, controls)
             return
         equation = Sylvester(training)
         for lam, same in groupby(sorted(variants, key=lambda variant: variant.lam), lambda variant: variant.lam):
@@ -78,14 +83,11 @@ class SAE(Method):
                 yield variant
 
     # in float32, as scores are: a value beyond it shows as infinite, where its unit vector would silently be 0
-    def _projected(self, features: Tensor) -> Tensor:
+    def _project(self, features: Tensor) -> Tensor:
         return unit_rows((features @ self.weight_.T if self.direction == "v2s" else features).float())  # [n, a or v]
 
-    def _described(self, vectors: Tensor) -> Tensor:
+    def _describe(self, vectors: Tensor) -> Tensor:
         return unit_rows((vectors if self.direction == "v2s" else vectors @ self.weight_).float())  # [k, a or v]
-
-    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        return self._projected(features) @ self._described(vectors).T  # [n, k]
 
 
 class Sylvester:

@@ -31,15 +31,17 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, Span, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import FeatureScaling
+from firstsight.methods.settings import Search, Span
 
 MIXTURE_STEPS, MIXTURE_TOLERANCE = 10_000, 1e-9
 WEIGHT_RATE = 30  # of the weights' first size per unit of learning rate: they have to grow tenfold, references to shift
 
 
 @dataclass(kw_only=True)
-class SSE(Method):
+class SSE(ProductMethod):
     """Semantic similarity embedding.
 
     Attributes:
@@ -54,7 +56,7 @@ class SSE(Method):
 
     name = "sse"
     source = "Zhang and Saligrama, ICCV 2015"
-    space = {"gamma": Span(0.2, 25.0), "lam": Span(1e-5, 1e-2)}
+    search = Search({"gamma": Span(0.2, 25.0), "lam": Span(1e-5, 1e-2)})
 
     scaling: FeatureScaling = "l2"
     transform: Literal["intersection", "relu"] = "intersection"
@@ -69,7 +71,7 @@ class SSE(Method):
         if not self.batch:
             raise InputError("batch must be 1 or more; got 0")
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         labels, self.seen_ = training.labels, training.vectors  # [n], [s, a]
         mixtures = self._mixtures(self.seen_)  # [s, s]
         spread = training.features.var(dim=0, correction=0).mean().sqrt()
@@ -99,18 +101,15 @@ class SSE(Method):
                 optimizer.step()
                 schedule.step()
                 done += 1
-                if run.progress and (done % max(1, steps // 100) == 0 or done == steps):
-                    run.progress(done, steps, {"loss": loss.item()})
+                if controls.progress and (done % max(1, steps // 100) == 0 or done == steps):
+                    controls.progress(done, steps, {"loss": loss.item()})
         self.references_, self.weights_ = references.detach() * spread, weights.detach() / spread
 
-    def _projected(self, features: Tensor) -> Tensor:
+    def _project(self, features: Tensor) -> Tensor:
         return self._evidence(features, self.references_, self.weights_)  # [n, s]
 
-    def _described(self, vectors: Tensor) -> Tensor:
+    def _describe(self, vectors: Tensor) -> Tensor:
         return self._mixtures(vectors)  # [k, s]
-
-    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        return self._projected(features) @ self._described(vectors).T  # [n, k]
 
     def _mixtures(self, vectors: Tensor) -> Tensor:
         """[k, s] of the seen classes that come nearest to class embeddings."""

@@ -35,8 +35,10 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import FeatureScaling
+from firstsight.methods.settings import Search
 
 TEMPERATURE = 0.01
 BLOCK = 1024  # images whose scores and their gradients are there at once
@@ -44,7 +46,7 @@ HISTORY = 10  # steps that L-BFGS remembers, each at twice the size of the class
 
 
 @dataclass(kw_only=True)
-class SYNC(Method):
+class SYNC(ProductMethod):
     """Synthesised classifiers.
 
     Attributes:
@@ -59,11 +61,14 @@ class SYNC(Method):
     name = "sync"
     source = "Changpinyo et al., CVPR 2016"
     is_random = False
-    space = {
-        "loss": ("one-vs-other", "structured"),
-        "lam": tuple(2.0**power for power in (-15, -13, -11, -9)),
-        "scale": tuple(2.0**power for power in range(-3, 3)),
-    }
+    search = Search(
+        {
+            "loss": ("one-vs-other", "structured"),
+            "lam": tuple(2.0**power for power in (-15, -13, -11, -9)),
+            "scale": tuple(2.0**power for power in range(-3, 3)),
+        }
+    )
+    shares_fits = True
 
     scaling: FeatureScaling = "l2"
     loss: Literal["one-vs-other", "crammer-singer", "structured"] = "structured"
@@ -71,33 +76,30 @@ class SYNC(Method):
     scale: float = 0.5
     steps: int = 150
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         if not self.lam:
             raise InputError("lam must be more than 0; got 0")
         self._place_phantoms(training.vectors)
-        self._solve_phantoms(self._train(training, run), training.vectors)
+        self._solve_phantoms(self._train(training, controls), training.vectors)
 
     @classmethod
-    def _fit_group(cls, variants: Sequence[SYNC], training: TrainingTensors, run: Run) -> Iterator[SYNC]:
+    def _fit_group(cls, variants: Sequence[SYNC], training: TrainingTensors, controls: FitControls) -> Iterator[SYNC]:
         """One training serves every scale."""
         twins: dict[tuple[str, float, int], SYNC] = {}
         for variant in variants:
             twin = twins.setdefault((variant.loss, variant.lam, variant.steps), variant)
             if twin is variant:
-                variant._fit(training, run)
+                variant._fit(training, controls)
             else:
                 variant._place_phantoms(training.vectors)
                 variant._solve_phantoms(twin._synthesised(training.vectors), training.vectors)
             yield variant
 
-    def _projected(self, features: Tensor) -> Tensor:
+    def _project(self, features: Tensor) -> Tensor:
         return features
 
-    def _described(self, vectors: Tensor) -> Tensor:
+    def _describe(self, vectors: Tensor) -> Tensor:
         return self._synthesised(vectors).to(self.dtype)  # [k, v]
-
-    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        return features @ self._described(vectors).T  # [n, k]
 
     def _place_phantoms(self, vectors: Tensor) -> None:
         """At the seen classes."""
@@ -122,7 +124,7 @@ class SYNC(Method):
         """[k, s] between classes and phantoms."""
         return torch.cdist(vectors.double() / self.bandwidth_, self.phantoms_)
 
-    def _train(self, training: TrainingTensors, run: Run) -> Tensor:
+    def _train(self, training: TrainingTensors, controls: FitControls) -> Tensor:
         """[s, v] classifiers of the seen classes."""
         features, labels, n_seen = training.features, training.labels, len(training.vectors)
         distances = self._distances(training.vectors).to(features)
@@ -144,7 +146,7 @@ class SYNC(Method):
                 slopes.addmm_(torch.autograd.grad(loss, scores)[0].T, images, alpha=share)
             return total, slopes @ basis
 
-        return minimise(objective, features.new_zeros(n_seen, features.shape[1]), self.steps, run) @ basis.T
+        return minimise(objective, features.new_zeros(n_seen, features.shape[1]), self.steps, controls) @ basis.T
 
 
 def one_vs_other_loss(scores: Tensor, labels: Tensor) -> Tensor:
@@ -182,7 +184,9 @@ def white_basis(features: Tensor, curvature: float, penalty: float) -> Tensor:
     return vectors.mul_(hessian.clamp(min=max(precision.eps * float(hessian.max()), precision.tiny)).rsqrt())
 
 
-def minimise(objective: Callable[[Tensor], tuple[float, Tensor]], start: Tensor, steps: int, run: Run) -> Tensor:
+def minimise(
+    objective: Callable[[Tensor], tuple[float, Tensor]], start: Tensor, steps: int, controls: FitControls
+) -> Tensor:
     """Where a smooth function, which comes with its gradient, is least, by L-BFGS."""
     point = start.requires_grad_()
     optimizer = torch.optim.LBFGS(
@@ -193,11 +197,11 @@ def minimise(objective: Callable[[Tensor], tuple[float, Tensor]], start: Tensor,
     def evaluate() -> float:
         loss, point.grad = objective(point.detach())
         losses.append(loss)
-        if run.progress and len(losses) < steps:
-            run.progress(len(losses), steps, {"loss": losses[-1]})
+        if controls.progress and len(losses) < steps:
+            controls.progress(len(losses), steps, {"loss": losses[-1]})
         return losses[-1]
 
     optimizer.step(evaluate)
-    if run.progress:
-        run.progress(steps, steps, {"loss": losses[-1]})
+    if controls.progress:
+        controls.progress(steps, steps, {"loss": losses[-1]})
     return point.detach()

@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from firstsight.errors import InputError
 from firstsight.files import replacing
 from firstsight.methods import Method
-from firstsight.methods.scaling import scale_classes, scale_features
 
 if TYPE_CHECKING:
     from firstsight.recogniser.recogniser import Recogniser
@@ -42,20 +41,11 @@ class Scorer(nn.Module):
         super().__init__()
         self.method = method
         self.networks = vars(method).get("networks_")  # so that its weights are known to belong to the graph
-        self.widths = tuple(method.feature_widths_.tolist())
 
     def forward(self, features: Tensor, classes: Tensor) -> Tensor:
-        """[n, k] of features [n, v] and class embeddings [k, a]."""
-        method = self.method
-        features = scale_features(
-            method.scaling,
-            features.to(method.dtype).clone(),
-            self.widths,
-            method.feature_mean_,
-            method.feature_deviation_,
-        )
-        vectors = scale_classes(method.class_scaling, classes.to(method.dtype), method.class_mean_)
-        return method._scores(features, vectors).float()
+        """Return [n, k] scores of features [n, v] and class embeddings [k, a]."""
+        dtype = self.method.dtype
+        return self.method.score_tensors(features.to(dtype).clone(), classes.to(dtype))
 
 
 class PictureScorer(nn.Module):
@@ -98,7 +88,7 @@ def export_recogniser(known: Recogniser, path: str | Path) -> Path:
 def _on_cpu(method: Method) -> Method:
     """The method where graphs are made."""
     copy = dataclasses.replace(method, device="cpu")
-    copy._restore(method._state())
+    copy.restore(method.state())
     return copy
 
 

@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 
 from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings, Dataset, Floats, Indices, frozen
+from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.evaluation.evaluate import calibrated, check_trained_on
+from firstsight.evaluation.calibration import fit_calibration, probabilities
+from firstsight.evaluation.evaluate import check_trained_on
 from firstsight.evaluation.explanation import attribute_weights, strongest
-from firstsight.evaluation.probability import probabilities
-from firstsight.methods import RECOGNISER, Method, Run, from_file, torch_device
+from firstsight.methods import FitControls, Method
+from firstsight.methods.abilities import own_backbone, with_own_features
+from firstsight.methods.registry import RECOGNISER, from_file
 from firstsight.recogniser.topk import Top, top_classes
 
 VECTORS = RECOGNISER + "vectors"
@@ -105,7 +108,7 @@ class Recogniser:
             raise InputError(f"classes must have {width} columns, as in training; got {got}")
 
     @classmethod
-    def of(cls, method: Method, data: Dataset, calibrate: bool = True, run: Run | None = None) -> Self:
+    def of(cls, method: Method, data: Dataset, calibrate: bool = True, controls: FitControls | None = None) -> Self:
         """A recogniser of all classes of a data set.
 
         Args:
@@ -114,14 +117,13 @@ class Recogniser:
             calibrate: choose gamma, temperature and threshold on validation classes, for which the same settings are
                 fitted a second time; without it, gamma is 0, probabilities are a plain softmax of the scores, whose
                 size means nothing, and no answer is refused.
-            run: progress of that second fit.
+            controls: progress of that second fit.
         """
         check_trained_on(method, data)
         trained_on = set(method.trained_on_) if hasattr(method, "trained_on_") else set()
         if not trained_on:
             raise InputError(f"{method.name} must be fitted before it recognises; got one without training; call fit")
-        if method.makes_features:
-            own = method.own_backbone()
+        if own := own_backbone(method):
             source = {"backbone": own.name, "crops": "1", "transform": own.transform}
         else:
             source = getattr(data, "feature_source", None) or {}
@@ -134,7 +136,7 @@ class Recogniser:
         )
         if not calibrate:
             return start
-        chosen = calibrated(method, data, run)
+        chosen = fit_calibration(method, with_own_features(method, data), controls)
         return replace(
             start,
             gamma=chosen.gamma,
@@ -322,8 +324,8 @@ class Recogniser:
         """
         from firstsight.features.load import load_backbone
 
-        if self.method.makes_features:
-            return self.method.own_backbone()
+        if own := own_backbone(self.method):
+            return own
         source = self.feature_source or {}
         if "backbone" not in source:
             raise InputError(

@@ -3,7 +3,7 @@
 Class embeddings are taken a block at a time, from memory or from a file that is mapped into it, and only the best k so
 far are kept. The sum over all classes that a softmax needs is kept with them, so probabilities come out as they would
 from all scores at once. Where a method's score is the inner product of a vector of the image and a vector of the class
-(`Method.is_product`), the first is made once and the second once per block; other methods score block by block, as a
+(`Method.product`), the first is made once and the second once per block; other methods score block by block, as a
 score does not depend on which other classes are asked about.
 
 `ClassIndex` is for when even that is too slow: an approximate index of the classes' vectors (Johnson et al., IEEE Big
@@ -96,14 +96,15 @@ def _blocks(
 ) -> Iterator[tuple[slice, int, NDArray[np.float32]]]:
     """Images, the first class, and scores of these images against classes from there on; every pair once."""
     images = [slice(start, min(start + IMAGES, len(inputs))) for start in range(0, len(inputs), IMAGES)]
-    points = [method.projected(inputs[which]) for which in images] if method.is_product else []
+    product = method.product
+    points = [] if product is None else [product.project(inputs[which]) for which in images]
     for first in range(0, len(candidates), block):
         part = _part(candidates, slice(first, first + block))
-        if not points:
+        if product is None:
             for which in images:
                 yield which, first, method.scores(inputs[which], part)
             continue
-        vectors = method.described(part).T
+        vectors = product.describe(part).T
         for which, mapped in zip(images, points, strict=True):
             scores = (mapped @ vectors).float().cpu().numpy()
             if not np.isfinite(scores).all():
@@ -138,7 +139,7 @@ class ClassIndex:
     """An approximate index over classes, of a method whose score is a product.
 
     Args:
-        method: fitted, with `is_product`.
+        method: fitted, whose score is a product.
         candidates: c classes; their vectors are kept where they are, and one byte per column in the index.
         handicap: [c] to subtract from the scores of each class.
         n_lists: clusters of the classes; about sqrt(c) where None.
@@ -155,9 +156,9 @@ class ClassIndex:
         n_probe: int = 32,
         block: int = 65536,
     ) -> None:
-        if not method.is_product:
+        if (product := method.product) is None:
             raise InputError(f"method must score by a product of image and class to be indexed; got {method.name}")
-        self.method, self.candidates, self.handicap = method, candidates, handicap
+        self.method, self.candidates, self.handicap = product, candidates, handicap
         faiss = _faiss()
         c = len(candidates)
         self.n_lists = n_lists or max(1, min(round(math.sqrt(c)), c // 40))
@@ -187,7 +188,7 @@ class ClassIndex:
             k: how many.
             n_proposals: classes per image that are scored.
         """
-        points = self.method.projected(inputs).float().cpu().numpy()
+        points = self.method.project(inputs).float().cpu().numpy()
         if self.handicap is not None:
             points = np.column_stack([points, np.full(len(points), -1, dtype=np.float32)])
         _, found = self._index.search(np.ascontiguousarray(points), max(k, n_proposals))
@@ -207,7 +208,7 @@ class ClassIndex:
 
     def _vectors(self, part: ClassEmbeddings, rows: slice | Indices) -> NDArray[np.float32]:
         """[b, d] of these classes, with the handicap as one more column where there is one."""
-        vectors = self.method.described(part).float().cpu().numpy()
+        vectors = self.method.describe(part).float().cpu().numpy()
         if self.handicap is not None:
             vectors = np.column_stack([vectors, self.handicap[rows].astype(np.float32)])
         return np.ascontiguousarray(vectors)

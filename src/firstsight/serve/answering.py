@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from firstsight.data import Floats
+from firstsight.methods.abilities import can_draw
 from firstsight.pictures.decode import DRAFT, open_picture, squared
 from firstsight.serve.asking import Question
 from firstsight.serve.batching import Batcher
@@ -63,7 +64,7 @@ class Answering:
         base = known.base
         self.backbone: Seeing = base.backbone
         self.crops = int((base.feature_source or {}).get("crops", "1"))
-        self.drawing = Drawing(base.method, base.classes.attributes, limits) if base.method.draws else None
+        self.drawing = Drawing(base.method, base.classes.attributes, limits) if can_draw(base.method) else None
         self._remembered: OrderedDict[str, Seen] = OrderedDict()  # by key, the one used last at the end
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "answers")
         self._batcher = Batcher[Any, Floats](self.backbone.rows, limits.batch, limits.wait, metrics.batches.add)

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from firstsight import __version__
 from firstsight.errors import InputError
+from firstsight.methods.abilities import can_draw
 from firstsight.serve import schema
 from firstsight.serve.answering import Answering
 from firstsight.serve.asking import read_object, read_question
@@ -169,7 +170,7 @@ def _serve_classes(app: FastAPI, answering: Answering, api_key: str | None) -> N
             "can_reject": base.threshold is not None,
             "can_explain": bool(base.classes.attributes) and len(base.classes) > 1 and not base.method.generalized_only,
             "can_describe": describing.cannot is None,
-            "can_draw": bool(base.method.draws),
+            "can_draw": can_draw(base.method),
             "needs_key": api_key is not None,
         }
         return JSONResponse(answer)

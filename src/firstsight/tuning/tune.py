@@ -23,7 +23,7 @@ import numpy as np
 
 from firstsight.data import Dataset
 from firstsight.errors import InputError
-from firstsight.evaluation.evaluate import class_accuracies, curve_of, harmonic_mean, leads
+from firstsight.evaluation.metrics import class_accuracies, curve_of, harmonic_mean, leads
 from firstsight.methods import Method, Span
 from firstsight.progress import Progress, StageProgress
 
@@ -68,7 +68,7 @@ def tune(
         space: choices, or a `Span` of numbers, by setting; the method's own `space` where None.
         objective: what to maximise, one of ausuc, h, h_cal (h at the best gamma), t1; the method's own where None.
         partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
-        trials: settings to try; the method's own `trials` where None. Methods whose fits share their work try all.
+        trials: settings to try; the method's own number where None. Methods whose fits share their work try all.
         storage: URL of the database that keeps the study, such as sqlite:///study.db; in memory where None.
         progress: called with (trials or fits done, in all, the best mean so far by the objective's name).
 
@@ -80,7 +80,7 @@ def tune(
             f"data must be without test images for tuning; got {len(data.test_seen) + len(data.test_unseen)}; "
             "call without_test()"
         )
-    objective = objective or method.objective
+    objective = objective or method.search.objective
     if objective not in OBJECTIVES:
         raise InputError(f"objective must be one of {', '.join(OBJECTIVES)}; got {objective!r}")
     if objective == "t1" and method.generalized_only:
@@ -88,14 +88,14 @@ def tune(
     for what, count in (("partitions", partitions), ("trials", trials)):
         if count is not None and count < 1:
             raise InputError(f"{what} must be 1 or more; got {count}")
-    space = method.space if space is None else space
+    space = method.search.space if space is None else space
     if unknown := next((name for name in space if name not in method.settings()), None):
         raise InputError(f"space must name settings of {method.name}; got {unknown!r}")
     report = progress or (lambda *_: None)
-    if method.fits_share_work() and is_finite(space):
+    if method.shares_fits and is_finite(space):
         found = _whole_grid(method, data, space, objective, partitions, report)
     else:
-        found = _study(method, data, space, objective, partitions, trials or method.trials, storage, report)
+        found = _study(method, data, space, objective, partitions, trials or method.search.trials, storage, report)
     return sorted(found, key=lambda trial: (trial.given_up, -trial.mean))
 
 

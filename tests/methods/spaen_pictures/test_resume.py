@@ -12,7 +12,7 @@ import torch
 
 from firstsight import checkpoint
 from firstsight.errors import InputError
-from firstsight.methods import Run
+from firstsight.methods import FitControls
 from firstsight.methods.spaen import training
 from tests.methods.spaen_pictures.test_training import DATA, make
 from tests.methods.test_resume import ENVIRONMENT, Stop, assert_same, stop_at, wait_for
@@ -40,11 +40,13 @@ def short_periods(monkeypatch):
 def test_continued_training_is_the_uninterrupted_one(variant, every, stop, tmp_path):
     settings, training_set = LONG | VARIANTS[variant], DATA.training_set()
     whole = make(**settings).fit(training_set)
-    run = Run(stop_at(stop), tmp_path / "unfinished", every)
+    run = FitControls(stop_at(stop), tmp_path / "unfinished", every)
     with pytest.raises(Stop):
         make(**settings).fit(training_set, run)
     steps = []
-    continued = make(**settings).fit(training_set, Run(lambda done, *_: steps.append(done), run.checkpoint, every))
+    continued = make(**settings).fit(
+        training_set, FitControls(lambda done, *_: steps.append(done), run.checkpoint, every)
+    )
     assert_same(continued, whole)
     assert steps[0] > (stop // every) * every - 2  # it did not begin anew
     assert steps[-1] == 11
@@ -58,9 +60,9 @@ def test_an_interrupt_waits_for_the_end_of_the_step_and_saves(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        make(**LONG).fit(DATA.training_set(), Run(press, path, 10**6))
+        make(**LONG).fit(DATA.training_set(), FitControls(press, path, 10**6))
     assert checkpoint.read(path)[1]["step"] == 4
-    assert_same(make(**LONG).fit(DATA.training_set(), Run(None, path)), make(**LONG).fit(DATA.training_set()))
+    assert_same(make(**LONG).fit(DATA.training_set(), FitControls(None, path)), make(**LONG).fit(DATA.training_set()))
 
 
 def other_pictures():
@@ -75,17 +77,17 @@ def other_pictures():
 def test_a_checkpoint_of_another_training_is_refused(changes, data, tmp_path):
     path = tmp_path / "unfinished"
     with pytest.raises(Stop):
-        make(**LONG).fit(DATA.training_set(), Run(stop_at(4), path, 2))
+        make(**LONG).fit(DATA.training_set(), FitControls(stop_at(4), path, 2))
     with pytest.raises(InputError, match="checkpoint must come from this training"):
-        make(**LONG | changes).fit(data.training_set(), Run(None, path))
+        make(**LONG | changes).fit(data.training_set(), FitControls(None, path))
 
 
 def test_pictures_of_the_test_split_may_change(tmp_path):
     path, store = tmp_path / "unfinished", DATA.pictures.store.copy()
     with pytest.raises(Stop):
-        make(**LONG).fit(DATA.training_set(), Run(stop_at(4), path, 2))
+        make(**LONG).fit(DATA.training_set(), FitControls(stop_at(4), path, 2))
     store[DATA.test_images] = 0
-    make(**LONG).fit(replace(DATA, pictures=store).training_set(), Run(None, path))
+    make(**LONG).fit(replace(DATA, pictures=store).training_set(), FitControls(None, path))
 
 
 KILLED = """
@@ -93,8 +95,8 @@ import sys
 from pathlib import Path
 from tests.methods.spaen_pictures.test_training import DATA, make
 from tests.methods.spaen_pictures.test_resume import ENDLESS
-from firstsight.methods import Run
-make(**ENDLESS, schedule=sys.argv[2]).fit(DATA.training_set(), Run(None, Path(sys.argv[1]), 5))
+from firstsight.methods import FitControls
+make(**ENDLESS, schedule=sys.argv[2]).fit(DATA.training_set(), FitControls(None, Path(sys.argv[1]), 5))
 """
 ENDLESS = LONG | {"steps": 10**6, "autoencoder_steps": 8}
 
@@ -131,7 +133,7 @@ def test_a_killed_process_can_be_continued(schedule, wait, tmp_path, monkeypatch
                 raise Stop
 
         with pytest.raises(Stop):
-            method.fit(DATA.training_set(), Run(stop, run, 10**7))
+            method.fit(DATA.training_set(), FitControls(stop, run, 10**7))
         return kept
 
     continued, whole = weights(path), weights(None)

@@ -11,7 +11,7 @@ from torch import nn
 
 from firstsight.data import Pictures
 from firstsight.errors import InputError
-from firstsight.methods import SPAEN, Run, SPAENPictures, load_method, spaen_pictures
+from firstsight.methods import SPAEN, FitControls, SPAENPictures, load_method, spaen_pictures
 from firstsight.methods.base import TrainingTensors
 from firstsight.methods.spaen import training
 from firstsight.methods.spaen_pictures.crops import whole
@@ -160,7 +160,7 @@ def test_who_learns_when(changes, stages):
     for stage, expected in zip(made.stages, stages, strict=True):
         before = copied(made.networks)
         made.step = made.steps - sum(later.steps for later in made.stages[made.stages.index(stage) :])
-        made._advance(Run())
+        made._advance(FitControls())
         assert {name for name, one in copied(made.networks).items() if not torch.equal(one, before[name])} == expected
 
 
@@ -256,7 +256,7 @@ def test_a_batch_in_pieces_teaches_the_same(changes):
     for accumulate in (1, 4):
         means = []
         method = make(accumulate=accumulate, autoencoder_batch=7, steps=5, autoencoder_steps=4, **changes)
-        method.fit(DATA.training_set(), Run(progress=lambda *report, means=means: means.append(report)))
+        method.fit(DATA.training_set(), FitControls(progress=lambda *report, means=means: means.append(report)))
         weights.append(flat_parameters(method.networks_))
         shown.append(means)
     torch.testing.assert_close(*weights, rtol=1e-3, atol=2e-4)
@@ -280,7 +280,7 @@ def test_every_crop_of_every_picture_is_drawn(monkeypatch):
     made = make_training(make(alpha=1.0, beta=0.0, autoencoder_batch=48, autoencoder_steps=12))
     taken = shown_to(made, monkeypatch)
     while made.step < 12:
-        made._advance(Run())
+        made._advance(FitControls())
     pairs = {pair for _, rows, which in taken for pair in zip(rows.tolist(), which.tolist(), strict=True)}
     assert len(pairs) > 300  # of 480, in 576 draws
     assert {which for _, which in pairs} == set(range(10))
@@ -313,7 +313,7 @@ def test_comparisons_with_classification_only_are_paired(classification, monkeyp
 
     def first_loss(**changes):
         seen = []
-        run = Run(progress=lambda _, total, means: seen.append(means))
+        run = FitControls(progress=lambda _, total, means: seen.append(means))
         method = make(**common, **changes).fit(DATA.training_set(), run)
         return method.networks_["embedder"], next(
             means["classification"] for means in seen if "classification" in means
@@ -435,7 +435,7 @@ def test_imagined(method):
     drawn = method.imagined(DATA.classes)
     assert (drawn.shape, drawn.dtype) == ((9, 32, 32, 3), np.uint8)
     with torch.no_grad():
-        expected = method.networks_["generator"](method.described(DATA.classes)).clamp(0, 1) * 255
+        expected = method.networks_["generator"](method.describe(DATA.classes)).clamp(0, 1) * 255
     assert np.abs(drawn - expected.permute(0, 2, 3, 1).numpy()).max() <= 0.51
     np.testing.assert_array_equal(method.imagined(DATA.classes), drawn)
 
@@ -489,7 +489,7 @@ def test_the_second_half_of_a_split_code_draws_and_does_not_classify():
 def test_what_a_training_shows(monkeypatch):
     monkeypatch.setattr(training, "PERIOD", 2)
     shown = []
-    method = make().fit(DATA.training_set(), Run(draw=lambda step, pictures: shown.append((step, pictures))))
+    method = make().fit(DATA.training_set(), FitControls(draw=lambda step, pictures: shown.append((step, pictures))))
     assert [step for step, _ in shown] == [2, 3, 5, 7]  # ends of periods and stages
     everything = DATA.training_set().pictures
     pictures = everything[np.linspace(0, len(everything) - 1, 16).astype(int)]  # from all over, so of many classes

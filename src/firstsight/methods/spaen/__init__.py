@@ -21,8 +21,10 @@ from torch import Tensor, nn
 
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.methods.base import Method, Run, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_features, unit_rows
+from firstsight.methods.settings import Search
 from firstsight.methods.spaen import losses
 from firstsight.methods.spaen.networks import discriminator, perceptron
 from firstsight.methods.spaen.training import Training
@@ -50,7 +52,7 @@ AUTHORS = PAPER | {"negatives": "violating", "schedule": "two-stage", "lipschitz
 
 
 @dataclass(kw_only=True)
-class SPAEN(Method):
+class SPAEN(ProductMethod):
     """Semantics-preserving adversarial embedding network.
 
     Attributes:
@@ -92,8 +94,10 @@ class SPAEN(Method):
         "authors-cls-only": AUTHORS | CLS_ONLY,
     }
 
-    space = {"alpha": (0.1, 1.0, 10.0, 100.0), "beta": (0.01, 0.1, 1.0, 10.0)}
-    trials = 3  # of 16: one takes minutes; --trials 16 is the whole grid, as in the paper
+    search = Search(
+        {"alpha": (0.1, 1.0, 10.0, 100.0), "beta": (0.01, 0.1, 1.0, 10.0)},
+        trials=3,  # of 16: one takes minutes; --trials 16 is the whole grid, as in the paper
+    )
 
     alpha: float = 10.0
     beta: float = 0.1
@@ -130,7 +134,7 @@ class SPAEN(Method):
         if self.dropout >= 1:
             raise InputError(f"dropout must be below 1; got {self.dropout}")
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         features, targets = training.features, training.targets
         if targets is not features:  # `features` come scaled
             deviation, mean = torch.std_mean(targets, dim=0, correction=0)
@@ -141,7 +145,7 @@ class SPAEN(Method):
             torch.manual_seed(self.seed)
             self.networks_ = self._networks(features.shape[1], targets.shape[1], training.vectors.shape[1])
             self.networks_.to(features.device)
-            Training(self, self.networks_, features, targets, training.labels, training.vectors).run(run)
+            Training(self, self.networks_, features, targets, training.labels, training.vectors).run(controls)
 
     def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
         networks = {"embedder": perceptron(n_features, self.hidden, n_embedding, self.output, self.dropout)}
@@ -163,18 +167,17 @@ class SPAEN(Method):
             return losses.ranking_loss(compatibility, labels, self.margin, self.negatives)
         return losses.softmax_loss(self.temperature * compatibility, labels)
 
-    def _projected(self, features: Tensor) -> Tensor:
+    def _project(self, features: Tensor) -> Tensor:
         return self.embed(self.networks_, features)  # [n, a]
 
-    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
-        return self._projected(features) @ vectors.T  # [n, k]
+    def state(self) -> dict[str, Tensor]:
+        """Return every tensor learned, by name; those of the networks too."""
+        return super().state() | {f"{NETWORKS}{name}": value for name, value in self.networks_.state_dict().items()}
 
-    def _state(self) -> dict[str, Tensor]:
-        return super()._state() | {f"{NETWORKS}{name}": value for name, value in self.networks_.state_dict().items()}
-
-    def _restore(self, state: Mapping[str, Tensor]) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take what `state` returned."""
         own = {name: value for name, value in state.items() if not name.startswith(NETWORKS)}
-        super()._restore(own)
+        super().restore(own)
         weights = {name.removeprefix(NETWORKS): value for name, value in state.items() if name not in own}
         with torch.device("meta"):  # sizes only: no random numbers, no memory for whatever `hidden` a file claims
             sizes = len(self.feature_mean_), self._n_targets(weights), len(self.class_mean_)

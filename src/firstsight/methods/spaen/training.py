@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from firstsight import checkpoint
 from firstsight.errors import InputError
-from firstsight.methods.base import Run
+from firstsight.methods.fitting import FitControls
 from firstsight.methods.spaen import losses
 
 if TYPE_CHECKING:
@@ -105,23 +105,23 @@ class Training:
         """Batches in so many passes over the training images."""
         return max(1, round(epochs * len(self.labels) / (batch or self.method.batch)))
 
-    def run(self, run: Run) -> None:
+    def run(self, controls: FitControls) -> None:
         """Train to the end, from the checkpoint where there is one."""
-        if run.checkpoint is not None and self._is_there(run.checkpoint):
-            self._restore(run.checkpoint)
+        if controls.checkpoint is not None and self._is_there(controls.checkpoint):
+            self._restore(controls.checkpoint)
         self.networks.train()
         with interrupts_deferred() as interrupted:
             while self.step < self.steps:
-                self._advance(run)
-                due = self.step % run.checkpoint_every == 0 and self.step < self.steps
+                self._advance(controls)
+                due = self.step % controls.checkpoint_every == 0 and self.step < self.steps
                 stopped = self._stopped(interrupted())
-                if run.checkpoint is not None and (due or stopped):
-                    self._save(run.checkpoint)
+                if controls.checkpoint is not None and (due or stopped):
+                    self._save(controls.checkpoint)
                 if stopped:
                     raise KeyboardInterrupt
         self.networks.eval()
 
-    def _advance(self, run: Run) -> None:
+    def _advance(self, controls: FitControls) -> None:
         """One step of the stage we are in, then the bookkeeping that is due."""
         start, stage = self._now()
         if self.step == start:
@@ -138,9 +138,9 @@ class Training:
             means = self._means(n_summed)
             self.sums = {}
             self._watch(means)
-            if run.progress is not None:
-                run.progress(self.step, self.steps, means)
-            self._show(run)
+            if controls.progress is not None:
+                controls.progress(self.step, self.steps, means)
+            self._show(controls)
 
     def _is_there(self, path: Path) -> bool:
         """Whether there is a checkpoint to continue from."""
@@ -150,7 +150,7 @@ class Training:
         """Whether to stop, where several processes train together because one of them was told to."""
         return interrupted
 
-    def _show(self, run: Run) -> None:
+    def _show(self, controls: FitControls) -> None:
         """At the end of a period, what there is to see."""
 
     def _means(self, n_summed: int) -> dict[str, float]:

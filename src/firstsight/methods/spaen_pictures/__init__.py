@@ -25,8 +25,9 @@ from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.features.backbone import Backbone
 from firstsight.features.preparation import Preparation
-from firstsight.methods.base import Run, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
 from firstsight.methods.scaling import unit_rows
+from firstsight.methods.settings import Search
 from firstsight.methods.spaen import SPAEN
 from firstsight.methods.spaen.networks import discriminator, perceptron
 from firstsight.methods.spaen_pictures.backbone import COMPACT, Shrinking, backbone, feature_width
@@ -69,8 +70,8 @@ class SPAENPictures(SPAEN):
     """
 
     name = "spaen-pictures"
-    needs_pictures = True
-    space = {}
+    search = Search(trials=SPAEN.search.trials)
+    shares_fits = True
     presets = {
         "cls-only": {"alpha": 0.0, "beta": 0.0},
         "paper": {
@@ -118,21 +119,21 @@ class SPAENPictures(SPAEN):
             raise InputError(f"alpha must be above 0 for {self.variant}, which reconstructs; got 0")
 
     def _prepared(self, training: TrainingSet) -> TrainingTensors:
-        if self.makes_features:  # those of the data set have no say
+        if self.makes_features():  # those of the data set have no say
             none = np.zeros((len(training), 1), dtype=np.float32)
             training = replace(training, features=none, reconstruction_features=none, feature_widths=(1,))
         return super()._prepared(training)
 
     @classmethod
-    def _fit_group(cls, variants: Sequence[Self], training: TrainingTensors, run: Run) -> Iterator[Self]:
+    def _fit_group(cls, variants: Sequence[Self], training: TrainingTensors, controls: FitControls) -> Iterator[Self]:
         """F and G, which in two stages learn before E and without it, are trained once for all that agree on them."""
         trained: dict[tuple[Any, ...] | None, nn.ModuleDict] = {}
         for variant in variants:
             key = variant._autoencoder()
             if key in trained:
-                variant._train(training, run, trained[key])
+                variant._train(training, controls, trained[key])
             else:
-                variant._fit(training, run)
+                variant._fit(training, controls)
             if key is not None and len(variants) > 1:
                 trained.setdefault(key, variant.networks_)
             yield variant
@@ -143,10 +144,10 @@ class SPAENPictures(SPAEN):
             return None
         return (bool(self.alpha), *(value for name, value in self.settings().items() if name not in OF_EMBEDDER))
 
-    def _fit(self, training: TrainingTensors, run: Run) -> None:
-        self._train(training, run, None)
+    def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
+        self._train(training, controls, None)
 
-    def _train(self, training: TrainingTensors, run: Run, trained: nn.ModuleDict | None) -> None:
+    def _train(self, training: TrainingTensors, controls: FitControls, trained: nn.ModuleDict | None) -> None:
         """Learn; from the second stage on where F and G are trained already."""
         if training.pictures is None:
             raise InputError("training set must have pictures for spaen-pictures; got features alone")
@@ -173,7 +174,7 @@ class SPAENPictures(SPAEN):
             loop = PictureTraining(self, self.networks_, training, phi)
             if trained is not None:
                 loop.take_autoencoder(trained)
-            loop.run(run)
+            loop.run(controls)
 
     def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
         n_code = n_embedding * (2 if self.variant == "split-branch" else 1)
@@ -237,14 +238,13 @@ class SPAENPictures(SPAEN):
         """In what precision F, G and phi are computed."""
         return torch.autocast(device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
-    @property
     def makes_features(self) -> bool:
-        """Whether it learns to make features of pictures, so that a data set needs none."""
+        """Tell whether it learns to make features of pictures, so that a data set needs none."""
         return bool(self.end_to_end)
 
     def with_features(self, data: Dataset) -> Dataset:
         """The data set with the features of its pictures that E was trained with."""
-        if not self.makes_features:
+        if not self.makes_features():
             return data
         if not isinstance(data.pictures, Pictures) or not len(data.pictures):
             raise InputError(f"data set {data.name!r} must have pictures for a model trained end to end; got none")
@@ -255,8 +255,10 @@ class SPAENPictures(SPAEN):
 
     def own_backbone(self) -> Backbone:
         """What makes of any picture the features that E was trained with: it sees the whole, as training shrank it."""
-        if not self.makes_features:
-            return super().own_backbone()
+        if not self.makes_features():
+            raise InputError(
+                f"method must make features of its own; got {self.name}, which works on those of a data set"
+            )
         stored = stored_side(self.side)
         as_stored = Preparation(stored, stored, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), squash=True)
         network = Shrinking(self.networks_["backbone"], self.side)
@@ -299,9 +301,8 @@ class SPAENPictures(SPAEN):
         self._check_draws()
         if self.variant == "split-branch":
             raise InputError("variant must draw from class embeddings to imagine one; got split-branch")
-        self._check_candidates(classes)
         with torch.inference_mode():
-            vectors = self._scaled_classes(self._tensor(classes.vectors))
+            vectors = self._scaled_classes(self._checked_vectors(classes))
             drawn = [self._drawn(part) for part in vectors.split(DRAWN)]
         return np.concatenate(drawn)
 
@@ -318,8 +319,9 @@ class SPAENPictures(SPAEN):
         bytes_ = pictures.float().clamp(0, 1).mul(255).round().to(torch.uint8)
         return bytes_.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
-    def _restore(self, state: Mapping[str, Tensor]) -> None:
-        super()._restore(state)
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take what `state` returned."""
+        super().restore(state)
         self.networks_.to(memory_format=torch.channels_last)  # as it was in training, so that sums come out alike
 
     def _n_targets(self, weights: Mapping[str, Tensor]) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from firstsight.errors import InputError
 from firstsight.methods import distributed as ranks
-from firstsight.methods.base import Run, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
 from firstsight.methods.spaen import losses
 from firstsight.methods.spaen.training import Stage, Training, total
 from firstsight.methods.spaen_pictures.crops import N_CROPS, random_crops, whole
@@ -49,10 +49,10 @@ class PictureTraining(Training):
                 raise InputError(f"{name} must be a multiple of {n}, the processes that share it; got {size}")
         self.on_device = self._held()
 
-    def run(self, run: Run) -> None:
+    def run(self, controls: FitControls) -> None:
         """Train to the end; a batch that is too large is refused with one to try."""
         try:
-            super().run(run)
+            super().run(controls)
         except RuntimeError as error:  # of which torch.OutOfMemoryError is one
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
@@ -248,9 +248,9 @@ class PictureTraining(Training):
             held[start : start + HASHED] = torch.from_numpy(self.pictures[start : start + HASHED]).to(device)
         return held
 
-    def _show(self, run: Run) -> None:
+    def _show(self, controls: FitControls) -> None:
         """Some pictures beside what is left of them."""
-        if run.draw is None or ranks.rank() or self.variant != "spaen" or "generator" not in self.networks:
+        if controls.draw is None or ranks.rank() or self.variant != "spaen" or "generator" not in self.networks:
             return
         self.networks.eval()
         with torch.no_grad(), self._precision():
@@ -259,7 +259,7 @@ class PictureTraining(Training):
             drawn = self.networks["generator"](self.networks["encoder"](pictures)).float().clamp(0, 1)
         self.networks.train()
         pair = torch.stack([pictures.float(), drawn]).mul(255).round().to(torch.uint8)
-        run.draw(self.step, pair.permute(0, 1, 3, 4, 2).cpu().numpy())
+        controls.draw(self.step, pair.permute(0, 1, 3, 4, 2).cpu().numpy())
 
     def _is_there(self, path: Path) -> bool:
         return ranks.any_of_all(super()._is_there(path), self.labels.device)  # who does not see it then says so

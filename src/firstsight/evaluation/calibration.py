@@ -1,19 +1,24 @@
-"""Scores as probabilities: a softmax with one temperature (Guo et al., ICML 2017).
+"""Scores as probabilities, and numbers chosen on validation classes: gamma, temperature, threshold of rejection.
 
 A method's scores have a scale of their own: dot products, cosines, log odds. Dividing them by a temperature that was
-fitted on images whose class is known makes the probabilities of different methods comparable, and changes no answer.
+fitted on images whose class is known makes the probabilities of different methods comparable, and changes no
+prediction (Guo et al., ICML 2017).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from firstsight.data import Floats, Indices, as_indices, as_matrix
+from firstsight.data import Dataset, Floats, Indices, as_indices, as_matrix
 from firstsight.errors import InputError
+from firstsight.evaluation.metrics import seen_unseen_curve
+from firstsight.methods.abilities import with_own_features
+from firstsight.methods.base import Method
+from firstsight.methods.fitting import FitControls
 
 KEPT = 95  # percent of the images of offered classes that are not to be refused
 THIRDS = 3
@@ -21,12 +26,12 @@ REACH = 1e4  # the temperature is sought between the spread of the scores over t
 
 
 def probabilities(scores: Floats, temperature: float) -> Floats:
-    """[n, k] softmax of the scores [n, k] over the temperature; every row sums to 1."""
+    """Return [n, k] softmax of the scores [n, k] over the temperature; every row sums to 1."""
     return np.exp(log_probabilities(scores, temperature))
 
 
 def log_probabilities(scores: Floats, temperature: float) -> Floats:
-    """[n, k] logarithms of `probabilities`, exact where those round to 0 or 1."""
+    """Return [n, k] logarithms of `probabilities`, exact where those round to 0 or 1."""
     if not (temperature > 0 and math.isfinite(temperature)):
         raise InputError(f"temperature must be a number above 0; got {temperature}")
     scores = np.asarray(scores, dtype=np.float64)
@@ -37,7 +42,7 @@ def log_probabilities(scores: Floats, temperature: float) -> Floats:
 
 
 def fit_temperature(scores: Floats, labels: ArrayLike) -> float:
-    """The temperature with the least mean negative log likelihood of the right classes.
+    """Find the temperature with the least mean negative log likelihood of the right classes.
 
     That is convex in 1 / T, so it has one valley in log T, which a bounded search finds. Where all images are right,
     or no better than chance, the valley has no floor, and the temperature is as extreme as `REACH` lets it be.
@@ -73,7 +78,7 @@ def fit_temperature(scores: Floats, labels: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Rejection:
-    """When an answer is refused as "none of these".
+    """Rejection of an answer as "none of these".
 
     Attributes:
         threshold: answers with a lower score, gamma subtracted, are refused.
@@ -87,7 +92,7 @@ class Rejection:
 
 
 def fit_rejection(scores: Floats, labels: ArrayLike) -> Rejection:
-    """The threshold on the highest score that keeps 95 % of the images whose class is offered.
+    """Find the threshold on the highest score that keeps 95 % of the images whose class is offered.
 
     The score, not its probability: that compares candidates with each other, and says little of whether any fits
     (docs/recogniser.md). A third of the classes is taken out of the candidates, three times, so that each is out once:
@@ -110,10 +115,73 @@ def fit_rejection(scores: Floats, labels: ArrayLike) -> Rejection:
 
 
 def negative_log_likelihood(scores: Floats, labels: Indices, temperature: float) -> float:
-    """Mean over images of minus the log probability of the right class, in nats."""
+    """Return the mean over images of minus the log probability of the right class, in nats."""
     return float(-_own(log_probabilities(scores, temperature), labels).mean())
 
 
 def _own(table: Floats, rows: Indices) -> Floats:
-    """[n] the entry of each row in its own class's column."""
+    """Return [n] the entry of each row in its own class's column."""
     return np.take_along_axis(table, rows[:, None], axis=1)[:, 0]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Numbers that validation classes give for a method's scores.
+
+    Attributes:
+        gamma: to subtract from seen scores.
+        temperature: softmax((scores - gamma is_seen) / temperature) are probabilities.
+        rejection: of answers whose best score, gamma subtracted, is too low.
+    """
+
+    gamma: float
+    temperature: float
+    rejection: Rejection
+
+
+def fit_calibration(method: Method, data: Dataset, controls: FitControls | None = None) -> Calibration:
+    """Choose gamma, temperature and threshold on validation classes, in the scale of this method's scores.
+
+    The same settings are fitted again on trainval without the validation classes. There the gamma with the best h is
+    found, and with it the temperature with the least negative log likelihood. Both are carried over in units of the
+    mean lead that training images give seen classes over unseen ones: how strongly a fit prefers what it was trained
+    on. The lead needs the unseen classes' embeddings, which are known, and none of their images. Unlike the standard
+    deviation of scores, it allows for validation having other numbers of seen and unseen classes than the test
+    (docs/evaluation.md). The threshold of a score is about its height, not about leads, so its unit is the mean best
+    score of training images (docs/recogniser.md).
+
+    Args:
+        method: fitted.
+        data: what it was fitted on, with the features that it scores.
+        controls: progress of the second fit.
+    """
+    validation = data.validation_set(0)
+    trial = method.unfitted().fit(validation.training_set(), controls)
+    validation = with_own_features(trial, validation)
+    tests, is_seen = validation.test_images, validation.is_seen
+    labels = validation.labels[tests]
+    scores = trial.scores(validation.inputs(tests), validation.classes)
+    gamma, _ = seen_unseen_curve(scores, labels, is_seen).best
+    stacked = scores - np.float32(gamma) * is_seen
+    temperature = fit_temperature(stacked, labels)
+    seen_best, unseen_best = _training_bests(method, data)
+    trial_seen_best, trial_unseen_best = _training_bests(trial, validation)
+    lead, trial_lead = (seen_best - unseen_best).mean(), (trial_seen_best - trial_unseen_best).mean()
+    scale = _ratio(lead, trial_lead) if lead > 0 else 1.0
+    rejection = fit_rejection(stacked, labels)
+    best = np.maximum(seen_best - gamma * scale, unseen_best).mean()
+    height = _ratio(best, np.maximum(trial_seen_best - gamma, trial_unseen_best).mean())
+    return Calibration(gamma * scale, temperature * scale, replace(rejection, threshold=rejection.threshold * height))
+
+
+def _training_bests(method: Method, data: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return [n] best seen and best unseen score of each training image; minus infinity where no class is unseen."""
+    is_seen = data.is_seen
+    scores = method.scores(data.inputs(data.trainval), data.classes)
+    seen, unseen = (scores[:, side].max(axis=1, initial=-np.inf).astype(np.float64) for side in (is_seen, ~is_seen))
+    return seen, unseen
+
+
+def _ratio(size: float, trial_size: float) -> float:
+    """Return how many times as large a size is, where both have the same sign and are finite; else 1."""
+    return float(size / trial_size) if np.isfinite(size) and size * trial_size > 0 else 1.0

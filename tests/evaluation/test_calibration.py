@@ -1,4 +1,4 @@
-"""The softmax with a temperature: a law of probabilities, and the minimum that the temperature is meant to be."""
+"""The softmax with a temperature, the threshold of rejection, and both chosen on validation classes."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,23 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
 from firstsight.errors import InputError
-from firstsight.evaluation.probability import (
+from firstsight.evaluation.calibration import (
     KEPT,
+    fit_calibration,
     fit_rejection,
     fit_temperature,
     log_probabilities,
     negative_log_likelihood,
     probabilities,
 )
+from firstsight.evaluation.metrics import seen_unseen_curve
+from firstsight.methods import ESZSL
+from tests.support.tiny import tiny_dataset
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tiny_dataset(seed=4, n_seen=9, n_unseen=4, per_class=15, noise=1.2)
 
 
 def noisy_scores(seed=0, n=200, k=7, scale=1.0):
@@ -141,3 +150,46 @@ def test_rejection_needs_three_classes():
     with pytest.raises(InputError) as caught:
         fit_rejection(np.zeros((4, 2)), [0, 1, 0, 1])
     assert str(caught.value) == "scores must be for 3 classes or more to leave some out; got 2"
+
+
+def test_the_threshold_goes_with_the_best_scores_of_training_images(data):
+    method = ESZSL(scaling="l2", class_scaling="centred").fit(data.training_set())
+    found = fit_calibration(method, data)
+    validation = data.validation_set(0)
+    trial = method.unfitted().fit(validation.training_set())
+    tests = validation.test_images
+
+    def stacked(fitted, of, images, gamma):
+        return fitted.scores(of.inputs(images), of.classes) - gamma * of.is_seen
+
+    tested = trial.scores(validation.inputs(tests), validation.classes)
+    is_seen = validation.is_seen
+    trial_gamma, _ = seen_unseen_curve(tested, validation.labels[tests], is_seen).best
+    before = fit_rejection(tested - trial_gamma * is_seen, validation.labels[tests])
+    now = stacked(method, data, data.trainval, found.gamma).max(axis=1).mean()
+    then = stacked(trial, validation, validation.trainval, trial_gamma).max(axis=1).mean()
+    assert found.rejection.threshold == pytest.approx(before.threshold * now / then, rel=1e-4)
+    assert (found.rejection.kept, found.rejection.caught) == (before.kept, before.caught)
+    assert abs(now / then - 1) > 0.01
+
+
+def test_the_temperature_is_fitted_on_validation_classes(data, monkeypatch):
+    """By a plain search over temperatures, where both fits have the same lead."""
+    monkeypatch.setattr("firstsight.evaluation.calibration._ratio", lambda *_: 1.0)
+    method = ESZSL(scaling="l2").fit(data.training_set())
+    found = fit_calibration(method, data)
+    validation = data.validation_set(0)
+    trial = ESZSL(scaling="l2").fit(validation.training_set())
+    tests = validation.test_images
+    is_seen = validation.is_seen
+    scores = trial.scores(validation.inputs(tests), validation.classes) - found.gamma * is_seen
+
+    def loss(temperature):
+        return -np.mean(
+            [
+                np.log(np.exp(row[label] / temperature) / np.exp(row / temperature).sum())
+                for row, label in zip(scores.astype(float), validation.labels[tests], strict=True)
+            ]
+        )
+
+    assert loss(found.temperature) <= min(loss(found.temperature * factor) for factor in (0.5, 0.9, 1.1, 2.0))
