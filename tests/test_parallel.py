@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from firstsight.errors import InputError
-from firstsight.parallel import Outcome, run_jobs, side_by_side
+from firstsight.parallel import Outcome, prefetch, run_jobs
 
 
 class Recorder:
@@ -37,21 +37,21 @@ def square(number, reports):
     return number**2, os.getpid()
 
 
-def outcomes(numbers, side_by_side, reports=None):
-    found = dict(run_jobs(square, [(number,) for number in numbers], side_by_side, reports or Recorder()))
+def outcomes(numbers, n_processes, reports=None):
+    found = dict(run_jobs(square, [(number,) for number in numbers], n_processes, reports or Recorder()))
     return [found[at] for at in range(len(numbers))]
 
 
-@pytest.mark.parametrize("side_by_side", [1, 2])
-def test_outcomes_by_the_number_of_their_job(side_by_side):
-    found = outcomes([1, 2, 3, 4, 6], side_by_side)
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_outcomes_by_the_number_of_their_job(n_processes):
+    found = outcomes([1, 2, 3, 4, 6], n_processes)
     assert [outcome.value and outcome.value[0] for outcome in found] == [1, 4, None, None, 36]
     assert [outcome.error for outcome in found] == [
         *(None, None, "number must not be 3; got 3", "ZeroDivisionError: by four", None)
     ]
     processes = {outcome.value[1] for outcome in found if outcome.value}
-    assert (processes == {os.getpid()}) == (side_by_side == 1)
-    assert len(processes) == (1 if side_by_side == 1 else 3)
+    assert (processes == {os.getpid()}) == (n_processes == 1)
+    assert len(processes) == (1 if n_processes == 1 else 3)
 
 
 def test_a_process_that_is_killed_does_not_end_the_others():
@@ -62,13 +62,13 @@ def test_a_process_that_is_killed_does_not_end_the_others():
     assert [outcome.value[0] for outcome in found[1:]] == [49, 64]
 
 
-@pytest.mark.parametrize("side_by_side", [1, 2])
-def test_progress_comes_through(side_by_side):
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_progress_comes_through(n_processes):
     recorder = Recorder()
-    outcomes([1, 5] if side_by_side == 2 else [1], side_by_side, recorder)
+    outcomes([1, 5] if n_processes == 2 else [1], n_processes, recorder)
     assert ("job 1", 1, 2, {"loss": 0.5}) in recorder.reports
     assert ("job 1", 2, 2, {}) in recorder.reports
-    if side_by_side == 2:
+    if n_processes == 2:
         assert set(recorder.cleared) == {"job 1", "job 5"}  # the bar of a job that died goes away
 
 
@@ -151,7 +151,7 @@ def is_zombie(process: int) -> bool:
         return True
 
 
-def test_side_by_side_keeps_order_and_does_not_run_away():
+def test_prefetch_keeps_order_and_does_not_run_away():
     taken = []
 
     def items():
@@ -159,14 +159,14 @@ def test_side_by_side_keeps_order_and_does_not_run_away():
             taken.append(item)
             yield item
 
-    results = side_by_side(lambda item: item * item, items(), ahead=5)
+    results = prefetch(lambda item: item * item, items(), ahead=5)
     assert [next(results) for _ in range(3)] == [0, 1, 4]
     assert len(taken) <= 5 + 3
     assert list(results) == [item * item for item in range(3, 50)]
 
 
-def test_side_by_side_raises_where_it_happens():
-    results = side_by_side(lambda item: 1 // (item - 2), range(5), ahead=4)
+def test_prefetch_raises_where_it_happens():
+    results = prefetch(lambda item: 1 // (item - 2), range(5), ahead=4)
     assert [next(results), next(results)] == [-1, -1]
     with pytest.raises(ZeroDivisionError):
         next(results)

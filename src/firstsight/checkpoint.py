@@ -1,7 +1,7 @@
-"""Tensors and their metadata <-> one .safetensors file, written whole or not at all; no pickle.
+"""One .safetensors file with tensors and metadata, written whole or not at all; no pickle.
 
-Files come from anywhere, so reading trusts nothing: the header is JSON, the tensors are raw numbers, and whatever
-else is found is refused with a sentence.
+A file may come from anybody, so reading trusts nothing: the header is JSON, tensors are raw numbers, and everything
+else is refused with a message.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from torch import Tensor
 from firstsight.errors import InputError
 from firstsight.files import replacing
 
-KEY = "firstsight"  # our one entry of the file's metadata, a JSON document
+KEY = "firstsight"  # entry of the file's metadata that holds a JSON document
 
 
 def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
-    """Write tensors and metadata to the file, replacing it in one step."""
+    """Write tensors and metadata to a file, replacing it in one step, and return its path."""
     path = Path(path)
     header = {KEY: json.dumps({"format": 1, **metadata})}
     with replacing(path) as unfinished:
         try:
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
             save_file(tensors, unfinished, header)
-        except SafetensorError as error:  # what it makes of a full disk
+        except SafetensorError as error:  # raised on a full disk
             raise OSError(str(error)) from error
     return path
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the metadata of a file that `write` made."""
+    """Read the tensors and the metadata of a file that `write` made; raise InputError for any other file."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"model file must exist; got {path}")

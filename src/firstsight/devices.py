@@ -1,4 +1,4 @@
-"""Where tensors live: a device by its name."""
+"""The device that tensors live on, chosen by its name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from firstsight.errors import InputError
 
 
 def torch_device(name: str) -> torch.device:
-    """The torch device of this name; `auto` is the best there is."""
+    """Return the torch device with this name; `auto` is a GPU if torch finds one, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

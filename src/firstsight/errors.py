@@ -1,4 +1,4 @@
-"""The one error firstsight raises for bad input."""
+"""The error that bad input raises, and words for its messages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """Something given to firstsight cannot be used.
+    """Input that firstsight cannot use.
 
     The message is one sentence: `<argument> must be <expected>; got <actual>[; <what to do>]`. The command
-    line prints it and exits with 2.
+    line prints it and exits with code 2.
     """
 
 
@@ -28,6 +28,6 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def first_of(entries: Sequence[str], total: int | None = None) -> str:
-    """Count entries and name the first: `3 of 10, the first 'x'`."""
+    """Return the number of entries and the first one, such as `3 of 10, the first 'x'`."""
     of = "" if total is None else f" of {total}"
     return f"{len(entries)}{of}, the first {entries[0]!r}"

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the folder of the cache."""
 
 from __future__ import annotations
 
@@ -14,8 +14,17 @@ from firstsight.errors import InputError
 
 
 @contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn an OSError on writing to `path` into an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} must be a place to write to; got {error.strerror or error}") from error
+
+
+@contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Hand out a path beside the file to write to, then move it there: a kill leaves the old file or the new one.
+    """Give a temporary path beside the file to write to, then move it there: a kill leaves the old file or the new one.
 
     Raises:
         InputError: the folder cannot be made or written to, or the disk is full.
@@ -23,19 +32,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        unfinished.chmod(0o666 & ~_umask())  # some libraries write files that only their owner may read
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"{path} must be a place to write to; got {error.strerror or error}") from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield unfinished
+            unfinished.chmod(0o666 & ~_umask())  # some libraries write files that only their owner may read
+            os.replace(unfinished, path)
     finally:
-        with contextlib.suppress(OSError):  # where the folder is a file there is nothing to remove
+        with contextlib.suppress(OSError):  # there is nothing to remove if the folder could not be made
             unfinished.unlink()
 
 
 def _umask() -> int:
-    """Return the permissions that the user takes away from new files."""
+    """Return the permission bits that the user takes away from new files."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -47,24 +55,22 @@ def file_name(*parts: str) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file whole."""
+    """Write a text file as a whole."""
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
 def cache_folder() -> Path:
-    """Make the folder for what takes long to make, FIRSTSIGHT_CACHE or one in the user's cache, and return it.
+    """Return the folder of the cache, made if needed: FIRSTSIGHT_CACHE, or `firstsight` in the user's cache folder.
 
     Raises:
-        InputError: it cannot be made, which is better told before a minute of work.
+        InputError: the folder cannot be made.
     """
     chosen = os.environ.get("FIRSTSIGHT_CACHE")
     folder = Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firstsight")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(
-            f"FIRSTSIGHT_CACHE must name a folder that can be made; got {str(folder)!r} ({reason})"
-        ) from error
+        got = f"{str(folder)!r} ({error.strerror or error})"
+        raise InputError(f"FIRSTSIGHT_CACHE must name a folder that can be made; got {got}") from error
     return folder

@@ -1,4 +1,4 @@
-"""Work side by side: processes of which a failed one does not stop the others, and threads that prefetch."""
+"""Work in parallel: processes of which a failed one does not stop the others, and threads that prefetch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from firstsight.progress import Progress
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
-EVERY = 0.1  # seconds between two progress reports of one stage
+INTERVAL = 0.1  # seconds between two progress reports of one stage
 
 
 class Reports(Progress, Protocol):
@@ -34,39 +34,39 @@ class Reports(Progress, Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job returned, or the sentence that says why it did not."""
+    """Return value of a job, or the message of its failure."""
 
     value: Any = None
     error: str | None = None
 
 
 def run_jobs(
-    work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], side_by_side: int, reports: Reports
+    work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n_processes: int, reports: Reports
 ) -> Iterator[tuple[int, Outcome]]:
-    """Call work(*job, reports) for each job.
+    """Call work(*job, reports) for each job; a failed or killed job does not stop the others.
 
     Args:
-        work: a function of a module, so that other processes find it.
+        work: a function at the top of a module, so that other processes can import it.
         jobs: arguments of each call.
-        side_by_side: processes at once, which share the cores; 1 works in this process.
-        reports: receives all progress.
+        n_processes: processes that run in parallel and share the cores; 1 works in this process.
+        reports: receives the progress of all jobs.
 
     Yields:
-        (number of the job, its outcome), as they come.
+        (number of the job, its outcome), in the order in which jobs end.
     """
-    if side_by_side < 1:
-        raise InputError(f"jobs must be 1 or more; got {side_by_side}")
-    if side_by_side == 1:
+    if n_processes < 1:
+        raise InputError(f"jobs must be 1 or more; got {n_processes}")
+    if n_processes == 1:
         for number, job in enumerate(jobs):
-            yield number, _outcome(work, job, reports)
+            yield number, _run_job(work, job, reports)
         return
     context = _context(work.__module__)
-    threads = max(1, (os.cpu_count() or 1) // side_by_side)
+    threads = max(1, (os.cpu_count() or 1) // n_processes)
     waiting = list(enumerate(jobs))
-    running: dict[Any, tuple[int, Any, set[str]]] = {}  # by our end of the pipe: job, process, stages it told of
+    running: dict[Any, tuple[int, Any, set[str]]] = {}  # by our end of the pipe: number of the job, process, its stages
     try:
         while waiting or running:
-            while waiting and len(running) < side_by_side:
+            while waiting and len(running) < n_processes:
                 number, job = waiting.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(theirs, work, job, threads), daemon=True)
@@ -80,7 +80,7 @@ def run_jobs(
                     kind, content = pipe.recv()  # type: ignore[union-attr, call-arg]
                 except EOFError:
                     process.join()
-                    kind, content = "outcome", Outcome(error=_ending(process.exitcode))
+                    kind, content = "outcome", Outcome(error=_exit_message(process.exitcode))
                 if kind == "progress":
                     stages.add(content[0])
                     reports(*content)
@@ -97,7 +97,7 @@ def run_jobs(
 
 
 def _context(preloaded: str) -> Any:
-    """Start processes from a server that has torch loaded and has done nothing else, where the system has one."""
+    """Return the context that starts processes: a server with torch already loaded, if the system supports that."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -105,28 +105,29 @@ def _context(preloaded: str) -> Any:
     return context
 
 
-def _ending(code: int | None) -> str:
+def _exit_message(code: int | None) -> str:
+    """Say why a process that sent no outcome has ended."""
     cause = "; memory may have run out" if code == -9 else ""
     return f"the process was ended from outside or crashed (exit code {code}){cause}"
 
 
-def _outcome(work: Callable[..., Any], job: tuple[Any, ...], reports: Reports) -> Outcome:
+def _run_job(work: Callable[..., Any], job: tuple[Any, ...], reports: Reports) -> Outcome:
     try:
         return Outcome(work(*job, reports))
     except InputError as error:
         return Outcome(error=str(error))
-    except Exception as error:  # one failing run must not end a night's work
+    except Exception as error:  # one failing job must not stop the others
         return Outcome(error=f"{type(error).__name__}: {error}")
 
 
 def _child(connection: Connection, work: Callable[..., Any], job: tuple[Any, ...], threads: int) -> None:
-    """Do one job in a process of its own, which ends when its parent ends, however that happens."""
+    """Run one job in a process that also ends when its parent ends, for any reason."""
     import torch
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        connection.send(("outcome", _outcome(work, job, _Pipe(connection))))
+        connection.send(("outcome", _run_job(work, job, _Pipe(connection))))
 
 
 def _end_with_parent() -> None:
@@ -137,23 +138,23 @@ def _end_with_parent() -> None:
 
 
 class _Pipe:
-    """A `Reports` that sends to the parent process, not too often."""
+    """Sender of progress to the parent process, at most once per INTERVAL and stage."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._last = connection, dict[str, float]()
 
     def __call__(self, stage: str, done: int, total: int, losses: Mapping[str, float] | None = None) -> None:
         now = time.monotonic()
-        if done >= total or now - self._last.get(stage, 0.0) > EVERY:
+        if done >= total or now - self._last.get(stage, 0.0) > INTERVAL:
             self._last[stage] = now
             self._connection.send(("progress", (stage, done, total, dict(losses or {}))))
 
     def clear(self, stage: str) -> None:
-        """Do nothing: the parent ends the stage."""
+        """Do nothing: the parent clears all stages of a job when the job ends."""
 
 
-def side_by_side(work: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Generator[Made, None, None]:
-    """Yield work(item) for each item, in order; threads prefetch up to `ahead` items."""
+def prefetch(work: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Generator[Made, None, None]:
+    """Yield work(item) for each item, in order; threads compute up to `ahead` results before they are asked for."""
     queue: deque[Future[Made]] = deque()
     coming = iter(items)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "ahead") as pool:

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
-from firstsight.semantics.text import TEMPLATES, Remembering, join, load_text_model, prompt_embeddings, text_embeddings
+from firstsight.semantics.text import (
+    TEMPLATES,
+    CachedTextModel,
+    join,
+    load_text_model,
+    prompt_embeddings,
+    text_embeddings,
+)
 from tests.support.tiny import tiny_clip
 
 VECTORS = {
@@ -200,7 +207,7 @@ def test_texts_that_came_lately_are_not_read_again():
         asked.append(list(texts))
         return np.array([[len(text), 1.0] for text in texts])
 
-    remembering = Remembering(model, most=2)
+    remembering = CachedTextModel(model, most=2)
     np.testing.assert_array_equal(remembering(["a", "bb", "a"]), [[1, 1], [2, 1], [1, 1]])
     np.testing.assert_array_equal(remembering(["ccc", "a"]), [[3, 1], [1, 1]])  # bb came longest ago
     np.testing.assert_array_equal(remembering(["a", "bb"]), [[1, 1], [2, 1]])

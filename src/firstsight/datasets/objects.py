@@ -20,7 +20,7 @@ from firstsight.datasets.gbu_files import read_gbu
 from firstsight.datasets.gbu_pictures import object_names
 from firstsight.errors import InputError
 from firstsight.files import replacing
-from firstsight.parallel import side_by_side
+from firstsight.parallel import prefetch
 from firstsight.pictures.decode import open_picture
 from firstsight.pictures.find import files_below
 from firstsight.progress import StageProgress
@@ -82,7 +82,7 @@ def cut_objects(
         with replacing(target) as unfinished:
             picture.crop(_inside(box, picture)).save(unfinished, "JPEG", quality=QUALITY, subsampling=0)
 
-    with closing(side_by_side(write, todo, AHEAD)) as written:
+    with closing(prefetch(write, todo, AHEAD)) as written:
         for done, _ in enumerate(written, start=len(paths) - len(todo) + 1):
             if progress:
                 progress(done, len(paths), {})

@@ -1,4 +1,4 @@
-"""A network without its classifier: crops go through it in batches, while threads decode the pictures to come."""
+"""A network without its classifier: crops pass through it in batches while threads decode the next pictures."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from torch import Tensor, nn
 
 from firstsight.errors import InputError
 from firstsight.features.preparation import Crops, Preparation
-from firstsight.parallel import side_by_side
+from firstsight.parallel import prefetch
 from firstsight.pictures.decode import DRAFT, open_picture, upright_rgb
 from firstsight.progress import StageProgress
 
 Precision = Literal["float32", "bf16"]
-BATCH = {"cpu": 32, "cuda": 256}  # crops that go through the network at once, unless memory is too small
-SEEN = {1: 1, 10: 5}  # crops that are cut out; a mirror image is made on the device
-AHEAD = 2  # batches that are decoded while the network works
+BATCH = {"cpu": 32, "cuda": 256}  # crops in one pass of the network, unless memory is too small
+CROPS_CUT = {1: 1, 10: 5}  # crops cut from a picture for each choice; mirror images are made on the device
+AHEAD = 2  # batches that are decoded ahead of the network
 
 
 class Backbone:
     """A network that turns pictures into features.
 
     Attributes:
-        name: which, with its weights; `load_backbone` takes it.
+        name: of the network and its weights, as `load_backbone` takes it.
         width: v, columns of the features.
         transform: how pictures are prepared, in words.
-        batch: crops that go through the network at once; halved for good where memory runs out.
+        batch: crops in one pass of the network; halved for good if memory runs out.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Backbone:
 
     @property
     def transform(self) -> str:
-        """How pictures are prepared, in words that tell two ways apart."""
+        """Return how pictures are prepared, in words; two different preparations have different words."""
         return str(self.preparation)
 
     def features(
@@ -68,20 +68,20 @@ class Backbone:
         crops: Crops = 1,
         progress: StageProgress | None = None,
     ) -> NDArray[np.float32]:
-        """[n, v] features of pictures.
+        """Compute features [n, v] of pictures.
 
         Args:
             pictures: n pictures or files.
-            crops: 1, the middle of each, or 10: corners, middle and their mirrors, whose features are averaged.
-            progress: called with (pictures done, pictures in all, {}) as they come.
+            crops: 1, the middle of each, or 10: corners, middle and their mirror images, whose features are averaged.
+            progress: called with (pictures done, pictures in total, {}).
 
         Raises:
-            InputError: a picture that cannot be read.
+            InputError: a picture cannot be read.
         """
         check_crops(crops)
         pictures = list(pictures)
         made: list[NDArray[np.float32]] = [np.empty((0, self.width), dtype=np.float32)]
-        prepared = side_by_side(lambda picture: self.prepared(picture, crops), pictures, AHEAD * self.per_pass(crops))
+        prepared = prefetch(lambda picture: self.prepared(picture, crops), pictures, AHEAD * self.per_pass(crops))
         done = 0
         while group := list(islice(prepared, self.per_pass(crops))):
             made.append(self.rows(group))
@@ -91,13 +91,13 @@ class Backbone:
         return np.concatenate(made)
 
     def per_pass(self, crops: Crops) -> int:
-        """Pictures that go through the network at once."""
-        return max(1, self.batch // SEEN[crops])
+        """Return the number of pictures in one pass of the network."""
+        return max(1, self.batch // CROPS_CUT[crops])
 
     def prepared(
         self, source: Image.Image | str | Path | bytes, crops: Crops, name: str | None = None
     ) -> NDArray[np.uint8]:
-        """[1 or 5, h, w, 3] the crops of a picture that the network has to see; safe in any thread."""
+        """Cut the crops [1 or 5, h, w, 3] of a picture that the network needs; safe in any thread."""
         if isinstance(source, Image.Image):
             picture = upright_rgb(source, name or "picture")
         else:
@@ -105,7 +105,7 @@ class Backbone:
         return self.preparation.crops(picture, crops)
 
     def rows(self, prepared: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """[n, v] features of n pictures that were prepared alike."""
+        """Compute features [n, v] of the crops of n pictures, as `prepared` returns them."""
         images = torch.from_numpy(np.concatenate(prepared)).permute(0, 3, 1, 2)  # channels last in memory
         n_each = len(prepared[0])
         features = self._passes(images)
@@ -114,7 +114,7 @@ class Backbone:
         return features.view(len(prepared), n_each, -1).mean(dim=1).numpy()
 
     def _passes(self, images: Tensor, mirrored: bool = False) -> Tensor:
-        """[m, v] features of crops [m, 3, h, w], in batches as large as memory allows."""
+        """Compute features [m, v] of crops [m, 3, h, w], in batches as large as memory allows."""
         done: list[Tensor] = []
         start = 0
         while start < len(images):
@@ -123,7 +123,7 @@ class Backbone:
                 part = part.to(self.device, non_blocking=True)
                 done.append(self._forward(part.flip(3) if mirrored else part).cpu())
                 start += len(part)
-            except RuntimeError as error:  # of which torch.OutOfMemoryError is one
+            except RuntimeError as error:  # torch.OutOfMemoryError is a RuntimeError
                 if not is_out_of_memory(error):
                     raise
                 if len(part) == 1:
@@ -135,7 +135,7 @@ class Backbone:
 
     @torch.inference_mode()
     def _forward(self, crops: Tensor) -> Tensor:
-        """[b, v] features of crops [b, 3, h, w] in 0..255."""
+        """Compute features [b, v] of crops [b, 3, h, w] with values in 0..255."""
         x = crops.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
         is_short = self.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16) if is_short else nullcontext():
@@ -144,11 +144,11 @@ class Backbone:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether the device, or the machine itself, had no memory left."""
+    """Tell whether an error means that the device or the machine has no memory left."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def check_crops(crops: int) -> None:
-    """The two ways there are."""
+    """Raise InputError unless crops is 1 or 10."""
     if crops not in (1, 10):
         raise InputError(f"crops must be 1 or 10; got {crops!r}")

@@ -1,8 +1,8 @@
-"""Pictures to features with a small residual network, trained from scratch on the training pictures alone.
+"""Features from a small residual network, trained from scratch on the training pictures alone.
 
-No download, no pretrained weights: what the network knows, it learned from the pictures named in `train`. The
-activations of its last three stages are pooled and joined, since the early ones keep colours and textures that
-the last one, trained to tell the training classes apart, is free to forget.
+There is no download and there are no pretrained weights: the network learns from the pictures named in `train` only.
+The activations of its last three stages are pooled and joined. The early stages keep colours and textures, which the
+last one may lose, because it is trained only to tell the training classes apart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BATCH = 48
 WIDTHS = (32, 64, 96, 160)
 LEARNING_RATE = 4e-3
 MAX_SHIFT = 0.08  # of the picture's side
-STEM_SIDE = 64  # larger pictures are shrunk to this side, so that time does not grow with their size
+STEM_SIDE = 64  # larger pictures are shrunk to this side, to limit the time of training
 
 
 class _Block(nn.Module):
@@ -43,7 +43,7 @@ class _Block(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A stem and three residual stages, each half the side of the one before."""
+    """A stem and three residual stages; each stage halves the side."""
 
     def __init__(self, n_classes: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class SmallResNet(nn.Module):
         self.head = nn.Linear(sum(WIDTHS[1:]), n_classes)
 
     def pooled(self, x: Tensor) -> Tensor:
-        """[b, v] activations of the last three stages, averaged over positions and joined."""
+        """Average the activations of the last three stages over positions and join them, [b, v]."""
         x = self.stem(x)
         pools = []
         for stage in self.stages:
@@ -63,7 +63,7 @@ class SmallResNet(nn.Module):
         return torch.cat(pools, dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b, s] logits of the classes."""
+        """Return the logits [b, s] of the classes."""
         logits: Tensor = self.head(functional.dropout(self.pooled(x), 0.2, self.training))
         return logits
 
@@ -75,14 +75,14 @@ def compact_features(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """Features of all pictures from a network trained on some of them.
+    """Train a network on some of the pictures and return its features [n, v] of all of them.
 
     Args:
         pictures: [n, h, w, 3] colours in 0..255.
-        train: indices of the pictures the network may learn from; no other picture has any influence on it.
-        labels: [n] class numbers; only those of `train` are read.
+        train: indices of the pictures that the network is trained on; no other picture has any influence on it.
+        labels: [n] class numbers; only those of `train` are used.
         seed: of the weights, the order and the augmentation; the same seed gives the same features.
-        progress: called with ("features", epochs done, epochs in all, {"loss": ..}) after every epoch.
+        progress: called with ("features", epochs done, epochs in total, {"loss": ..}) after every epoch.
 
     Returns:
         [n, v] features, every column with mean 0 and variance 1 over `train`, every row then of unit length.
@@ -94,7 +94,7 @@ def compact_features(
         images = _as_batch(pictures[train])
         network = SmallResNet(int(targets.max()) + 1).to(memory_format=torch.channels_last)
         _fit(network, images, torch.from_numpy(targets), progress)
-        features = _pooled_of(network, pictures)
+        features = _pool(network, pictures)
     reference = features[train]
     features = (features - reference.mean(axis=0)) / (reference.std(axis=0) + 1e-6)
     unit: NDArray[np.float32] = features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-12)
@@ -102,7 +102,7 @@ def compact_features(
 
 
 def _fit(network: SmallResNet, images: Tensor, targets: Tensor, progress: Progress | None) -> None:
-    """Cross-entropy on augmented pictures, one learning-rate cycle."""
+    """Train with cross-entropy on augmented pictures, over one cycle of the learning rate."""
     batch = min(BATCH, len(images))
     n_steps = N_EPOCHS * (len(images) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
@@ -111,9 +111,9 @@ def _fit(network: SmallResNet, images: Tensor, targets: Tensor, progress: Progre
     for epoch in range(N_EPOCHS):
         order = torch.randperm(len(images))
         losses = []
-        for start in range(0, len(images) - batch + 1, batch):  # a last, smaller batch would upset batch norm
+        for start in range(0, len(images) - batch + 1, batch):  # a smaller last batch would disturb batch norm
             rows = order[start : start + batch]
-            loss = functional.cross_entropy(network(_augmented(images[rows])), targets[rows], label_smoothing=0.1)
+            loss = functional.cross_entropy(network(_augment(images[rows])), targets[rows], label_smoothing=0.1)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -123,8 +123,8 @@ def _fit(network: SmallResNet, images: Tensor, targets: Tensor, progress: Progre
             progress("features", epoch + 1, N_EPOCHS, {"loss": float(np.mean(losses))})
 
 
-def _augmented(images: Tensor) -> Tensor:
-    """[b, 3, h, w] the pictures mirrored, shifted and under other light, each its own way."""
+def _augment(images: Tensor) -> Tensor:
+    """Return pictures [b, 3, h, w], each with its own mirroring, shift, zoom and light."""
     b = len(images)
     theta = torch.zeros(b, 2, 3)
     zoom = 1 + 0.1 * (2 * torch.rand(b) - 1)
@@ -139,8 +139,8 @@ def _augmented(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _pooled_of(network: SmallResNet, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """[n, v] pooled activations, averaged over each picture and its mirror image."""
+def _pool(network: SmallResNet, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return pooled activations [n, v], averaged over each picture and its mirror image."""
     network.eval()
     rows = []
     for start in range(0, len(pictures), 256):
@@ -150,7 +150,7 @@ def _pooled_of(network: SmallResNet, pictures: NDArray[np.uint8]) -> NDArray[np.
 
 
 def _as_batch(pictures: NDArray[np.uint8]) -> Tensor:
-    """[n, 3, h, w] floats near -1..1, at most `STEM_SIDE` a side."""
+    """Convert pictures to floats [n, 3, h, w] near -1..1, of at most `STEM_SIDE` pixels a side."""
     images = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
     images = images.to(torch.float32).div_(127.5).sub_(1)
     if max(images.shape[2:]) > STEM_SIDE:

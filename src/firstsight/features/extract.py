@@ -23,7 +23,7 @@ from firstsight.errors import InputError
 from firstsight.features.backbone import AHEAD, Backbone, check_crops
 from firstsight.features.preparation import Crops
 from firstsight.files import replacing
-from firstsight.parallel import side_by_side
+from firstsight.parallel import prefetch
 from firstsight.pictures.decode import SUFFIXES
 from firstsight.progress import StageProgress
 
@@ -127,7 +127,7 @@ def extract(
                 return _Read(file, digest, error=error)
 
         per_pass = backbone.per_pass(crops)
-        pictures = stack.enter_context(closing(side_by_side(read, files, AHEAD * per_pass)))
+        pictures = stack.enter_context(closing(prefetch(read, files, AHEAD * per_pass)))
         while group := list(islice(pictures, per_pass)):
             _check(group, skip_bad, done)
             new = {one.digest: one for one in group if one.crops is not None and one.digest not in part.known}

@@ -15,11 +15,11 @@ from firstsight.errors import InputError
 from firstsight.features import openclip, timm, torchvision
 from firstsight.features.backbone import Backbone, Precision
 from firstsight.features.preparation import Crops, Preparation
-from firstsight.features.weights import Found
+from firstsight.features.weights import LoadedNetwork
 
 __all__ = ["Backbone", "Crops", "Precision", "Preparation", "load_backbone"]
 
-FAMILIES: dict[str, Callable[[str, bool], Found]] = {
+FAMILIES: dict[str, Callable[[str, bool], LoadedNetwork]] = {
     "torchvision": torchvision.find,
     "timm": timm.find,
     "openclip": openclip.find,

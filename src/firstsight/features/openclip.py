@@ -1,4 +1,4 @@
-"""CLIP models of OpenCLIP, `ViT-B-32/laion2b_s34b_b79k`: their picture towers, and text towers for `semantics`."""
+"""CLIP models of OpenCLIP, `ViT-B-32/laion2b_s34b_b79k`: image encoders as backbones, text encoders for `semantics`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from firstsight.errors import InputError
 from firstsight.features.preparation import Preparation
-from firstsight.features.weights import Found, check_known, from_cache, hub_place, package, same_random_weights
+from firstsight.features.weights import LoadedNetwork, check_known, from_cache, hub_place, package, same_random_weights
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A model with both towers.
+    """A model with both of its encoders.
 
     Attributes:
-        name: MODEL/WEIGHTS, or MODEL where nothing was learned.
-        model: as OpenCLIP makes it.
-        tokens: from sentences to [n, length] numbers.
+        name: MODEL/WEIGHTS, or MODEL with random weights.
+        model: OpenCLIP's own object.
+        tokens: the tokenizer, from n sentences to [n, length] numbers.
     """
 
     name: str
@@ -30,27 +30,27 @@ class Clip:
     tokens: Callable[[Sequence[str]], Tensor]
 
 
-class PictureTower(nn.Module):
-    """The half of a CLIP model that sees."""
+class ImageEncoder(nn.Module):
+    """The image encoder of a CLIP model."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model.visual
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b, v] where pictures and texts are compared, lengths as they come."""
+        """Embed pictures in the space shared with texts, [b, v]; vectors are not normalised."""
         features: Tensor = self.model(x)
         return features
 
 
-def find(name: str, is_trained: bool) -> Found:
-    """The picture tower of a model by its name."""
+def find(name: str, is_trained: bool) -> LoadedNetwork:
+    """Load the image encoder of a model by its name."""
     clip = load_clip(name, is_trained)
-    return Found(clip.name, PictureTower(clip.model), preparation(clip))
+    return LoadedNetwork(clip.name, ImageEncoder(clip.model), preparation(clip))
 
 
 def preparation(clip: Clip) -> Preparation:
-    """The same as OpenCLIP's own for this model."""
+    """Return the preparation that OpenCLIP's configuration of this model describes."""
     about = clip.model.visual.preprocess_cfg
     size = about["size"]
     width, height = (size, size) if isinstance(size, int) else size
@@ -67,7 +67,7 @@ def preparation(clip: Clip) -> Preparation:
 
 
 def load_clip(name: str, is_trained: bool) -> Clip:
-    """Both towers of a model by its name."""
+    """Load both encoders of a model by its name."""
     open_clip = package("open_clip", "openclip", f"backbone openclip:{name}")
     model, _, weights = name.partition("/")
     check_known(model, open_clip.list_models(), "CLIP model")
@@ -82,17 +82,17 @@ def load_clip(name: str, is_trained: bool) -> Clip:
         about = open_clip.get_pretrained_cfg(model, weights)
         place = hub_place(about["hf_hub"].rsplit("/", 1)[0] if about.get("hf_hub") else about.get("url", name))
         with from_cache(f"openclip:{name}", *place):
-            # weights learned with another activation than the model's usual one would see nothing
+            # some weights need another activation than the model's default
             made = open_clip.create_model(model, weights, force_quick_gelu=about.get("quick_gelu", False))
     else:
         with same_random_weights(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that nothing was loaded
+            warnings.simplefilter("ignore")  # it warns that no weights were loaded
             made = open_clip.create_model(model, None, pretrained_text=False)
     return Clip(name if is_trained else model, made.eval(), open_clip.get_tokenizer(model))
 
 
 def text_features(clip: Clip, texts: Sequence[str], device: torch.device, batch: int = 256) -> Tensor:
-    """[n, a] of n texts, lengths as they come."""
+    """Embed n texts, [n, a]; vectors are not normalised."""
     model = clip.model.to(device)
     with torch.inference_mode():
         parts = [

@@ -1,4 +1,4 @@
-"""How a picture becomes a network's input: shrunk and cropped here, the colours scaled on the device."""
+"""Preparation of a picture for a network: resizing and cropping here, scaling of colours on the device."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Crops = Literal[1, 10]
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a picture becomes the network's input, as in torchvision's `ImageClassification`.
+    """The steps from a picture to the input of a network, as in torchvision's `ImageClassification`.
 
     Attributes:
         resize: pixels of the shorter side after shrinking, or of both sides where `squash`.
         crop: pixels of both sides of a crop.
-        interpolation: `bilinear`, `bicubic`, ..: Pillow's name.
-        mean: of each colour in 0..1, which is subtracted.
-        std: of each colour, which is divided by.
-        squash: whether pictures lose their proportions.
+        interpolation: Pillow's name, such as `bilinear` or `bicubic`.
+        mean: subtracted from each colour in 0..1.
+        std: each colour is then divided by it.
+        squash: whether pictures are stretched to a square.
     """
 
     resize: int
@@ -38,7 +38,7 @@ class Preparation:
         return f"{side} {self.resize} {self.interpolation}, crop {self.crop}, mean {mean}, std {std}"
 
     def resized(self, picture: Image.Image) -> tuple[int, int]:
-        """Width and height after shrinking."""
+        """Return width and height of a picture after resizing."""
         if self.squash:
             return self.resize, self.resize
         width, height = picture.size
@@ -47,7 +47,7 @@ class Preparation:
         return int(self.resize * width / height), self.resize
 
     def crops(self, picture: Image.Image, n_crops: Crops) -> NDArray[np.uint8]:
-        """[1, h, w, 3] the middle, or [5, h, w, 3] the four corners and the middle, whose mirrors make ten."""
+        """Cut the middle [1, h, w, 3], or four corners and the middle [5, h, w, 3], whose mirror images make ten."""
         width, height = self.resized(picture)
         right, bottom = width - self.crop, height - self.crop
         middle = round(right / 2), round(bottom / 2)
@@ -56,7 +56,7 @@ class Preparation:
         if width * height <= len(boxes) * self.crop**2:
             whole = np.asarray(picture.resize((width, height), resample))
             return np.stack([whole[y : y + self.crop, x : x + self.crop] for x, y in boxes])
-        # a strip of pixels would be enlarged to gigabytes, and of most pictures a part is needed only
+        # Resize each crop alone: a very long picture would grow to gigabytes, and often a part is enough.
         across, down = picture.width / width, picture.height / height
         made = []
         for x, y in boxes:

@@ -1,4 +1,4 @@
-"""Networks of torchvision: `resnet50`, or with weights other than the best, `resnet50/IMAGENET1K_V1`."""
+"""Networks of torchvision: `resnet50`, or with weights other than the default, `resnet50/IMAGENET1K_V1`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import warnings
 from typing import Any
 
 from firstsight.features.preparation import Preparation
-from firstsight.features.weights import Found, check_known, from_torch_hub, same_random_weights, without_last_linear
+from firstsight.features.weights import (
+    LoadedNetwork,
+    check_known,
+    from_torch_hub,
+    same_random_weights,
+    without_last_linear,
+)
 
 
-def find(name: str, is_trained: bool) -> Found:
-    """A network by its name."""
+def find(name: str, is_trained: bool) -> LoadedNetwork:
+    """Load a network by its name, with trained weights or with the same random weights each time."""
     from torchvision import models
 
     name, _, wanted = name.partition("/")
@@ -24,14 +30,14 @@ def find(name: str, is_trained: bool) -> Found:
             network = models.get_model(name, weights=weights)
     else:
         with same_random_weights(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of plans for other random weights
+            warnings.simplefilter("ignore")  # it announces other random weights for later versions
             network = models.get_model(name, weights=None)
     full = f"{name}/{weights.name}" if is_trained else name
-    return Found(full, without_last_linear(network, name), preparation(weights.transforms()))
+    return LoadedNetwork(full, without_last_linear(network, name), preparation(weights.transforms()))
 
 
 def preparation(transforms: Any) -> Preparation:
-    """The same as these transforms, which belong to weights."""
+    """Return the preparation that these transforms of torchvision do."""
     return Preparation(
         resize=transforms.resize_size[0],
         crop=transforms.crop_size[0],

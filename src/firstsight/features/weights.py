@@ -1,4 +1,4 @@
-"""What each library gives, and what is said where it gives nothing."""
+"""Shared by the backbone loaders: the loaded network, and errors for missing packages and weights."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from firstsight.features.preparation import Preparation
 
 
 @dataclass(frozen=True)
-class Found:
+class LoadedNetwork:
     """A network without its classifier.
 
     Attributes:
-        name: in its library, with the name of its weights, so that it is the same tomorrow.
-        network: from [b, 3, h, w] to [b, v].
-        preparation: of its pictures.
+        name: in its library, with the name of its weights, so that it always means the same network.
+        network: from pictures [b, 3, h, w] to features [b, v].
+        preparation: of the pictures that it takes.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Found:
 
 
 def package(module: str, extra: str, wanted: str) -> Any:
-    """A library that only some need.
+    """Import an optional library, or raise InputError with the command that installs it.
 
     Args:
-        module: what is imported.
-        extra: of firstsight, that installs it.
-        wanted: what for, as in `backbone timm:resnet18`.
+        module: name of the library.
+        extra: the extra of firstsight that installs it.
+        wanted: what needs it, such as `backbone timm:resnet18`.
     """
     try:
         return importlib.import_module(module)
@@ -63,10 +63,10 @@ def check_known(name: str, known: Collection[str], what: str) -> None:
 
 
 def hub_place(source: str) -> tuple[str, str]:
-    """What is looked for, and where, by the libraries that load from the Hugging Face hub.
+    """Return the file and the folder where libraries that load from the Hugging Face hub look for weights.
 
     Args:
-        source: `owner/name` there, or the address of a file elsewhere.
+        source: `owner/name` on the hub, or the URL of a file elsewhere.
     """
     if "://" in source:
         return source.rsplit("/", 1)[-1], str(Path(torch.hub.get_dir()) / "checkpoints")
@@ -76,23 +76,23 @@ def hub_place(source: str) -> tuple[str, str]:
 
 @contextmanager
 def from_cache(of: str, file: str, folder: str) -> Iterator[None]:
-    """What a library raises where its weights are not in its cache and cannot be fetched becomes one sentence.
+    """Turn the errors of a library whose weights are not in its cache and cannot be downloaded into one InputError.
 
     Args:
-        of: whose weights.
-        file: that is looked for.
-        folder: where it belongs.
+        of: name of the network.
+        file: the file with its weights.
+        folder: the folder where the library looks for it.
     """
     quiet = logging.root.manager.disable
-    logging.disable(logging.ERROR)  # which would come before the sentence
+    logging.disable(logging.ERROR)  # libraries also log what the InputError says
     try:
         with contextlib.redirect_stdout(sys.stderr):  # downloads announce themselves
             yield
-    except InputError:  # a sentence already
+    except InputError:
         raise
-    except Exception as error:  # each library has errors of its own
+    except Exception as error:  # each library raises its own errors
         reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, HTTPError):  # an answer, which is read no further
+        if isinstance(error, HTTPError):  # it holds an open connection
             error.close()
         short = reason if len(reason) <= 160 else reason[:157] + "..."
         raise InputError(
@@ -104,11 +104,11 @@ def from_cache(of: str, file: str, folder: str) -> Iterator[None]:
 
 @contextmanager
 def from_torch_hub(of: str, url: str) -> Iterator[None]:
-    """`from_cache` for weights in the cache of `torch.hub`, which does not look at a file again once it has it.
+    """Do as `from_cache` for weights in the cache of `torch.hub`, and check their sha256, which `torch.hub` does not.
 
     Args:
-        of: whose weights.
-        url: they come from; its last part is the file's name.
+        of: name of the network.
+        url: address of the weights; its last part is the name of the file.
     """
     folder, name = Path(torch.hub.get_dir()) / "checkpoints", Path(urlparse(url).path).name
     with from_cache(of, name, str(folder)):
@@ -117,36 +117,36 @@ def from_torch_hub(of: str, url: str) -> Iterator[None]:
 
 
 def check_sha256(of: str, file: Path) -> None:
-    """A file whose name ends in the first digits of its sha256, as in `alexnet-owt-7be5be79.pth`, is that file.
+    """Refuse a damaged file whose name ends in the first digits of its sha256, as in `alexnet-owt-7be5be79.pth`.
 
-    A file that is not there, or whose name promises nothing, passes.
+    A file that does not exist, or whose name has no such digits, passes.
 
     Args:
-        of: whose weights.
-        file: where they are or will be.
+        of: name of the network.
+        file: its weights.
     """
-    promised = re.search(r"-([0-9a-f]{8,64})\.", file.name)
-    if promised is None or not file.exists():
+    expected = re.search(r"-([0-9a-f]{8,64})\.", file.name)
+    if expected is None or not file.exists():
         return
     with file.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if not found.startswith(promised[1]):
+    if not found.startswith(expected[1]):
         raise InputError(
-            f"weights of {of} must have a sha256 that begins with {promised[1]}; got {found[: len(promised[1])]} "
+            f"weights of {of} must have a sha256 that begins with {expected[1]}; got {found[: len(expected[1])]} "
             f"from {file}, which is damaged; delete it and run again"
         )
 
 
 @contextmanager
 def same_random_weights() -> Iterator[None]:
-    """Seed 0 for a network that is made, and the caller's random state afterwards."""
+    """Build a network with seed 0, and restore the random state of the caller afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
 
 
 def without_last_linear(network: nn.Module, name: str) -> nn.Module:
-    """The network up to its classifier: the last linear layer becomes the identity."""
+    """Replace the last linear layer of a network, its classifier, by the identity."""
     linear = [path for path, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise InputError(f"backbone must end in a linear classifier; got {name}, which does not")

@@ -1,13 +1,13 @@
-"""The pictures of a data set, small and square, in one file: shrunk once, then read where they are used.
+"""A cache of the pictures of a data set as small squares in one file, so that each is decoded once.
 
     data, bad = with_pictures(load_folder("birds"), side=128, skip_bad=True)
     data.pictures[[3, 7]]                                       # [2, 146, 146, 3]
 
 A folder of pictures has two files in the cache for each size: NAME.rows, pictures [m, h, h, 3] one after the other, and
-NAME.index, 32 bytes for each of them. Rows are only ever added, and the index grows after the rows are on the disk, so
-a kill or a power cut leaves whole pictures. A picture is known by its path, size and time of change: a second run asks
-for these and opens no file, where digests of what is in the files would read all of them again. Pictures that are new
-or changed are added; the rows of those that went stay until the files of the cache are deleted, which is always safe.
+NAME.index, 32 bytes for each of them. Rows are only appended, and the index is written after the rows are on the disk,
+so a kill or a power cut leaves only complete pictures. The key of a picture is made of its path, size and time of
+change: a second run needs no content of the files. New and changed pictures are added. Rows of deleted pictures stay
+until the files of the cache are deleted, which is always safe.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from PIL import Image
 
 from firstsight.data import Dataset, Pictures
 from firstsight.errors import InputError
-from firstsight.files import cache_folder
-from firstsight.parallel import side_by_side
+from firstsight.files import cache_folder, writing
+from firstsight.parallel import prefetch
 from firstsight.pictures.decode import DRAFT, open_picture, squared, stored_side
 from firstsight.progress import StageProgress
 
 try:
     import fcntl
-except ImportError:  # Windows: there, one process at a time should fill a store
+except ImportError:  # on Windows, only one process at a time should fill a store
     fcntl = None  # type: ignore[assignment]
 
-VERSION = 1  # raise it when pictures are shrunk in another way: old files of the cache are then ignored
+VERSION = 1  # raise it when pictures are shrunk in another way, so that old files of the cache are ignored
 SHA = 32  # bytes of a digest
-AT_ONCE = 32  # pictures that are written at once
-IN_MEMORY = 1 << 30  # bytes of resized pictures; more of them lie on the disk
+AT_ONCE = 32  # pictures per write
+IN_MEMORY = 1 << 30  # bytes of resized pictures that are kept in memory; more go to a temporary file
 
 
 def with_pictures(
@@ -51,22 +51,22 @@ def with_pictures(
     skip_bad: bool = False,
     progress: StageProgress | None = None,
 ) -> tuple[Dataset, dict[str, str]]:
-    """The data set with its pictures as squares of `stored_side(side)` pixels, each stretched as a whole.
+    """Return the data set with all pictures stretched to squares of `stored_side(side)` pixels.
 
-    What was shrunk is kept in the cache, so a second call reads no picture, and one that was stopped goes on.
+    The squares are kept in the cache, so a second call reads no picture, and a call that was stopped is continued.
 
     Args:
         data: with `paths`, which are preferred, or with `pictures`.
         side: pixels of the sides of the crops that a method takes.
-        cache: folder to keep them in; `pictures` in the user's cache folder where None.
-        skip_bad: leave out images whose pictures cannot be read, instead of stopping at the first.
-        progress: called with (pictures done, pictures in all, {}) while pictures are shrunk.
+        cache: folder of the cache; `pictures` in the user's cache folder if None.
+        skip_bad: leave out images whose pictures cannot be read, instead of raising at the first.
+        progress: called with (pictures done, pictures in total, {}) while pictures are shrunk.
 
     Returns:
-        The data set, and the files that were left out, each with the sentence that says why.
+        The data set, and the message of each file that was left out, by its path.
 
     Raises:
-        InputError: no pictures, one that cannot be read, or a cache that cannot be written to.
+        InputError: there are no pictures, one cannot be read, or the cache cannot be written.
     """
     stored = stored_side(side)
     if not data.paths and not len(data.pictures):
@@ -76,11 +76,11 @@ def with_pictures(
         )
     cache = cache_folder() / "pictures" if cache is None else Path(cache)
     if isinstance(data.pictures, Pictures) and not data.paths:
-        return replace(data, pictures=_resized(data.pictures, stored, cache, progress)), {}
+        return replace(data, pictures=_resize(data.pictures, stored, cache, progress)), {}
     root = Path(data.root or "").resolve()
     digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
     store = _Store(cache / f"{root.name[:40]}-{digest}-{stored}-v{VERSION}", stored)
-    rows, bad = _filled(store, root, sorted(set(data.paths)), skip_bad, progress)
+    rows, bad = _fill(store, root, sorted(set(data.paths)), skip_bad, progress)
     if not rows:
         raise InputError(f"pictures of {root} must be readable; got none of {len(bad)} that is")
     if bad:
@@ -88,14 +88,14 @@ def with_pictures(
     return replace(data, pictures=Pictures(store.rows(), np.array([rows[path] for path in data.paths]))), bad
 
 
-def _filled(
+def _fill(
     store: _Store, root: Path, files: Sequence[str], skip_bad: bool, progress: StageProgress | None
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Row of each file, after those that are new were added, and the sentences of those that are bad."""
+    """Add the new files to the store; return the row of each file and the messages of unreadable files."""
     keys = {file: _key(root, file) for file in files}
     bad: dict[str, str] = {}
 
-    def shrunk(file: str) -> NDArray[np.uint8] | InputError:
+    def shrink(file: str) -> NDArray[np.uint8] | InputError:
         try:
             return squared(open_picture(root / file, file, enough=DRAFT * store.side), store.side)
         except InputError as error:
@@ -105,7 +105,7 @@ def _filled(
         with store.adding() as add:
             new = [file for file in files if keys[file] not in store.known]
             done = len(files) - len(new)
-            with closing(side_by_side(shrunk, new, 2 * AT_ONCE)) as made:
+            with closing(prefetch(shrink, new, 2 * AT_ONCE)) as made:
                 for file, row in zip(new, made, strict=True):
                     if not isinstance(row, InputError):
                         add(keys[file], row)
@@ -120,16 +120,16 @@ def _filled(
 
 
 def _key(root: Path, file: str) -> bytes:
-    """What a picture is known by; one that cannot be found is new each time, and opening it says why."""
+    """Return the key of a picture in the store; a missing file gets a random key, and opening it gives the message."""
     try:
-        about = (root / file).stat()
-        return hashlib.sha256(f"{about.st_size} {about.st_mtime_ns} ".encode() + os.fsencode(file)).digest()
+        found = (root / file).stat()
+        return hashlib.sha256(f"{found.st_size} {found.st_mtime_ns} ".encode() + os.fsencode(file)).digest()
     except OSError:
         return os.urandom(SHA)
 
 
 class _Store:
-    """Pictures on the disk: PATH.rows, and PATH.index with the keys of those that are whole.
+    """Pictures on the disk: PATH.rows, and PATH.index with the keys of the complete ones.
 
     Attributes:
         known: row of each key.
@@ -145,7 +145,7 @@ class _Store:
         self._read()
 
     def _read(self) -> None:
-        """What is there by now."""
+        """Read the index as it is on the disk now."""
         try:
             index, room = self._index.read_bytes(), self._rows.stat().st_size // self._bytes
         except OSError:
@@ -154,14 +154,14 @@ class _Store:
         self.known = {index[at * SHA : (at + 1) * SHA]: at for at in range(self._n)}
 
     def rows(self) -> NDArray[np.uint8]:
-        """[m, side, side, 3] pictures, read from the disk where they are used."""
+        """Map the pictures [m, side, side, 3]; they are read from the disk when they are used."""
         return np.memmap(self._rows, np.uint8, "r", shape=(self._n, self.side, self.side, 3))
 
     @contextmanager
     def adding(self) -> Iterator[Callable[[bytes, NDArray[np.uint8]], None]]:
-        """Hand out what adds a row; one process at a time, and the next one knows what this one added.
+        """Lock the store and give a function that adds a row; other processes wait, then see the new rows.
 
-        All rows that were added are on the disk in the end, whatever ends it; after a kill all but the last few are.
+        All added rows are on the disk at the end, also after an error; a kill loses the last few at most.
         """
         waiting: list[tuple[bytes, NDArray[np.uint8]]] = []
 
@@ -171,13 +171,13 @@ class _Store:
                 self._write(rows, index, waiting)
 
         with ExitStack() as stack:
-            with _writable(self._rows):
+            with writing(self._rows):
                 self._rows.parent.mkdir(parents=True, exist_ok=True)
                 rows, index = (stack.enter_context(path.open("ab")) for path in (self._rows, self._index))
                 if fcntl:
-                    fcntl.flock(index, fcntl.LOCK_EX)  # which the system takes back from a process that is killed
+                    fcntl.flock(index, fcntl.LOCK_EX)  # the system releases the lock of a killed process
                 self._read()
-                rows.truncate(self._n * self._bytes)  # what a kill broke off
+                rows.truncate(self._n * self._bytes)  # a killed process may have left half a row
                 index.truncate(self._n * SHA)
             try:
                 yield add
@@ -185,14 +185,14 @@ class _Store:
                 self._write(rows, index, waiting)
 
     def _write(self, rows: IO[bytes], index: IO[bytes], waiting: list[tuple[bytes, NDArray[np.uint8]]]) -> None:
-        """Rows first, then what names them; what an interruption left behind is written over."""
+        """Append the waiting rows, then their keys, over any incomplete rest of an interrupted write."""
         if not waiting:
             return
-        with _writable(self._rows):
+        with writing(self._rows):
             rows.truncate(self._n * self._bytes)
             rows.write(b"".join(row.tobytes() for _, row in waiting))
             rows.flush()
-            os.fsync(rows.fileno())  # a power cut must not leave a name without its picture
+            os.fsync(rows.fileno())  # a power cut must not leave a key without its picture
             index.truncate(self._n * SHA)
             index.write(b"".join(key for key, _ in waiting))
             index.flush()
@@ -201,28 +201,19 @@ class _Store:
         waiting.clear()
 
 
-@contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    """What the system says against writing there, as a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path} must be a place to write to; got {error.strerror or error}") from error
-
-
-def _resized(pictures: Pictures, side: int, cache: Path, progress: StageProgress | None) -> Pictures:
-    """Pictures of this size, on the disk where they are many, and there no longer than they are used."""
+def _resize(pictures: Pictures, side: int, cache: Path, progress: StageProgress | None) -> Pictures:
+    """Resize pictures; many are held in a temporary file that vanishes with its last use."""
     if pictures.store.shape[1:3] == (side, side):
         return pictures
     shape = (len(pictures), side, side, 3)
     if math.prod(shape) <= IN_MEMORY:
         store: NDArray[np.uint8] = np.empty(shape, np.uint8)
     else:
-        with _writable(cache):
+        with writing(cache):
             cache.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=cache) as file:
                 store = np.memmap(file, np.uint8, "w+", shape=shape)
-    made = side_by_side(lambda at: squared(Image.fromarray(pictures[at]), side), range(len(pictures)), 2 * AT_ONCE)
+    made = prefetch(lambda at: squared(Image.fromarray(pictures[at]), side), range(len(pictures)), 2 * AT_ONCE)
     with closing(made):
         for at, row in enumerate(made):
             store[at] = row

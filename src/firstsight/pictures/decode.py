@@ -1,8 +1,8 @@
-"""Picture files to upright RGB, opened safely: whatever cannot be read is refused with the file's name.
+"""Decoding of picture files to upright RGB; what cannot be read is refused with the name of the file.
 
     picture = open_picture("images/owl/1.jpg")
 
-Files come from anywhere, so only formats of pictures are tried, and the size is looked at before anything is decoded.
+Files may come from anybody: only picture formats are tried, and the size is checked before anything is decoded.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from PIL import Image
 
 from firstsight.errors import InputError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of the files that are taken for pictures
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # endings of the files that count as pictures
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-DRAFT = 2  # times as large as needed a JPEG is decoded at least, so that shrinking still averages
-STORED = 256, 224  # pixels that are kept for crops of so many (paper, section 5.2)
-MOST_PIXELS = 100_000_000  # of a picture that is decoded: 300 MB of memory
+DRAFT = 2  # a JPEG is decoded at this many times the needed size or more, so that shrinking still averages
+STORED = 256, 224  # pixels of a stored picture and of the crops cut from it (paper, section 5.2)
+MOST_PIXELS = 100_000_000  # larger pictures are refused; decoded, this is 300 MB of memory
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,17 +42,17 @@ def open_picture(
     enough: int | None = None,
     most_pixels: int = MOST_PIXELS,
 ) -> Image.Image:
-    """A picture as upright RGB; of an animation the first frame, transparency on white, 16 bits brought down to 8.
+    """Decode a picture as upright RGB: the first frame of an animation, transparency on white, 16 bits reduced to 8.
 
     Args:
-        source: a file, or what is in it.
-        name: what messages call it; the file's path where None.
-        enough: pixels of the shorter side that are needed: a large JPEG is then decoded at a half, a quarter or an
-            eighth of its size, never smaller than this.
+        source: a file, or the bytes of one.
+        name: its name in messages; the path if None.
+        enough: pixels that the shorter side needs: a large JPEG is then decoded at a half, a quarter or an eighth of
+            its size, never smaller than this.
         most_pixels: larger pictures are refused before they are decoded.
 
     Raises:
-        InputError: not a picture, not a whole one, or too large a one.
+        InputError: the file is no picture, is incomplete or is too large.
     """
     name = name or (str(source) if not isinstance(source, bytes) else "picture")
     try:
@@ -71,10 +71,10 @@ def open_picture(
 
 
 def upright_rgb(picture: Image.Image, name: str = "picture") -> Image.Image:
-    """A picture decoded, in colours, and turned as it was taken.
+    """Decode an opened picture as RGB and turn it upright, as its EXIF orientation says.
 
     Raises:
-        InputError: it breaks off, is damaged, or has no colours.
+        InputError: the picture is incomplete, damaged or has no colours.
     """
     try:
         picture.load()
@@ -83,36 +83,36 @@ def upright_rgb(picture: Image.Image, name: str = "picture") -> Image.Image:
     except Exception as error:  # decoders of broken files raise anything
         raise InputError(f"{name} must be a whole picture; got one that is broken: {error}") from error
     picture = picture.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else picture.copy()
-    picture.info.pop("exif", None)  # it is upright now, and must not be turned again
+    picture.info.pop("exif", None)  # the picture is upright now and must not be turned a second time
     return picture
 
 
 def _header(content: bytes, name: str) -> Image.Image:
-    """The picture, not decoded yet; Pillow's own limit, which warns, is set aside for this moment."""
+    """Open a picture without decoding it; Pillow's own size limit, which only warns, is switched off meanwhile."""
     with _opening:
-        theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(io.BytesIO(content), formats=FORMATS)
-        except Exception as error:  # as above
+        except Exception as error:  # decoders of broken files raise anything
             found = "an empty file" if not content else "something else"
             raise InputError(f"{name} must be a picture (JPEG, PNG, WebP, BMP, TIFF or GIF); got {found}") from error
         finally:
-            Image.MAX_IMAGE_PIXELS = theirs
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _orientation(picture: Image.Image) -> int | None:
-    """How the camera was held, where the file says so and can be understood."""
+    """Return the EXIF orientation of a picture, or None if it has none that can be read."""
     try:
         return picture.getexif().get(ORIENTATION)
-    except Exception:  # what cameras and editors write there is not always EXIF
+    except Exception:  # cameras and editors also write broken EXIF
         return None
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
-    """A decoded picture of any mode as RGB.
+    """Convert a decoded picture of any mode to RGB.
 
     Raises:
-        ValueError: a mode that has no colours to convert, such as floats.
+        ValueError: the mode cannot be converted, such as floats.
     """
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
@@ -131,12 +131,12 @@ def as_rgb(picture: Image.Image) -> Image.Image:
 
 
 def squared(picture: Image.Image, side: int) -> NDArray[np.uint8]:
-    """[side, side, 3] the whole of an RGB picture, stretched to a square, averaged where it shrinks."""
+    """Stretch the whole of an RGB picture to a square [side, side, 3]; shrinking averages."""
     return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
 def stored_side(side: int) -> int:
-    """Pixels of the sides of the pictures from which crops of `side` pixels are cut: 256 for 224."""
+    """Return the side in pixels of the stored pictures from which crops of `side` pixels are cut: 256 for 224."""
     if side < 1:
         raise InputError(f"side must be 1 or more; got {side}")
     return round(side * STORED[0] / STORED[1])

@@ -1,9 +1,9 @@
-"""Pictures on one sheet, with captions: what a method draws below what it was shown.
+"""A sheet of pictures with captions, such as originals above their reconstructions.
 
     grid("birds.png", [("original", pictures), ("reconstructed", drawn)], ["owl", "auk"])
 
-A line of pictures has its label on the left, a column its name on top. Where a line would get too long the sheet goes
-on below.
+A line of pictures has its label on the left, a column has its name on top. A line that would be too long is continued
+below.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from firstsight.files import replacing
 
 Line = tuple[str, NDArray[np.uint8]]  # label, [k, h, h, 3] colours in 0..255
 
-CELL = 192  # pixels of a side at which a picture is shown, unless it is larger
-WIDEST = 1600  # pixels of a line of pictures
+CELL = 192  # pixels of a picture's side on the sheet; smaller pictures are enlarged
+WIDEST = 1600  # most pixels of a line of pictures
 GAP, MARGIN, BETWEEN = 8, 24, 20  # pixels
 TEXT, LEADING = 14, 18  # pixels
 PAPER, INK, FAINT = "#ffffff", "#1f2933", "#6b7785"
@@ -31,13 +31,13 @@ ELLIPSIS = "\u2026"
 
 
 def grid(file: str | Path, lines: Sequence[Line], names: Sequence[str], notes: Sequence[str] = ()) -> Path:
-    """Write the sheet as a PNG file.
+    """Write the sheet as a PNG file and return its path.
 
     Args:
-        file: ends in .png.
-        lines: pictures of one size, as many in each line.
+        file: must end in .png.
+        lines: pictures of one size, the same number in each line.
         names: of the columns.
-        notes: one below each column, where there is something to say.
+        notes: text below each column, or nothing.
 
     Raises:
         InputError: the file has another ending, or cannot be written.
@@ -49,14 +49,14 @@ def grid(file: str | Path, lines: Sequence[Line], names: Sequence[str], notes: S
 
 
 def as_png(file: str | Path) -> Path:
-    """The file, whose name must say what is in it."""
+    """Return the path of a PNG file; raise InputError if it has another ending."""
     if Path(file).suffix.lower() != ".png":
         raise InputError(f"picture file must end in .png; got {file}")
     return Path(file)
 
 
 def sheet(lines: Sequence[Line], names: Sequence[str], notes: Sequence[str] = ()) -> Image.Image:
-    """The sheet that `grid` writes."""
+    """Draw the sheet that `grid` writes."""
     n, side = lines[0][1].shape[:2]
     cell = max(side, CELL)
     columns = max(1, min(n, WIDEST // (cell + GAP)))
@@ -80,22 +80,22 @@ def sheet(lines: Sequence[Line], names: Sequence[str], notes: Sequence[str] = ()
             draw.text((MARGIN, middle), label, FAINT, _font(), anchor="lm")
         for column, at in enumerate(range(band * columns, min(n, (band + 1) * columns))):
             x = place.left + column * (cell + GAP)
-            bottom = top + place.above - GAP // 2  # of the name
+            bottom = top + place.above - GAP // 2
             for up, text in enumerate(reversed(captions[at])):
                 draw.text((x, bottom - up * LEADING), text, INK, _font(), anchor="ld")
             for row, (_, pictures) in enumerate(lines):
-                image.paste(_shown(pictures[at], cell), (x, top + place.above + row * (cell + GAP)))
+                image.paste(_enlarge(pictures[at], cell), (x, top + place.above + row * (cell + GAP)))
             if place.below:
                 draw.text((x, top + place.band), wrapped(notes[at], cell, 1)[0], FAINT, _font(), anchor="ld")
     return image
 
 
 def tiled(lines: NDArray[np.uint8], columns: int = 8) -> NDArray[np.uint8]:
-    """[r * m * h, columns * h, 3] lines [r, k, h, h, 3] of pictures, one below the other, without captions.
+    """Join lines [r, k, h, h, 3] of pictures into one picture [r * m * h, columns * h, 3] without captions.
 
     Args:
-        lines: r lines of k pictures each; the m-th `columns` of all lines lie together.
-        columns: pictures side by side.
+        lines: r lines of k pictures each, cut into m bands of `columns`; each band holds its part of all lines.
+        columns: pictures beside each other.
     """
     n_lines, k, h = lines.shape[:3]
     bands = -(-k // columns)
@@ -107,7 +107,9 @@ def tiled(lines: NDArray[np.uint8], columns: int = 8) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Pixels: of a picture's side, left of the first, above and below each column; and lines of pictures."""
+    """Layout in pixels: a picture's side, the space left of the first, above and below each column; and the number of
+    lines.
+    """
 
     cell: int
     left: int
@@ -117,17 +119,17 @@ class _Layout:
 
     @property
     def band(self) -> int:
-        """Height of the columns side by side."""
+        """Return the height in pixels of one band of columns."""
         return self.above + self.n_lines * (self.cell + GAP) - GAP + self.below
 
 
 def readable(name: str) -> str:
-    """A class's name without the underscores that stand for spaces."""
+    """Return the name of a class with spaces instead of underscores."""
     return name.replace("_", " ")
 
 
 def wrapped(text: str, width: int, most: int = 2) -> list[str]:
-    """The text in lines of this width in pixels; what does not fit into so many ends in an ellipsis."""
+    """Break a text into at most `most` lines of `width` pixels; an ellipsis marks text that is cut off."""
     lines: list[str] = []
     for word in text.split() or [""]:
         if lines and _width(f"{lines[-1]} {word}") <= width:
@@ -135,10 +137,10 @@ def wrapped(text: str, width: int, most: int = 2) -> list[str]:
         else:
             lines.append(word)
     cut = [*lines[: most - 1], " ".join(lines[most - 1 :])] if len(lines) > most else lines
-    return [_fitting(line, width) for line in cut]
+    return [_cut_to_width(line, width) for line in cut]
 
 
-def _fitting(text: str, width: int) -> str:
+def _cut_to_width(text: str, width: int) -> str:
     if _width(text) <= width:
         return text
     while text and _width(text + ELLIPSIS) > width:
@@ -146,7 +148,7 @@ def _fitting(text: str, width: int) -> str:
     return text + ELLIPSIS
 
 
-def _shown(picture: NDArray[np.uint8], cell: int) -> Image.Image:
+def _enlarge(picture: NDArray[np.uint8], cell: int) -> Image.Image:
     image = Image.fromarray(picture)
     return image if image.size == (cell, cell) else image.resize((cell, cell), Image.Resampling.BICUBIC)
 
@@ -157,7 +159,7 @@ def _width(text: str) -> float:
 
 @cache
 def _font() -> ImageFont.FreeTypeFont:
-    """The font that comes with matplotlib."""
+    """Return the font that comes with matplotlib."""
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", TEXT)

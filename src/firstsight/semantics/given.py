@@ -1,4 +1,4 @@
-"""Class embeddings that are made of text, alone or beside attributes, and are in no file."""
+"""Class embeddings that the caller gives: made of text, alone or beside attributes, and stored in no file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
 
 TEXT, BOTH = "text", "attributes+text"
-# [c, a] numbers, or what makes them of c names and c descriptions, and for BOTH of the classes with their attributes.
+# [c, a] numbers, or a function of c names and c descriptions that makes them; for BOTH it is given attributes too.
 Vectors = np.ndarray | Callable[..., np.ndarray]
 
 
 def made_vectors(
     vectors: Vectors, kind: str, names: Sequence[str], descriptions: Sequence[str], attributes: ClassEmbeddings | None
 ) -> np.ndarray:
-    """[c, a] what is given, or what the given function makes.
+    """Return the given vectors [c, a], or call the given function for them.
 
     Args:
         vectors: numbers, or a function.
         kind: `TEXT` or `BOTH`.
         names: of the c classes.
-        descriptions: as many, empty where there are none.
-        attributes: the same classes; None where they have none.
+        descriptions: one for each name, empty for a class without one.
+        attributes: of the same classes, or None.
     """
     if not callable(vectors):
         return np.asarray(vectors)
@@ -33,7 +33,7 @@ def made_vectors(
 
 
 def vectors_problem(vectors: Any, c: int) -> str | None:
-    """Why these are no vectors of c classes, or None."""
+    """Return the message that says why these are no vectors of c classes, or None."""
     if vectors is None or vectors.ndim != 2 or len(vectors) != c or vectors.dtype.kind not in "fiub":
         shape = None if vectors is None else list(vectors.shape)
         return f"vectors must be numbers of [{c} classes, columns]; got shape {shape}"
@@ -41,7 +41,7 @@ def vectors_problem(vectors: Any, c: int) -> str | None:
 
 
 def check_given(vectors: Vectors | None, kind: str, where: Any) -> None:
-    """Refuse text without vectors, and vectors without text."""
+    """Raise InputError for text without vectors, or for vectors without text."""
     if kind in (TEXT, BOTH) and vectors is None:
         raise InputError(
             f"vectors must be given for class embeddings of text; got none for {where}; "

@@ -1,10 +1,11 @@
-"""Descriptions to class embeddings: sentences by a text model, or class names in the sentences CLIP was trained on.
+"""Class embeddings from text: descriptions through a text model, or class names in the prompts of CLIP.
 
     words = text_embeddings(["owl", "auk"], ["A round face.|Hunts at night.", "Black and white."], "all-MiniLM-L6-v2")
     both = join(attributes, words, weight=0.5)
     data = firstsight.load("birds", semantics="text", vectors=ClassText("all-MiniLM-L6-v2"))
 
-Models: a name or a folder of sentence-transformers, or `openclip:MODEL/WEIGHTS`, whose texts lie where its pictures do.
+Models: a name or a folder of sentence-transformers, or `openclip:MODEL/WEIGHTS`, whose texts and pictures share one
+space.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from firstsight.errors import InputError
 from firstsight.features.weights import from_cache, hub_place, package
 
 TextModel = Callable[[Sequence[str]], Floats]
-MODEL = "all-MiniLM-L6-v2"  # where none is named: small, and good with sentences
-BETWEEN = "|"  # descriptions of one class
-REMEMBERED = 1024  # sentences, at 384 columns 1.5 MB
-TEMPLATES = (  # a selection of those with which CLIP was published: the class in many kinds of pictures
+MODEL = "all-MiniLM-L6-v2"  # the default: small, and good with sentences
+SEPARATOR = "|"  # between descriptions of one class
+CACHED = 1024  # sentences; 1.5 MB at 384 columns
+TEMPLATES = (  # some of the prompts that CLIP was published with: the class in many kinds of pictures
     "a photo of a {}.",
     "a blurry photo of a {}.",
     "a cropped photo of a {}.",
@@ -45,59 +46,59 @@ TEMPLATES = (  # a selection of those with which CLIP was published: the class i
 def text_embeddings(
     names: Sequence[str], descriptions: Sequence[str], model: str | TextModel, device: str = "auto"
 ) -> ClassEmbeddings:
-    """Class embeddings of unit length from descriptions.
+    """Embed descriptions of classes with a text model; vectors have unit length.
 
-    Each description becomes a vector of unit length; a class gets the mean of its own, at unit length again.
+    Each description becomes a vector of unit length. The vector of a class is their mean, at unit length again.
 
     Args:
-        names: of the class of each description; a class may come several times.
-        descriptions: as many; several in one text are parted by `|`.
+        names: the class of each description; a class may occur several times.
+        descriptions: one for each name; `|` separates several in one text.
         model: its name, or a function from n texts to [n, a].
         device: torch device to work on.
 
     Returns:
-        Classes in the order in which they come first.
+        The classes in the order of their first occurrence.
 
     Raises:
-        InputError: a class without a description, an unknown model, or one whose weights are not there.
+        InputError: a class has no description, the model is unknown, or its weights are missing.
     """
     if len(names) != len(descriptions):
         raise InputError(f"descriptions must be one per class name; got {len(descriptions)} for {len(names)} names")
     texts: dict[str, list[str]] = {}
     for name, description in zip(names, descriptions, strict=True):
-        parts = (part.strip() for part in str(description).split(BETWEEN))
+        parts = (part.strip() for part in str(description).split(SEPARATOR))
         texts.setdefault(str(name), []).extend(filter(None, parts))
-    without = [name for name, of_class in texts.items() if not of_class]
-    if without:
+    missing = [name for name, of_class in texts.items() if not of_class]
+    if missing:
         raise InputError(
-            f"descriptions must be there for every class; got none for {len(without)} of {len(texts)}, "
-            f"the first {without[0]!r}"
+            f"descriptions must be there for every class; got none for {len(missing)} of {len(texts)}, "
+            f"the first {missing[0]!r}"
         )
-    return _averaged(texts, load_text_model(model, device) if isinstance(model, str) else model)
+    return _mean_embeddings(texts, load_text_model(model, device) if isinstance(model, str) else model)
 
 
 def prompt_embeddings(
     names: Sequence[str], model: str | TextModel, templates: Sequence[str] = TEMPLATES, device: str = "auto"
 ) -> ClassEmbeddings:
-    """Class embeddings of unit length from names alone, each put into all templates: what the method `clip` needs.
+    """Embed class names, each put into all templates; the method `clip` needs these vectors, of unit length.
 
     Args:
-        names: of the classes; underscores are read as blanks.
-        model: its name, `openclip:MODEL/WEIGHTS` for pictures of that backbone, or a function from n texts to [n, a].
-        templates: sentences with `{}` in the place of the name.
+        names: of the classes; underscores become spaces.
+        model: its name, `openclip:MODEL/WEIGHTS` for features of that backbone, or a function from n texts to [n, a].
+        templates: sentences with `{}` in place of the name.
         device: torch device to work on.
     """
     wrong = [template for template in templates if "{}" not in template]
     if wrong or not templates:
         raise InputError(f"templates must have {{}} in the place of the class name; got {(wrong or ['none'])[0]!r}")
     texts = {name: [template.replace("{}", name.replace("_", " ")) for template in templates] for name in names}
-    return _averaged(texts, load_text_model(model, device) if isinstance(model, str) else model)
+    return _mean_embeddings(texts, load_text_model(model, device) if isinstance(model, str) else model)
 
 
 def join(attributes: ClassEmbeddings, text: ClassEmbeddings, weight: float = 0.5) -> ClassEmbeddings:
-    """Attributes and text side by side, each at unit length.
+    """Join the columns of attributes and text, each at unit length, so that their cosines are averaged by weight.
 
-    Cosines of what is joined are (1 - weight) times those of the attributes plus weight times those of the text.
+    A cosine of joined vectors is (1 - weight) times that of the attributes plus weight times that of the text.
 
     Args:
         attributes: c classes.
@@ -118,16 +119,16 @@ def join(attributes: ClassEmbeddings, text: ClassEmbeddings, weight: float = 0.5
 
 @dataclass
 class ClassText:
-    """Makes the class embeddings of a data set from what its classes are called and how they are described.
+    """Maker of the class embeddings of a data set from the names and descriptions of its classes.
 
-    A description follows the name, as in "red kite: a raptor that soars"; a class with several is the mean of theirs.
-    A class without any is its name alone, for CLIP in the sentences it was trained on. A number in front of a name,
-    underscores and plus signs, as the benchmarks have them, are not read.
+    The description follows the name, as in "red kite: a raptor that soars"; several descriptions of a class are
+    averaged. A class without a description is its name alone, for CLIP in its prompts. A leading number, underscores
+    and plus signs, as in the names of the benchmarks, are removed.
 
     Attributes:
         model: name of a text model.
-        weight: of the text where it stands beside attributes, 0 to 1.
-        attributes: their names, once it has been given some; None while text stands alone.
+        weight: of the text beside attributes, 0 to 1.
+        attributes: names of the attributes after a call that had some; None for text alone.
         device: torch device to work on.
     """
 
@@ -139,54 +140,54 @@ class ClassText:
     def __call__(
         self, names: Sequence[str], descriptions: Sequence[str], attributes: ClassEmbeddings | None = None
     ) -> Floats:
-        """[c, a] vectors of unit length.
+        """Return vectors [c, a] of unit length.
 
         Args:
-            names: c different ones.
-            descriptions: c texts, empty where there is none; several in one are parted by `|`.
-            attributes: the same classes, to stand before the text; see `join`.
+            names: of the c classes, all different.
+            descriptions: c texts, empty for a class without one; `|` separates several in one text.
+            attributes: the same classes, whose vectors are joined to the text; see `join`.
         """
         pairs = zip(names, descriptions, strict=True)
-        text = _averaged({name: self.sentences(name, description) for name, description in pairs}, self._texts)
+        text = _mean_embeddings({name: self.sentences(name, description) for name, description in pairs}, self._texts)
         self.attributes = None if attributes is None else attributes.attributes
         return text.vectors if attributes is None else join(attributes, text, self.weight).vectors
 
     def sentences(self, name: str, description: str) -> list[str]:
-        """What the model is given for a class."""
-        called = " ".join(re.sub(r"[_+]", " ", re.sub(r"^\d+\.", "", name)).split()) or name
-        if parts := [part for one in description.split(BETWEEN) if (part := one.strip())]:
-            return [f"{called}: {part}" for part in parts]
+        """Return the sentences that the model is given for a class."""
+        spoken = " ".join(re.sub(r"[_+]", " ", re.sub(r"^\d+\.", "", name)).split()) or name
+        if parts := [part for one in description.split(SEPARATOR) if (part := one.strip())]:
+            return [f"{spoken}: {part}" for part in parts]
         is_clip = self.model.removeprefix("random:").startswith("openclip:")
-        return [template.replace("{}", called) for template in TEMPLATES] if is_clip else [called]
+        return [template.replace("{}", spoken) for template in TEMPLATES] if is_clip else [spoken]
 
     @property
     def source(self) -> dict[str, Any]:
-        """What it takes to describe one more class in the same way: the fields above but the last."""
-        beside = {} if self.attributes is None else {"weight": self.weight, "attributes": list(self.attributes)}
-        return {"model": self.model, **beside}
+        """Return the fields that are needed to describe one more class in the same way: all but the device."""
+        joined = {} if self.attributes is None else {"weight": self.weight, "attributes": list(self.attributes)}
+        return {"model": self.model, **joined}
 
     @cached_property
     def _texts(self) -> TextModel:
-        return Remembering(load_text_model(self.model, self.device))
+        return CachedTextModel(load_text_model(self.model, self.device))
 
 
-class Remembering:
-    """A text model that is asked once for each of the texts that came lately, and by one thread at a time.
+class CachedTextModel:
+    """A text model with a cache of recent texts; one thread uses it at a time.
 
     Attributes:
         model: a function from n texts to [n, a].
-        most: texts that are remembered.
+        most: texts in the cache.
     """
 
-    def __init__(self, model: TextModel, most: int = REMEMBERED) -> None:
+    def __init__(self, model: TextModel, most: int = CACHED) -> None:
         self.model = model
         self.most = most
-        self._rows: OrderedDict[str, Floats] = OrderedDict()  # the text used last at the end
-        self._one_at_a_time = Lock()  # tokenizers cannot be shared
+        self._rows: OrderedDict[str, Floats] = OrderedDict()  # the most recently used text is last
+        self._lock = Lock()  # threads cannot share a tokenizer
 
     def __call__(self, texts: Sequence[str]) -> Floats:
-        """[n, a] of n texts."""
-        with self._one_at_a_time:
+        """Embed n texts, [n, a]."""
+        with self._lock:
             if new := [text for text in dict.fromkeys(texts) if text not in self._rows]:
                 self._rows |= zip(new, map(np.array, self.model(new)), strict=True)  # copies, not views of all
             for text in texts:
@@ -198,7 +199,7 @@ class Remembering:
 
 
 def checked_source(found: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The `source` of a `ClassText` as a file has it; errors of any kind where it is none."""
+    """Return the `source` of a `ClassText` read from a file; raise an error of any kind if it is malformed."""
     source = {key: found[key] for key in (("model", "weight", "attributes") if len(found) > 1 else ("model",))}
     texts = (source["model"], *source.get("attributes", ()))
     if not all(isinstance(text, str) for text in texts) or not 0 <= source.get("weight", 0) <= 1:
@@ -207,11 +208,11 @@ def checked_source(found: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def load_text_model(name: str, device: str = "auto") -> TextModel:
-    """A function from n texts to [n, a] vectors.
+    """Load a function from n texts to [n, a] vectors.
 
     Args:
-        name: a name or a folder of sentence-transformers, `openclip:MODEL/WEIGHTS`, or `random:openclip:MODEL`, which
-            has learned nothing.
+        name: a name or a folder of sentence-transformers, `openclip:MODEL/WEIGHTS`, or `random:openclip:MODEL`
+            with random weights.
         device: torch device to work on.
     """
     where = torch_device(device)
@@ -228,8 +229,8 @@ def load_text_model(name: str, device: str = "auto") -> TextModel:
     return lambda texts: model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)
 
 
-def _averaged(texts: dict[str, list[str]], model: TextModel) -> ClassEmbeddings:
-    """The texts of all classes go through the model together, each different one once."""
+def _mean_embeddings(texts: dict[str, list[str]], model: TextModel) -> ClassEmbeddings:
+    """Average the vectors of the texts of each class; each different text passes through the model once."""
     different = list(dict.fromkeys(text for of_class in texts.values() for text in of_class))
     rows = {text: row for row, text in enumerate(different)}
     vectors = _unit(np.asarray(model(different), dtype=np.float64))
@@ -238,5 +239,5 @@ def _averaged(texts: dict[str, list[str]], model: TextModel) -> ClassEmbeddings:
 
 
 def _unit(rows: Floats) -> Floats:
-    """Rows of length one; a row of zeros stays."""
+    """Scale rows to unit length; a row of zeros stays."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
