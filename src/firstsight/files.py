@@ -5,12 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from firstsight.errors import InputError
+
+FREE_BYTES = 50_000_000  # left on a disk that is written to
+
+
+def check_free_space(folder: Path, needed: int, purpose: str) -> None:
+    """Raise InputError unless the disk of the folder has room for `needed` bytes; `purpose` ends the message."""
+    free = shutil.disk_usage(folder).free
+    if needed + FREE_BYTES > free:
+        raise InputError(
+            f"{folder} must have {(needed + FREE_BYTES) / 1e6:,.0f} MB free {purpose}; got {free / 1e6:,.0f} MB"
+        )
 
 
 @contextmanager

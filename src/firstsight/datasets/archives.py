@@ -1,4 +1,4 @@
-"""Archives unpacked so that nothing lands outside the folder and no link is made, whatever is in them."""
+"""Safe unpacking of archives: nothing is written outside the folder, and no link is made."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from firstsight.errors import InputError
+from firstsight.files import FREE_BYTES, check_free_space
 from firstsight.progress import Progress
 
-_MARGIN = 50_000_000  # bytes left free on the disk
-Opened = tuple[str, int, Callable[[], IO[bytes] | None]]  # name, bytes, what reads it
+Entry = tuple[str, int, Callable[[], IO[bytes] | None]]  # name, size in bytes, function that opens it
 
 
 def unpack(archive: str | Path, folder: str | Path, progress: Progress | None = None) -> list[str]:
-    """Unpack a .zip or .tar archive, compressed or not; the names of what is then in the folder from it.
+    """Unpack a .zip or .tar archive, compressed or not; return the names that it added to the folder.
 
-    Everything is unpacked beside and then moved, so what is in the folder is whole. Links become copies of what they
-    point to within the archive; anything that points out of it is refused, and so is what is neither file nor folder.
+    Everything is unpacked to a temporary folder and then moved, so what is in the folder is complete. Links become
+    copies of the files in the archive that they point to. Anything that points out of the archive is refused, and so is
+    everything but files, folders and links.
 
     Args:
         archive: the file.
-        folder: where to; must not hold what the archive brings.
-        progress: called with (`unpack ARCHIVE`, files done, files in all), or with as many in all as done where
-            the archive does not say.
+        folder: where to unpack; it must not hold what the archive adds.
+        progress: called with (`unpack ARCHIVE`, files done, files in total); the total is a guess for a .tar archive.
 
     Raises:
-        InputError: the archive is broken, reaches out of the folder or holds what is there already.
+        InputError: the archive is broken, points out of the folder or holds something that is there already.
     """
     archive, folder = Path(archive), Path(folder)
     unfinished = folder / f".{archive.name}.{os.getpid()}"
@@ -62,7 +62,8 @@ def _unpack_into(archive: Path, folder: Path, progress: Progress | None) -> None
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             total = len(zipped.infolist())
-            _check_disk(folder, sum(info.file_size for info in zipped.infolist()), archive)
+            needed = sum(info.file_size for info in zipped.infolist())
+            check_free_space(folder.parent, needed, f"to unpack {archive.name}")
             _write_all(_zip_files(zipped, archive), folder, archive, progress, total)
     elif _is_tar(archive):
         with tarfile.open(archive) as packed:
@@ -74,22 +75,22 @@ def _unpack_into(archive: Path, folder: Path, progress: Progress | None) -> None
 def _is_tar(archive: Path) -> bool:
     try:
         return tarfile.is_tarfile(archive)
-    except (OSError, EOFError, zlib.error):  # compressed, and cut off at once
+    except (OSError, EOFError, zlib.error):  # compressed, and broken at its start
         return False
 
 
 def _write_all(
-    files: Iterator[Opened],
+    files: Iterator[Entry],
     folder: Path,
     archive: Path,
     progress: Progress | None,
     total: int | None,
 ) -> None:
     for done, (name, size, opened) in enumerate(files, start=1):
-        target = folder / _inside(name, archive)
+        target = folder / _check_name(name, archive)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if done % 100 == 1 or size > _MARGIN:
-            _check_disk(folder, size, archive)
+        if done % 100 == 1 or size > FREE_BYTES:
+            check_free_space(folder.parent, size, f"to unpack {archive.name}")
         source = opened()
         if source is None:
             raise InputError(f"{archive} must hold files only; got {name!r}, which has no content")
@@ -101,27 +102,27 @@ def _write_all(
         progress(f"unpack {archive.name}", 1, 1)
 
 
-def _zip_files(zipped: zipfile.ZipFile, archive: Path) -> Iterator[Opened]:
+def _zip_files(zipped: zipfile.ZipFile, archive: Path) -> Iterator[Entry]:
     for info in zipped.infolist():
         if info.is_dir():
-            _inside(info.filename, archive)
+            _check_name(info.filename, archive)
             continue
         if stat.S_ISLNK(info.external_attr >> 16):
             raise InputError(f"{archive} must hold no links; got {info.filename!r}")
         yield info.filename, info.file_size, lambda info=info: zipped.open(info)  # type: ignore[misc]
 
 
-def _tar_files(packed: tarfile.TarFile, archive: Path) -> Iterator[Opened]:
+def _tar_files(packed: tarfile.TarFile, archive: Path) -> Iterator[Entry]:
     for member in packed:
         if member.isdir():
-            _inside(member.name, archive)
+            _check_name(member.name, archive)
             continue
         if not (member.isreg() or member.issym() or member.islnk()):
             raise InputError(f"{archive} must hold files, folders and links only; got {member.name!r}, a device")
 
         def opened(member: tarfile.TarInfo = member) -> IO[bytes] | None:
             try:
-                return packed.extractfile(member)  # of a link: what it points to in the archive
+                return packed.extractfile(member)  # of a link: the file in the archive that it points to
             except KeyError as error:
                 raise InputError(
                     f"links in {archive} must point into it; got {member.name!r} to {member.linkname!r}"
@@ -130,20 +131,11 @@ def _tar_files(packed: tarfile.TarFile, archive: Path) -> Iterator[Opened]:
         yield member.name, member.size, opened
 
 
-def _inside(name: str, archive: Path) -> str:
-    """The name, if it stays in the folder."""
+def _check_name(name: str, archive: Path) -> str:
+    """Return the name of an entry; raise InputError if it points out of the folder."""
     parts = PurePosixPath(name).parts
     if name in (".", "./"):
         return name
     if not parts or name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:|.*[\\\0]", name, re.DOTALL):
         raise InputError(f"names in {archive} must stay in its folder; got {name!r}")
     return name
-
-
-def _check_disk(folder: Path, needed: int, archive: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed + _MARGIN > free:
-        raise InputError(
-            f"{folder.parent} must have {(needed + _MARGIN) / 1e6:,.0f} MB free to unpack {archive.name}; "
-            f"got {free / 1e6:,.0f} MB"
-        )

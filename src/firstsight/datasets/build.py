@@ -1,8 +1,8 @@
-"""Write a data set in the layout of the GBU benchmark, so that other people's code can read it.
+"""Writing of a data set in the layout of the GBU benchmark, for code written for that layout.
 
-`att_splits.mat`, `res101.mat` (whatever made the features: it is the name that code looks for) and the lists of
-classes, all as MATLAB 5 files with indices from 1. `train_loc` and `val_loc` divide `trainval_loc` by classes and hold
-no test image, unlike those of the benchmark's first release.
+The files are `att_splits.mat`, `res101.mat` (the name that such code looks for, whatever network made the features) and
+the lists of classes, all as MATLAB 5 files with indices from 1. `train_loc` and `val_loc` divide `trainval_loc` by
+classes and hold no test image, unlike those of the benchmark's first release.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ N_PARTITIONS = 3
 
 @dataclass(frozen=True)
 class Built:
-    """What was written.
+    """Result of `build`.
 
     Attributes:
-        folder: where it is.
+        folder: of the data set.
         data: the data set as it was written.
-        left_out: classes without pictures, which the layout has no place for.
+        left_out: classes without pictures, which the layout cannot hold.
     """
 
     folder: Path
@@ -52,9 +52,9 @@ def build(
     """Write a folder of pictures as a data set in the GBU layout.
 
     Args:
-        folder: pictures with a `classes.csv`; its `splits.csv` is written if it is not there.
-        out: a folder that is not there yet, or is empty.
-        features: feature files, as for `firstsight.load`; labels alone are written where there are none.
+        folder: pictures with a `classes.csv`; `splits.csv` is written if it does not exist.
+        out: a new or empty folder.
+        features: feature files, as for `firstsight.load`; without any, only labels are written.
         semantics: `attributes`, `text` or `attributes+text`.
         vectors: as for `firstsight.load`.
     """
@@ -74,15 +74,15 @@ def build(
 
 
 def write_gbu(data: Dataset, out: str | Path, original: np.ndarray | None = None) -> None:
-    """Write the data set whole or not at all.
+    """Write a data set in the GBU layout, as a whole or not at all.
 
     Args:
         data: every class must have images.
-        out: a folder that is not there yet, or is empty.
-        original: [c, a] class embeddings before they got unit length, for `original_att`.
+        out: a new or empty folder.
+        original: [c, a] class embeddings before scaling to unit length, for `original_att`.
 
     Raises:
-        InputError: `out` holds something, a class has no images, or the features are more than a file can hold.
+        InputError: `out` is not empty, a class has no images, or the features are too large for a MATLAB 5 file.
     """
     out = Path(out).absolute()
     _check_out(out)
@@ -98,7 +98,7 @@ def write_gbu(data: Dataset, out: str | Path, original: np.ndarray | None = None
     try:
         unfinished.mkdir(parents=True)
         _write_files(data, original, partitions, unfinished)
-        os.replace(unfinished, out)  # an empty folder gives way
+        os.replace(unfinished, out)  # also replaces an empty folder
     except OSError as error:
         raise InputError(f"{out} must be a folder to write to; got {error.strerror or error}") from error
     finally:
@@ -112,7 +112,7 @@ def _check_out(out: Path) -> None:
 
 
 def _partitions(data: Dataset) -> list[list[str]]:
-    """Sets of seen classes to choose settings on: the data set's own, then those it would draw with seed 0."""
+    """List sets of seen classes for validation: the data set's own, then random ones with seed 0."""
     if len(data.seen) < 3:
         return []
     held_out = [data.validation_set(partition) for partition in range(N_PARTITIONS)]
@@ -155,12 +155,12 @@ def _write_files(data: Dataset, original: np.ndarray | None, partitions: list[li
 
 
 def _column(numbers: np.ndarray) -> np.ndarray:
-    """[m, 1] whole numbers, since some code takes them as indices as they are."""
+    """Convert numbers to int32 [m, 1]; some code uses them as indices without conversion."""
     return numbers.astype(np.int32)[:, None]
 
 
 def _cells(texts: Sequence[str]) -> np.ndarray:
-    """[m, 1] a cell array of text."""
+    """Convert texts to a cell array [m, 1]."""
     cells = np.empty((len(texts), 1), dtype=object)
     cells[:, 0] = texts
     return cells

@@ -1,7 +1,8 @@
-"""One file from the web, through broken connections: resumed, checked, from whichever mirror has it.
+"""Download of one file over unreliable connections: resumed, checked, from whichever mirror has it.
 
-What has come is in `FILE.part`, and `FILE.part.json` says from where and which version, so that a later call goes on:
-only where the server says that the file is still the same (`If-Range`), or a known checksum will tell.
+The bytes that have arrived are in `FILE.part`; `FILE.part.json` says from which server and of which version they are.
+A later call continues them only if the server says that the file has not changed (`If-Range`), or if a checksum is
+known.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -22,16 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from firstsight.errors import InputError
-from firstsight.files import write_text
+from firstsight.files import check_free_space, write_text, writing
 from firstsight.progress import Progress
 
 MEGABYTE = 1_000_000
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 18  # bytes per read
 _TIMEOUT = 30  # seconds without a byte
-_MARGIN = 50 * MEGABYTE  # left free on the disk
-_TRIES = 5  # rounds over the mirrors in a row that bring no byte
-_PASSING = (408, 425, 429)  # and all of 500 and more: the server may answer later
+_TRIES = 5  # rounds over the mirrors without a new byte before giving up
+_TEMPORARY = (408, 425, 429)  # HTTP codes after which another try may work; so do all from 500 on
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ class Remote:
     """A file on the web.
 
     Attributes:
-        name: what it is called here.
-        urls: where it is, the best first.
-        checksum: `sha256:...` or `md5:...` from its publisher, or None where none is known.
-        size: bytes, or None where unknown.
+        name: of the file on this machine.
+        urls: its addresses, the best first.
+        checksum: `sha256:...` or `md5:...` from its publisher, or None.
+        size: bytes, or None.
     """
 
     name: str
@@ -51,33 +50,33 @@ class Remote:
     size: int | None = None
 
 
-class _PassingError(Exception):
-    """This did not work, and may work the next time."""
+class _TemporaryError(Exception):
+    """A failure after which another try may work."""
 
 
-class _FinalError(Exception):
-    """This will not work from this place."""
+class _PermanentError(Exception):
+    """A failure that another try at the same server would repeat."""
 
 
 def download(
     remote: Remote, folder: str | Path, progress: Progress | None = None, pause: Callable[[float], None] = time.sleep
 ) -> str:
-    """Fetch the file to the folder, or find it there; its sha256.
+    """Download a file to a folder, or check the one that is there; return its sha256.
 
     Args:
         remote: what to fetch.
-        folder: where to; made if it is not there.
-        progress: called with (`name, MB`, megabytes done, megabytes in all).
-        pause: waits some seconds before another round.
+        folder: made if it does not exist.
+        progress: called with (`name, MB`, megabytes done, megabytes in total).
+        pause: function that waits for a number of seconds before another round.
 
     Raises:
-        InputError: no mirror has it, the disk is full, or what is there has another checksum.
+        InputError: no mirror has the file, the disk is full, or an existing file has another checksum.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / remote.name
     if path.exists():
-        return _check_there(path, remote, progress)
+        return _check_existing(path, remote, progress)
     part = _Part(path.with_name(f"{path.name}.part"), remote)
     mirrors, empty_rounds, furthest = list(remote.urls), 0, part.size
     reasons: dict[str, str] = {}
@@ -86,14 +85,14 @@ def download(
             try:
                 part.fetch(url, progress)
                 digest = part.finish(path, progress)
-            except _FinalError as error:
+            except _PermanentError as error:
                 mirrors.remove(url)
                 reasons[url] = str(error)
-            except (_PassingError, http.client.HTTPException, OSError) as error:  # what networks do
+            except (_TemporaryError, http.client.HTTPException, OSError) as error:  # any failure of the network
                 reasons[url] = str(getattr(error, "reason", error)) or type(error).__name__
             else:
                 return digest
-        # Further than ever, not than before: a file that is fetched again and again from the start is no progress.
+        # Compare with the furthest round, not the last: restarting from zero again and again is no progress.
         empty_rounds = empty_rounds + 1 if part.size <= furthest else 0
         furthest = max(furthest, part.size)
         if mirrors and empty_rounds < _TRIES:
@@ -105,7 +104,7 @@ def download(
     )
 
 
-def _check_there(path: Path, remote: Remote, progress: Progress | None) -> str:
+def _check_existing(path: Path, remote: Remote, progress: Progress | None) -> str:
     found = path.stat().st_size
     if remote.size is not None and found != remote.size:
         raise InputError(f"{path} must have {remote.size:,} bytes; got {found:,}; delete it to fetch it again")
@@ -119,7 +118,7 @@ def _check_there(path: Path, remote: Remote, progress: Progress | None) -> str:
 
 
 def digests_of(path: Path, checksum: str | None = None, progress: Progress | None = None) -> list[str]:
-    """`sha256:...` of the file, then `md5:...` where that is the kind of checksum asked for."""
+    """Return `sha256:...` of a file, then `md5:...` if that is the kind of the checksum."""
     hashes = [hashlib.sha256()]
     if checksum and checksum.startswith("md5:"):
         hashes.append(hashlib.md5(usedforsecurity=False))
@@ -129,7 +128,7 @@ def digests_of(path: Path, checksum: str | None = None, progress: Progress | Non
             for one in hashes:
                 one.update(block)
             done += len(block)
-            _tell(progress, f"check {path.name.removesuffix('.part')}", done, total)
+            _report(progress, f"check {path.name.removesuffix('.part')}", done, total)
     return [f"{one.name}:{one.hexdigest()}" for one in hashes]
 
 
@@ -138,19 +137,19 @@ def _same_kind(digests: Sequence[str], checksum: str) -> str:
     return next(digest for digest in digests if digest.startswith(f"{kind}:"))
 
 
-def _tell(progress: Progress | None, stage: str, done: int, total: int | None) -> None:
+def _report(progress: Progress | None, stage: str, done: int, total: int | None) -> None:
     if progress and total:
         progress(f"{stage}, MB", done // MEGABYTE, max(total // MEGABYTE, 1))
 
 
 @dataclass
 class _Part:
-    """The part of a file that has come, and what is known of the whole."""
+    """The part of a file that has arrived, and notes on the whole file."""
 
     path: Path
     remote: Remote
-    known: dict[str, Any] = field(default_factory=dict)  # url, validator, total: of what is in the part
-    is_patched: bool = True  # perhaps from several versions of the file
+    known: dict[str, Any] = field(default_factory=dict)  # url, validator and total of the part
+    is_patched: bool = True  # joined from several downloads, perhaps of different versions
 
     def __post_init__(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -166,17 +165,17 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def forget(self) -> None:
-        """Start from nothing."""
+        """Delete the part and its notes."""
         self.path.unlink(missing_ok=True)
         self._notes.unlink(missing_ok=True)
         self.known = {}
 
     def fetch(self, url: str, progress: Progress | None) -> None:
-        """Append what is missing from this server."""
+        """Download the missing bytes from this server and append them."""
         if self.size and self.size == self.known.get("total"):
             return
         headers = {"User-Agent": "firstsight", "Accept-Encoding": "identity"}
-        # Another server's file may be another version: a checksum must be there to tell.
+        # Another server may have another version of the file, which only a checksum shows.
         same_server = url == self.known.get("url") and self.known.get("validator")
         if self.size and not same_server and not self.remote.checksum:
             self.forget()
@@ -186,34 +185,34 @@ class _Part:
                 headers["If-Range"] = self.known["validator"]
         try:
             with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT) as answer:
-                self._take(answer, url, start, progress)
+                self._receive(answer, url, start, progress)
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code == 416 and start:  # there is nothing after what we have: it is another file
+            if error.code == 416 and start:  # no bytes after the part: it is of another file
                 self.forget()
-                raise _PassingError("a file of another size than the part") from error
-            kind = _PassingError if error.code in _PASSING or error.code >= 500 else _FinalError
+                raise _TemporaryError("a file of another size than the part") from error
+            kind = _TemporaryError if error.code in _TEMPORARY or error.code >= 500 else _PermanentError
             raise kind(f"HTTP {error.code}") from error
 
-    def _take(self, answer: Any, url: str, start: int, progress: Progress | None) -> None:
+    def _receive(self, answer: Any, url: str, start: int, progress: Progress | None) -> None:
         if answer.headers.get("Content-Type", "").startswith("text/html"):
-            raise _FinalError("a web page")
+            raise _PermanentError("a web page")
         span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
         length = answer.headers.get("Content-Length")
         if answer.status == 206 and span and int(span[1]) == start:
             total = int(span[2]) if span[2] != "*" else None
             if total is not None and self.known.get("total", total) != total:
                 self.forget()
-                raise _PassingError("a file of another size than the part")
+                raise _TemporaryError("a file of another size than the part")
         elif answer.status == 206:
             self.forget()
-            raise _PassingError("another range than the one asked for")
+            raise _TemporaryError("another range than the one asked for")
         else:  # the whole file: it has changed, or the server knows no ranges
             start, total = 0, int(length) if length and length.isdigit() else None
         if self.remote.size is not None and total not in (None, self.remote.size):
-            raise _FinalError(f"a file of {total:,} bytes instead of {self.remote.size:,}")
+            raise _PermanentError(f"a file of {total:,} bytes instead of {self.remote.size:,}")
         total = total if total is not None else self.remote.size
-        self._check_disk((total or 0) - start)
+        check_free_space(self.path.parent, (total or 0) - start, f"for {self.remote.name}")
         etag = answer.headers.get("ETag", "")
         validator = etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified")
         self.known = {"url": url, "validator": validator, "total": total}
@@ -222,32 +221,22 @@ class _Part:
         done = start
         with self.path.open("ab" if start else "wb") as file:
             while block := answer.read1(_BLOCK):
-                try:
+                with writing(self.path):  # a full disk is no failure of the network
                     file.write(block)
-                except OSError as error:  # no failing of the network
-                    raise InputError(f"{self.path} must be a place to write to; got {error.strerror}") from error
                 done += len(block)
-                _tell(progress, self.remote.name, done, total)
+                _report(progress, self.remote.name, done, total)
         if total is not None and done != total:
             if done > total:
                 self.forget()
-            raise _PassingError(f"{done:,} of {total:,} bytes")
-
-    def _check_disk(self, needed: int) -> None:
-        free = shutil.disk_usage(self.path.parent).free
-        if needed + _MARGIN > free:
-            raise InputError(
-                f"{self.path.parent} must have {(needed + _MARGIN) / MEGABYTE:,.0f} MB free for {self.remote.name}; "
-                f"got {free / MEGABYTE:,.0f} MB"
-            )
+            raise _TemporaryError(f"{done:,} of {total:,} bytes")
 
     def finish(self, path: Path, progress: Progress | None) -> str:
-        """Check the whole and give it its name; its sha256."""
+        """Check the complete file, give it its name and return its sha256."""
         digests = digests_of(self.path, self.remote.checksum, progress)
         expected = self.remote.checksum
         if expected and expected not in digests:
             self.forget()
-            kind = _PassingError if self.is_patched else _FinalError
+            kind = _TemporaryError if self.is_patched else _PermanentError
             raise kind(f"a file with the checksum {_same_kind(digests, expected)} instead of {expected}")
         os.replace(self.path, path)
         self._notes.unlink(missing_ok=True)

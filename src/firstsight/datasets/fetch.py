@@ -1,7 +1,7 @@
-"""The public data sets: where they are, and how they get here.
+"""The public data sets: their addresses, and the command that downloads them.
 
-Checksums are those that the publishers give or that loaders in wide use check. Where none is known, the sha256 of the
-first download is written to `fetched.json` and every later download into that folder must have it.
+Checksums are those of the publishers or of widely used loaders. If there is none, the sha256 of the first download is
+written to `fetched.json`, and every later download into that folder must have it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Source:
     """A public data set.
 
     Attributes:
-        what: what it holds, in a few words.
-        about: its size, roughly, as its users report it; empty where nobody does.
-        home: page of its publisher, with its terms.
+        what: its content, in a few words.
+        about: its approximate size as users report it, or empty.
+        home: page of its publisher, with the terms of use.
         files: its archives.
     """
 
@@ -107,7 +107,7 @@ SOURCES = {
                     "http://host.robots.ox.ac.uk/pascal/VOC/voc2008/VOCtrainval_14-Jul-2008.tar",
                     "http://pascallin.ecs.soton.ac.uk/challenges/VOC/voc2008/VOCtrainval_14-Jul-2008.tar",
                 ),
-                # what the VOC loaders in wide use check
+                # from widely used loaders of VOC
                 checksum="sha256:7f0ca53c1b5a838fbe946965fc106c6e86832183240af5c88e3f6c306318d42e",
             ),
             Remote("ayahoo_test_images.tar.gz", ("http://vision.cs.uiuc.edu/attributes/ayahoo_test_images.tar.gz",)),
@@ -119,13 +119,13 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Fetched:
-    """One archive that is here now.
+    """One archive that `fetch` has downloaded now or earlier.
 
     Attributes:
         name: of the archive.
-        sha256: of the archive, as it came.
-        is_known: whether it was checked against a checksum, the publisher's or that of an earlier download.
-        is_new: whether it came just now.
+        sha256: of the archive.
+        is_known: whether it was checked against a checksum, from the publisher or from an earlier download.
+        is_new: whether this call downloaded it.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Fetched:
 
 
 def source_named(name: str) -> str:
-    """The name as the table has it, whatever its case."""
+    """Return the name of a data set as `SOURCES` spells it; upper and lower case do not matter."""
     known = {one.lower(): one for one in SOURCES}
     if name.lower() not in known:
         hint = did_you_mean(name, SOURCES) or f"; there are {', '.join(SOURCES)}"
@@ -150,16 +150,16 @@ def fetch(
     progress: Progress | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> tuple[Path, list[Fetched]]:
-    """Download a public data set and unpack it; its folder, OUT/NAME, and what came of each archive.
+    """Download a public data set and unpack it; return its folder, OUT/NAME, and its archives.
 
-    What is there already is left alone, and what an earlier call began is continued.
+    Archives that are unpacked already are left alone, and a download that was stopped is continued.
 
     Args:
         name: one of `SOURCES`.
         out: folder of data sets.
         keep: keep the archives after unpacking.
-        progress: called with a stage, how much of it is done, and how much there is.
-        pause: waits some seconds between tries.
+        progress: called with (stage, amount done, amount in total).
+        pause: function that waits for a number of seconds between tries.
     """
     name = source_named(name)
     folder = Path(out) / name
@@ -173,7 +173,7 @@ def fetch(
             fetched.append(Fetched(remote.name, known["sha256"], is_known=True, is_new=False))
             continue
         sha256 = download(replace(remote, checksum=checksum), folder, progress, pause)
-        # Only now is its checksum worth keeping: it is a whole archive.
+        # An unpacked archive is complete, so its checksum can be recorded.
         record[remote.name] = {"sha256": sha256, "unpacked": unpack(folder / remote.name, folder, progress)}
         _write_record(folder, record)
         if not keep:

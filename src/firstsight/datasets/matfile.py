@@ -1,9 +1,9 @@
-"""MATLAB files, versions 5 and 7.3, read to the same plain arrays and lists of strings.
+"""Reader of MATLAB files, versions 5 and 7.3, as plain arrays and lists of strings.
 
-Version 5 (`save -v6`, `-v7`, scipy's `savemat`) is parsed here, since scipy's reader crashes the whole process on some
-damaged files (one flipped byte in a type tag is enough). Version 7.3 is HDF5, read with h5py: every array is stored
-transposed there, text as arrays of UTF-16 codes, cell arrays as references to other objects of the file. Only numbers
-and text are read: no structs, objects or functions, so nothing in a file can run.
+Version 5 (`save -v6`, `-v7`, scipy's `savemat`) is parsed here, because scipy's reader crashes the whole process on
+some damaged files (one flipped byte in a type tag is enough). Version 7.3 is HDF5, read with h5py: every array is
+stored transposed, text as arrays of UTF-16 codes, cell arrays as references to other objects of the file. Only numbers
+and text are read, no structs, objects or functions, so nothing in a file can run.
 
 The format: "MAT-File Level 5 File Format", in MathWorks' "MAT-File Format" (R2023a).
 """
@@ -26,7 +26,7 @@ Variable = np.ndarray | list[str]
 Reader = Callable[[str], Variable]
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_FOREIGN = {  # what people save under the name .mat, by its first bytes
+_FOREIGN = {  # other files that people name .mat, by their first bytes
     b"PK": "a zip archive",
     b"\x1f\x8b": "a gzip archive",
     b"\x89PNG": "a picture",
@@ -35,9 +35,9 @@ _FOREIGN = {  # what people save under the name .mat, by its first bytes
     b"version https://git-lfs": "a Git LFS pointer",
     b"<": "a web page",
 }
-# Deflate, the only compression MATLAB uses, cannot shrink anything further than 1032 times: a larger array is a lie.
+# Deflate, the only compression of MATLAB, reaches a ratio of 1032 at most: a larger array must be a false claim.
 _LARGEST_RATIO = 1100
-_NESTING = 3  # cells around a string: some files hold {{'name'}}
+_NESTING = 3  # most cells around a string: some files hold {{'name'}}
 
 # Types of stored elements and classes of arrays in version 5, by their numbers in the format.
 _MATRIX, _COMPRESSED = 14, 15
@@ -49,12 +49,12 @@ _LOGICAL_FLAG, _COMPLEX_FLAG = 0x200, 0x800
 
 
 def read_mat(path: str | Path, wanted: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Variable]:
-    """Variables of a MATLAB file; no others are loaded.
+    """Read some variables of a MATLAB file; the others are not loaded.
 
     Args:
         path: a file of version 5 or 7.3.
-        wanted: names that must be there.
-        optional: names that are left out of the result where they are not there.
+        wanted: names of variables that the file must hold.
+        optional: names of variables that it may hold.
 
     Returns:
         By name: an array of MATLAB's shape and type for numbers, a list of strings (in MATLAB's order) for text.
@@ -68,17 +68,17 @@ def read_mat(path: str | Path, wanted: Iterable[str], optional: Iterable[str] = 
 
 
 def variable_names(path: str | Path) -> list[str]:
-    """Names of the variables in a MATLAB file, sorted; none of them is loaded."""
+    """List the names of the variables in a MATLAB file, sorted; none of them is loaded."""
     with _opened(Path(path)) as readers:
         return sorted(readers)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[dict[str, Reader]]:
-    """For each variable of the file, by name, a function that reads it."""
+    """Open a MATLAB file and give, for the name of each variable, a function that reads it."""
     opened = _opened_hdf5 if _is_hdf5(path) else _opened_v5
-    # Damaged bytes end in whatever the parsers stumble over: ValueError, KeyError, struct.error, zlib.error,
-    # MemoryError, OSError, RuntimeError and more. All of them mean the same to whoever gave the file.
+    # Damaged bytes make the parsers raise ValueError, KeyError, struct.error, zlib.error, MemoryError, OSError,
+    # RuntimeError and more. All of them mean the same to the user.
     try:
         with opened(path) as readers:
             yield readers
@@ -92,7 +92,7 @@ def _opened(path: Path) -> Iterator[dict[str, Reader]]:
 
 
 def _is_hdf5(path: Path) -> bool:
-    """True for version 7.3, False for version 5, the sentence for all else."""
+    """Tell version 7.3 (True) from version 5 (False); raise InputError for all other files."""
     try:
         with path.open("rb") as file:
             head = file.read(520)
@@ -120,7 +120,7 @@ def _not_plain(name: str, path: Path) -> InputError:
 
 @contextmanager
 def _opened_v5(path: Path) -> Iterator[dict[str, Reader]]:
-    """See `_opened`; the file is a row of elements, each a type, a size and that many bytes."""
+    """Open a version 5 file; see `_opened`. It is a row of elements, each a type, a size and that many bytes."""
     length = path.stat().st_size
     with path.open("rb") as file:
         file.seek(126)
@@ -152,20 +152,20 @@ def _opened_v5(path: Path) -> Iterator[dict[str, Reader]]:
 
 
 def _inflated(body: bytes, order: str) -> bytes:
-    """The bytes of the one matrix in a compressed element, without its tag."""
+    """Decompress the one matrix in a compressed element, without its tag."""
     stream = zlib.decompressobj()
     kind, size = struct.unpack(order + "II", stream.decompress(body, 8))
     if kind != _MATRIX:
         raise ValueError(f"a compressed element of type {kind}")
     inflated = stream.decompress(stream.unconsumed_tail, size) if size else b""
-    stream.decompress(stream.unconsumed_tail, 1024)  # up to its checksum, which zlib verifies there
+    stream.decompress(stream.unconsumed_tail, 1024)  # read up to the checksum, which zlib verifies
     if len(inflated) < size or not stream.eof:
         raise ValueError(f"{len(inflated)} of {size} compressed bytes")
     return inflated
 
 
 def _element(buffer: bytes | memoryview, at: int, order: str) -> tuple[int, int, int, int]:
-    """Type, start and size in bytes of the element at this place, and the place of the next."""
+    """Return type, start and size in bytes of the element at this place, and the place of the next."""
     kind, size = struct.unpack_from(order + "II", buffer, at)
     if kind >> 16:  # up to 4 bytes are stored in the tag itself, the size in the upper half of the type
         kind, start, size, after = kind & 0xFFFF, at + 4, kind >> 16, at + 8
@@ -177,7 +177,7 @@ def _element(buffer: bytes | memoryview, at: int, order: str) -> tuple[int, int,
 
 
 def _array_header(buffer: bytes | memoryview, order: str) -> tuple[int, list[int], str, int]:
-    """Flags, dimensions and name of an array, and the place of its data."""
+    """Return flags, dimensions and name of an array, and the place of its data."""
     _, start, _, after = _element(buffer, 0, order)
     (flags,) = struct.unpack_from(order + "I", buffer, start)
     kind, start, size, following = _element(buffer, after, order)
@@ -191,8 +191,8 @@ def _array_header(buffer: bytes | memoryview, order: str) -> tuple[int, list[int
 
 
 def _array(buffer: bytes | memoryview, order: str, nesting: int = 0) -> Variable | None:
-    """The array in the body of a matrix element; None if it is neither numbers nor text."""
-    if not len(buffer):  # MATLAB's short way to write [] into a cell
+    """Parse the body of a matrix element; None if it holds neither numbers nor text."""
+    if not len(buffer):  # MATLAB's short form of [] in a cell
         return np.zeros((0, 0))
     flags, dimensions, _, at = _array_header(buffer, order)
     count = math.prod(dimensions)
@@ -207,13 +207,13 @@ def _array(buffer: bytes | memoryview, order: str, nesting: int = 0) -> Variable
     stored = np.frombuffer(buffer, order + _STORED[kind], size // int(_STORED[kind][1]), start)
     if len(stored) != count:
         raise ValueError(f"{len(stored)} numbers for an array of {dimensions}")
-    # MATLAB stores whole doubles in fewer bytes; the file's idea of their type is the class.
+    # MATLAB stores whole numbers in fewer bytes than their type needs; the class is the type.
     as_class = "?" if flags & _LOGICAL_FLAG else _NUMERIC[matlab_class]
     return stored.astype(as_class, copy=False).reshape(dimensions, order="F")
 
 
 def _cells(buffer: memoryview, at: int, count: int, order: str, nesting: int) -> list[str] | None:
-    """The strings of a cell array; None if a cell holds anything else."""
+    """Parse the strings of a cell array; None if a cell holds anything else."""
     if count > len(buffer):  # a cell takes 8 bytes at least
         raise ValueError(f"{count} cells in {len(buffer)} bytes")
     texts = []
@@ -229,14 +229,14 @@ def _cells(buffer: memoryview, at: int, count: int, order: str, nesting: int) ->
 
 
 def _one_string(value: Variable | None) -> str | None:
-    """The text in one cell; an empty array of any kind is the empty text."""
+    """Return the text in one cell; an empty array of any kind is the empty text."""
     if value is None or len(value) > 1 or (isinstance(value, np.ndarray) and value.size):
         return None
     return value[0] if len(value) else ""
 
 
 def _char_rows(stored: bytes, kind: int, dimensions: list[int], order: str) -> list[str] | None:
-    """The rows of a char array, without the spaces that pad them to one length."""
+    """Return the rows of a char array, without the spaces that pad them to one length."""
     codec = _TEXT[kind]
     if codec in ("utf-16", "utf-32"):
         codec += "-le" if order == "<" else "-be"
@@ -253,7 +253,7 @@ def _char_rows(stored: bytes, kind: int, dimensions: list[int], order: str) -> l
 
 @contextmanager
 def _opened_hdf5(path: Path) -> Iterator[dict[str, Reader]]:
-    """See `_opened`."""
+    """Open a version 7.3 file; see `_opened`."""
     try:
         import h5py
     except ImportError as error:
@@ -264,7 +264,7 @@ def _opened_hdf5(path: Path) -> Iterator[dict[str, Reader]]:
     with h5py.File(path, "r") as file:
 
         def read(name: str) -> Variable:
-            # A link could lead into another file of this machine: only what lies in this one is read.
+            # A link could lead into another file of this machine: only objects of this file are read.
             is_inside = isinstance(file.get(name, getlink=True), h5py.HardLink)
             value = _hdf5_array(file, file[name], path) if is_inside else None
             if value is None:
@@ -275,7 +275,7 @@ def _opened_hdf5(path: Path) -> Iterator[dict[str, Reader]]:
 
 
 def _hdf5_array(file: Any, stored: Any, path: Path, nesting: int = 0) -> Variable | None:
-    """One array of a version 7.3 file; None if it is neither numbers nor text of this file."""
+    """Read one array of a version 7.3 file; None if it holds neither numbers nor text of this file."""
     import h5py
 
     if not isinstance(stored, h5py.Dataset) or stored.shape is None or stored.external or stored.is_virtual:
@@ -284,7 +284,7 @@ def _hdf5_array(file: Any, stored: Any, path: Path, nesting: int = 0) -> Variabl
         raise ValueError(f"{stored.name} claims {stored.nbytes} bytes")
     matlab_class = stored.attrs.get("MATLAB_class", b"")
     matlab_class = matlab_class.decode("ascii") if isinstance(matlab_class, bytes) else str(matlab_class)
-    if stored.attrs.get("MATLAB_empty", 0):  # then the data are the dimensions, one of which is 0
+    if stored.attrs.get("MATLAB_empty", 0):  # an empty array: its data are its dimensions, one of which is 0
         dimensions = [int(size) for size in stored[()].ravel()]
         if math.prod(dimensions):
             raise ValueError(f"an empty array of {dimensions}")

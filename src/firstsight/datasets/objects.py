@@ -1,8 +1,8 @@
-"""The objects of aPY, cut out of their pictures, each into a file of its own.
+"""The objects of aPY: each is cut out of its picture into a file of its own.
 
-The 15,339 images of aPY (Farhadi et al., CVPR 2009) are objects in 6,577 pictures of VOC 2008 and a-Yahoo. Where they
-are is in the authors' `attribute_data`: a line `PICTURE CLASS XMIN YMIN XMAX YMAX` and 64 attributes for each, pixels
-counted from 1. The GBU files list the objects in the order of these lines, picture by picture.
+The 15,339 images of aPY (Farhadi et al., CVPR 2009) are objects in 6,577 pictures of VOC 2008 and a-Yahoo. Their boxes
+are in the authors' `attribute_data`: a line `PICTURE CLASS XMIN YMIN XMAX YMAX` and 64 attributes for each object, with
+pixels counted from 1. The GBU files list the objects in the order of these lines, picture by picture.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from firstsight.progress import StageProgress
 
 ANNOTATIONS = ("apascal_train.txt", "apascal_test.txt", "ayahoo_test.txt")
 QUALITY = 95  # of the JPEG files
-AHEAD = 16  # objects that are cut while others are written
+AHEAD = 16  # objects that are cut in parallel
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom: the first pixel inside and the first beyond
+Box = tuple[int, int, int, int]  # left, top (the first pixel inside), right, bottom (the first pixel outside)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What was cut.
+    """Result of `cut_objects`.
 
     Attributes:
-        folder: where the objects are, in the folders of their pictures.
-        objects: how many there are.
-        new: how many of these were not there before.
+        folder: of the objects, with the same subfolders as the pictures.
+        objects: number of objects.
+        new: number of objects that this call cut.
     """
 
     folder: Path
@@ -50,22 +50,22 @@ class Cut:
 def cut_objects(
     folder: str | Path, pictures: str | Path, out: str | Path, progress: StageProgress | None = None
 ) -> Cut:
-    """Cut every object of a GBU data set out of its picture; one that is there already is not cut again.
+    """Cut every object of a GBU data set out of its picture; objects with a file already are not cut again.
 
     Args:
         folder: aPY in the GBU layout, with `image_files`.
         pictures: folder with the pictures and `attribute_data`, at any depth.
         out: folder for the objects.
-        progress: called with (objects there, objects in all, {}).
+        progress: called with (objects done, objects in total, {}).
 
     Raises:
-        InputError: pictures or boxes that are missing, or that are not those of the data set; `out` in `pictures`.
+        InputError: pictures or boxes are missing or are not those of the data set, or `out` is inside `pictures`.
     """
     out = Path(out)
     if out.resolve().is_relative_to(Path(pictures).resolve()):
         raise InputError(f"out must be outside the folder of pictures, where objects would be found first; got {out}")
     files = read_gbu(folder, pictures=pictures)
-    assert files.pictures is not None  # asked for
+    assert files.pictures is not None
     if problem := next(picture_problems(files), None):
         raise InputError(problem)
     root, paths = files.pictures.root, files.pictures.paths
@@ -80,7 +80,7 @@ def cut_objects(
         path, box, target = job
         picture = open_picture(root / path, path)
         with replacing(target) as unfinished:
-            picture.crop(_inside(box, picture)).save(unfinished, "JPEG", quality=QUALITY, subsampling=0)
+            picture.crop(_clip(box, picture)).save(unfinished, "JPEG", quality=QUALITY, subsampling=0)
 
     with closing(prefetch(write, todo, AHEAD)) as written:
         for done, _ in enumerate(written, start=len(paths) - len(todo) + 1):
@@ -90,7 +90,7 @@ def cut_objects(
 
 
 def _boxes_of(paths: Sequence[str], classes: Sequence[str], root: Path) -> list[Box]:
-    """The box of each image; images of one picture have its boxes in their order."""
+    """Return the box of each image; images of one picture take its boxes in order."""
     there = {Path(path).name: root / path for path, _ in files_below(root, root) if Path(path).name in ANNOTATIONS}
     if missing := [name for name in ANNOTATIONS if name not in there]:
         raise InputError(
@@ -99,12 +99,12 @@ def _boxes_of(paths: Sequence[str], classes: Sequence[str], root: Path) -> list[
         )
     found: dict[str, list[tuple[str, Box]]] = defaultdict(list)  # class and box of each object, by its picture
     for name in ANNOTATIONS:
-        for picture, label, box in _lines(there[name]):
+        for picture, label, box in _read_annotations(there[name]):
             found[picture].append((label, box))
-    boxes, taken = [], dict.fromkeys(found, 0)
+    boxes, n_taken = [], dict.fromkeys(found, 0)
     for path, label in zip(paths, classes, strict=True):
         picture = Path(path).name
-        at = taken.get(picture, 0)
+        at = n_taken.get(picture, 0)
         if at == len(found.get(picture, ())):
             raise InputError(f"boxes must be as many as objects in the data set; got {at} for {path}, which has more")
         theirs, box = found[picture][at]
@@ -113,13 +113,13 @@ def _boxes_of(paths: Sequence[str], classes: Sequence[str], root: Path) -> list[
                 f"boxes must be in the order of the data set; got that of {theirs!r} for object {at + 1} of {path}, "
                 f"which is {label!r}"
             )
-        taken[picture] = at + 1
+        n_taken[picture] = at + 1
         boxes.append(box)
     return boxes
 
 
-def _lines(file: Path) -> list[tuple[str, str, Box]]:
-    """Picture, class and box of each line."""
+def _read_annotations(file: Path) -> list[tuple[str, str, Box]]:
+    """Read picture, class and box of each line of an annotation file."""
     made = []
     for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         words = line.split()
@@ -135,7 +135,7 @@ def _lines(file: Path) -> list[tuple[str, str, Box]]:
     return made
 
 
-def _inside(box: Box, picture: Image.Image) -> Box:
-    """The part of the box that is in the picture, one pixel at least."""
+def _clip(box: Box, picture: Image.Image) -> Box:
+    """Clip a box to the picture; at least one pixel remains."""
     left, top = min(max(box[0], 0), picture.width - 1), min(max(box[1], 0), picture.height - 1)
     return left, top, max(left + 1, min(box[2], picture.width)), max(top + 1, min(box[3], picture.height))

@@ -1,10 +1,10 @@
-"""The atlas: a field guide of imaginary birds, rendered on the spot, with a dial for semantic loss.
+"""The atlas: a field guide of imaginary birds, rendered when needed, with a setting for semantic loss.
 
     data = atlas()                       # 40 species, 10 of them unseen
-    hard = atlas(semantic_loss=1.0)      # what tells unseen species apart hardly varies among seen ones
+    hard = atlas(semantic_loss=1.0)      # traits that separate unseen species hardly vary among seen ones
 
-`species.py` makes the classes, `drawing.py` the pictures (`scenery.py` what is around the bird, `shapes.py` how to
-draw it), `firstsight.features.compact` the features.
+`species.py` makes the classes, `drawing.py` the pictures (`scenery.py` the background, `shapes.py` the drawing
+primitives), `firstsight.features.compact` the features.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from firstsight.progress import Progress
 
 __all__ = ["atlas"]
 
-VERSION = 2  # raise it when drawing, species or features change what they return: old cache files are then ignored
-THUMBNAIL = 16
+VERSION = 2  # raise it when the output of drawing, species or features changes, so that old cache files are ignored
+THUMBNAIL = 16  # pixels of a side
 
 
 def atlas(
@@ -40,23 +40,23 @@ def atlas(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Renders the atlas and its features, or takes them from the cache.
+    """Render the atlas and compute its features, or read both from the cache.
 
-    Features come from a network trained on the training pictures of those seen classes that are not validation
-    classes. The classes that `validation_set(0)` holds out are thus as new to the features as the unseen classes are;
-    otherwise they would look easier than unseen ones, and settings chosen on them would be biased. Other partitions
-    hold out classes the network knows. The `test_seen` pictures of any validation set were among its training
-    pictures too, so they score a little better than fresh ones.
+    Features come from a network trained on the training pictures of the seen classes, without the classes that
+    `validation_set(0)` holds out. So those are as new to the network as the unseen classes; otherwise they would look
+    easier than unseen ones, and settings chosen on them would be biased. Other partitions hold out classes that the
+    network knows. The `test_seen` pictures of any validation set are among its training pictures, so they score a
+    little better than new ones.
 
     Args:
-        n_classes: species in all.
-        n_unseen: species kept out of training.
-        pictures_per_class: of which a fifth, for seen classes, is kept for testing.
+        n_classes: number of all species.
+        n_unseen: number of species without training pictures.
+        pictures_per_class: a fifth of them, for seen classes, is kept for testing.
         size: side of the square pictures, in pixels.
-        semantic_loss: in 0..1, how different the traits are that vary among seen and among unseen classes. The
-            cosine between their attribute variances falls from .99 at 0 to about .5 at 1.
+        semantic_loss: 0 to 1; how different the traits are that vary among seen and among unseen classes. The cosine
+            between their attribute variances falls from .99 at 0 to about .5 at 1.
         seed: of everything; the same settings give the same data set.
-        progress: called with (stage, done, in all, losses) while pictures are drawn and features trained.
+        progress: called with (stage, done, total, losses) while pictures are drawn and features trained.
 
     Returns:
         Pictures, features, and 16 x 16 thumbnails as reconstruction features, with one validation partition.
@@ -93,13 +93,13 @@ def atlas(
         test_unseen=np.flatnonzero(is_unseen),
         features=arrays["features"],
         reconstruction_features=_thumbnails(arrays["pictures"]),
-        pictures=arrays["pictures"],  # type: ignore[arg-type]  # an array is sequence enough
+        pictures=arrays["pictures"],  # type: ignore[arg-type]  # an array works as a sequence
         validation_classes=(tuple(sorted(map(str, held_out))),),
     )
 
 
 def _check(n_classes: int, n_unseen: int, pictures_per_class: int, size: int, semantic_loss: float, seed: int) -> None:
-    """Raises the sentence that says what is wrong with the settings."""
+    """Raise InputError for the first setting that is out of range."""
     least_seen = MOST_VALUES + 1
     for name, value, low, high in (
         ("n_classes", n_classes, least_seen + 1, 400),
@@ -125,7 +125,7 @@ def _check(n_classes: int, n_unseen: int, pictures_per_class: int, size: int, se
 def _render(
     species: list[Species], pictures_per_class: int, size: int, seed: int, progress: Progress | None
 ) -> NDArray[np.uint8]:
-    """[n, size, size, 3] all pictures, class after class."""
+    """Draw all pictures [n, size, size, 3], class after class."""
     pictures = np.empty((len(species), pictures_per_class, size, size, 3), dtype=np.uint8)
     for row, one in enumerate(species):
         for number in range(pictures_per_class):
@@ -136,13 +136,13 @@ def _render(
 
 
 def _thumbnails(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """[n, 768] colours in 0..1 of the pictures at 16 x 16."""
+    """Shrink pictures to 16 x 16; return their colours in 0..1, [n, 768]."""
     shrunk = [Image.fromarray(picture).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX) for picture in pictures]
     return np.stack([np.asarray(picture, dtype=np.float32).ravel() for picture in shrunk]) / np.float32(255)
 
 
 def _cached(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of an earlier call, or None where there are none that can be read."""
+    """Read the arrays of an earlier call; None if there are none or they cannot be read."""
     try:
         arrays = load_file(path)
         return arrays if {"pictures", "features"} <= set(arrays) else None

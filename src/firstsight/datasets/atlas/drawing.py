@@ -1,8 +1,8 @@
-"""Draws one picture of one bird: scenery, perch, bird, light.
+"""Drawing of one picture of one bird: scenery, perch, bird, light.
 
-Shapes are splines in the bird's own coordinates (unit: length of its body, x to its front, y down), placed by
-nested `Frame`s and drawn with Pillow on a canvas a few times larger than the picture. What differs between two
-pictures of one class is drawn first, into a `Moment`, so that changing a trait changes nothing else.
+Shapes are splines in the coordinates of the bird (unit: length of its body, x to its front, y down), placed by nested
+`Frame`s and drawn with Pillow on a canvas a few times larger than the picture. The random differences between pictures
+of one class are drawn first, into a `Moment`, so that changing a trait changes nothing else.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ _FAINT, _HALF = [v // 6 for v in range(256)], [v // 2 for v in range(256)]
 
 @dataclass(frozen=True)
 class Moment:
-    """Everything that is chance in one picture, all drawn from one generator in one order.
+    """All random properties of one picture, drawn from one generator in one order.
 
     Attributes:
-        flip: -1 where the bird faces left, else 1.
+        flip: -1 if the bird faces left, else 1.
         lean: how upright it stands, in radians.
         nod: how far its bill points down from level, in radians.
-        turn: 0 in full profile to 1 turned a little to or from us: the bill looks shorter.
+        turn: 0 in full profile to 1 turned a little towards us or away: the bill looks shorter.
         zoom: its scale, before its size trait.
-        spot: where in the picture its body is, in picture widths from the usual place.
+        spot: [2] offset of its body from the usual place, in picture widths.
         stretch: [6] factors near 1 on depth of body, head, bill, tail, legs, crest.
         hues: [9, 3] colour offsets of its parts, in 0..255.
-        boldness: how strong its markings are, near 1.
+        boldness: strength of its markings, near 1.
         warmth: the light, from -1 cold to 1 warm.
         brightness: the light, near 1.
         seeds: of the scenery, the feathers and the grain.
@@ -74,7 +74,7 @@ class Moment:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Moment:
-        """A moment at random."""
+        """Draw a random moment."""
         hue = rng.normal(0, 9, 3)  # shared by all parts: one bird is redder than another as a whole
         return cls(
             flip=1 if rng.random() < 0.5 else -1,
@@ -93,7 +93,7 @@ class Moment:
 
 
 def draw_bird(traits: dict[str, str], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """[size, size, 3] uint8 picture of one bird with these traits, at a moment that `rng` chooses."""
+    """Draw one bird with these traits, at a random moment, as a picture [size, size, 3]."""
     moment = Moment.draw(rng)
     side = size * (3 if size < 128 else 2)  # antialiasing by drawing larger
     scenery_rng, feather_rng, grain_rng = map(np.random.default_rng, moment.seeds)
@@ -102,11 +102,11 @@ def draw_bird(traits: dict[str, str], size: int, rng: np.random.Generator) -> ND
     draw_perch(canvas, scene, bird.feet, bird.body.unit, scenery_rng)
     bird.draw(canvas, feather_rng)
     small = canvas.resize((size, size), Image.Resampling.BOX)
-    return _lit(small, moment, grain_rng)
+    return _add_light(small, moment, grain_rng)
 
 
 class _Bird:
-    """One bird on one canvas: where its parts are, then their drawing from far to near."""
+    """One bird on one canvas: its constructor places all parts, `draw` draws them from far to near."""
 
     def __init__(self, traits: dict[str, str], moment: Moment, side: int) -> None:
         self.traits, self.moment, self.side = traits, moment, side
@@ -145,7 +145,7 @@ class _Bird:
         self.colors = {part: tint(np.array(rgb(ink)) + hue)[:3] for (part, ink), hue in hues}
 
     def draw(self, canvas: Image.Image, rng: np.random.Generator) -> None:
-        """Draws the bird on the canvas."""
+        """Draw the bird on the canvas."""
         pen = ImageDraw.Draw(canvas, "RGBA")
         self._draw_tail(pen)
         self._draw_leg(pen, 1, blend(self.colors["leg"], INK, 0.3))
@@ -158,7 +158,7 @@ class _Bird:
         self._draw_eye(ImageDraw.Draw(canvas, "RGBA"))
 
     def _silhouette(self) -> Image.Image:
-        """Mask of body, neck and head as one soft-edged shape."""
+        """Make the mask of body, neck and head as one shape with soft edges."""
         d = self.depth
         mask = Image.new("L", (self.side, self.side))
         pen = ImageDraw.Draw(mask)
@@ -171,7 +171,7 @@ class _Bird:
         return soften(mask, self.body.unit * 0.045, 2).point(_SHARPEN)
 
     def _plumage(self, silhouette: Image.Image, rng: np.random.Generator) -> Image.Image:
-        """The bird's coat, painted over the edges of the silhouette that will cut it out."""
+        """Paint the plumage, larger than the silhouette, which then cuts it out."""
         d, unit, colors = self.depth, self.body.unit, self.colors
         coat = Image.new("RGB", (self.side, self.side), colors["back"])
         belly = Image.new("L", (self.side, self.side))
@@ -183,7 +183,7 @@ class _Bird:
         self._draw_barbs(pen, rng)
         self._draw_breast_pattern(pen, rng)
         self._draw_face(pen)
-        # Form: what lies towards the light is lifted, what lies below is cooled and darkened.
+        # Form: parts towards the light are brighter, parts below are cooler and darker.
         form = soften(ImageChops.offset(silhouette, int(-0.05 * unit), int(-0.13 * unit)), unit * 0.1)
         dark = ImageChops.multiply(coat, Image.new("RGB", coat.size, (150, 142, 168)))
         coat = Image.composite(coat, dark, form)
@@ -192,7 +192,7 @@ class _Bird:
         return Image.composite(Image.new("RGB", coat.size, (255, 250, 232)), coat, sheen)
 
     def _draw_barbs(self, pen: Pen, rng: np.random.Generator) -> None:
-        """Short strokes along the body, lighter and darker, that read as feathers."""
+        """Draw short lighter and darker strokes along the body that look like feathers."""
         starts = rng.uniform((-0.55, -0.34), (0.55, 0.36), (70, 2)) * (1, self.depth)
         ends = starts + np.stack([rng.uniform(-0.09, -0.05, 70), rng.uniform(-0.005, 0.03, 70)], axis=1)
         width = max(1, round(self.body.unit * 0.012))
@@ -219,7 +219,7 @@ class _Bird:
                 fill(pen, self.body([(x + 0.045, y), (x, y - 0.016), (x - 0.06, y + 0.012), (x, y + 0.016)]), ink)
 
     def _draw_face(self, pen: Pen) -> None:
-        """Crown and face, on the head."""
+        """Draw crown and face on the head."""
         colors, kind = self.colors, self.traits["face_pattern"]
         alpha = int(235 * min(1, self.moment.boldness))
         crown = [(1.15, -0.3), (0.45, -0.42), (-0.3, -0.34), (-1.0, 0.1), (-1.5, 0.3), (-1.5, -1.0), (0.0, -1.6)]
@@ -299,8 +299,8 @@ class _Bird:
             pen.line([*foot, *toe], fill=color, width=max(1, round(width * 0.8)))
 
     def _draw_tail(self, pen: Pen) -> None:
-        """Tail feathers from the outermost in, as [(tip x, tip y, half width)] from the rump."""
-        feathers = {
+        """Draw the tail feathers from the outermost to the innermost."""
+        feathers = {  # (tip x, tip y, half width) from the rump
             "square": [(-0.5, y, 0.05) for y in (0.075, -0.06, 0.045, -0.03, 0.01)],
             "fan": [(-0.5 + 1.2 * abs(y) ** 2, y, 0.075) for y in (0.25, -0.22, 0.16, -0.13, 0.08, -0.05, 0.01)],
             "forked": [(-0.66, 0.21, 0.045), (-0.66, -0.15, 0.045),
@@ -326,7 +326,7 @@ class _Bird:
                 (-0.79, 0.14), (-0.5, 0.13 * d), (-0.2, 0.18 * d), (0.08, 0.15 * d), (0.27, 0.04 * d)]  # fmt: skip
 
     def _draw_wing(self, canvas: Image.Image, silhouette: Image.Image, rng: np.random.Generator) -> None:
-        """The folded wing, cut out of a painted layer by its outline, over its own soft shadow on the body."""
+        """Draw the folded wing, cut out of a painted layer by its outline, over its soft shadow on the body."""
         unit = self.body.unit
         mask = Image.new("L", canvas.size)
         fill(ImageDraw.Draw(mask), self.body(spline(self._wing_outline())), 255)
@@ -389,8 +389,8 @@ class _Bird:
                 pen.line(edge.ravel().tolist(), fill=dark, width=max(1, round(self.body.unit * 0.012)), joint="curve")
 
 
-def _lit(picture: Image.Image, moment: Moment, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """[size, size, 3] the picture under its light: tint, brightness, vignette and paper grain."""
+def _add_light(picture: Image.Image, moment: Moment, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Add the light to a picture [size, size, 3]: tint, brightness, vignette and paper grain."""
     pixels = np.asarray(picture, dtype=np.float32)
     light = moment.brightness * (1 + moment.warmth * np.array([0.07, 0.015, -0.08], dtype=np.float32))
     grain = rng.normal(0, 2.4, (*pixels.shape[:2], 1)).astype(np.float32)
@@ -400,7 +400,7 @@ def _lit(picture: Image.Image, moment: Moment, rng: np.random.Generator) -> NDAr
 
 @lru_cache(maxsize=4)
 def _vignette(size: int) -> NDArray[np.float32]:
-    """[size, size, 1] factors that darken the corners a little."""
+    """Return factors [size, size, 1] that darken the corners a little."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     factors: NDArray[np.float32] = 1.045 - 0.11 * (axis[:, None] ** 2 + axis**2)
     return factors[..., None]

@@ -1,4 +1,4 @@
-"""What is around a bird: sky, hills, bokeh, and a perch on a branch, a reed, a rock, in grass or in water."""
+"""The background of a bird: sky, hills, bokeh, and a perch on a branch, a reed, a rock, in grass or in water."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from firstsight.datasets.atlas.shapes import Color, Ink, Pen, Points, band, blend, disc, line, rgb, tint
 
-# Sky above, sky below, far, middle, near, bark: six inks a scene is printed in.
+# The six colours of a scene: upper sky, lower sky, far, middle, near, bark.
 _INKS = (
     ("#bcd9d4", "#f3ead0", "#a9c6b2", "#7fa78c", "#4d7a62", "#6b5141"),  # morning
     ("#f4c9a0", "#fbe9c8", "#dba98a", "#a9806f", "#6d5a57", "#59423b"),  # sunrise
@@ -23,13 +23,13 @@ _INKS = (
 
 @dataclass(frozen=True)
 class Scene:
-    """What a perch must know of the scenery behind it.
+    """Properties of the scenery that the perch depends on.
 
     Attributes:
         place: a key of `_PERCHES`.
         inks: [6, 3] colours, in the order of `_INKS`.
         side: width and height of the canvas, in pixels.
-        horizon: where land or water begins, in pixels from the top.
+        horizon: upper edge of land or water, in pixels from the top.
     """
 
     place: str
@@ -39,11 +39,11 @@ class Scene:
 
 
 def draw_scenery(side: int, rng: np.random.Generator) -> tuple[Image.Image, Scene]:
-    """A canvas with everything behind the bird, and its description."""
+    """Draw everything behind the bird; return the canvas and its description."""
     inks = np.array([rgb(ink) for ink in _INKS[rng.integers(len(_INKS))]]) + rng.normal(0, 5, (6, 3))
     place = list(_PERCHES)[rng.integers(len(_PERCHES))]
     horizon = rng.uniform(0.6, 0.72)
-    small = max(48, side // 3)  # soft things are drawn small: that is quick, and enlarging blurs them
+    small = max(48, side // 3)  # blurred things are drawn small: it is fast, and enlarging blurs them
     ramp = np.linspace(0, 1, 8)[:, None, None]
     sky = np.clip(inks[0] * (1 - ramp) + inks[1] * ramp, 0, 255).astype(np.uint8)
     back = Image.fromarray(sky).resize((small, small), Image.Resampling.BICUBIC)
@@ -63,14 +63,14 @@ def draw_scenery(side: int, rng: np.random.Generator) -> tuple[Image.Image, Scen
 
 
 def draw_perch(canvas: Image.Image, scene: Scene, feet: Points, unit: float, rng: np.random.Generator) -> None:
-    """Draws what the bird stands on, under its feet.
+    """Draw the perch under the feet of the bird.
 
     Args:
         canvas: to draw on.
         scene: what `draw_scenery` returned.
-        feet: [2, 2] where the near and the far foot stand on the canvas.
+        feet: [2, 2] positions of the near and the far foot on the canvas.
         unit: length of the bird's body, in canvas pixels.
-        rng: for the details.
+        rng: for random details.
     """
     pen = ImageDraw.Draw(canvas, "RGBA")
     draw = _PERCHES[scene.place]
@@ -93,7 +93,7 @@ def _draw_clouds(pen: Pen, side: int, rng: np.random.Generator) -> None:
 
 
 def _draw_trees(pen: Pen, side: int, level: float, ink: Points, rng: np.random.Generator) -> None:
-    """Firs on a far ridge."""
+    """Draw firs on a far ridge."""
     for x in rng.uniform(0, side, 9):
         tall, foot = rng.uniform(0.06, 0.16) * side, level * side + 0.06 * side
         outline = [x, foot - tall, x + 0.24 * tall, foot, x - 0.24 * tall, foot]
@@ -101,7 +101,7 @@ def _draw_trees(pen: Pen, side: int, level: float, ink: Points, rng: np.random.G
 
 
 def _draw_bokeh(pen: Pen, side: int, inks: Points, rng: np.random.Generator) -> None:
-    """Leaves out of focus."""
+    """Draw leaves out of focus."""
     for _ in range(16):
         x, y = rng.uniform(0, 1, 2) * side
         ink = inks[rng.integers(0, 5)]

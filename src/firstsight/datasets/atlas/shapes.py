@@ -1,4 +1,4 @@
-"""Shapes and colours: frames within frames, splines, fills and inks, all on a Pillow canvas."""
+"""Shapes and colours on a Pillow canvas: nested frames, splines, fills and inks."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ Pen = ImageDraw.ImageDraw
 
 
 class Frame:
-    """Coordinates within coordinates: a scale, a turn and an origin on the canvas."""
+    """A coordinate system on the canvas: a scale, a turn and an origin."""
 
     def __init__(self, origin: ArrayLike, matrix: Points) -> None:
         self.origin, self.matrix = np.asarray(origin, dtype=float), matrix
 
     def within(self, x: float, y: float, scale: float = 1.0, angle: float = 0.0) -> Frame:
-        """A frame at (x, y) of this one, `scale` as large and turned front-down by `angle` radians."""
+        """Return a frame at (x, y) of this one, `scale` as large and turned front-down by `angle` radians."""
         cos, sin = np.cos(angle), np.sin(angle)
         return Frame(self((x, y)), self.matrix @ (scale * np.array([[cos, -sin], [sin, cos]])))
 
     def __call__(self, points: ArrayLike) -> Points:
-        """[p, 2] points on the canvas."""
+        """Return the canvas coordinates of points [p, 2]."""
         placed: Points = np.asarray(points, dtype=float) @ self.matrix.T + self.origin
         return placed
 
     @property
     def unit(self) -> float:
-        """Length of one unit, in canvas pixels."""
+        """Return the length of one unit in canvas pixels."""
         return float(np.sqrt(abs(np.linalg.det(self.matrix))))
 
 
 @lru_cache(maxsize=8)
 def _spline_basis(steps: int) -> Points:
-    """[steps, 4] weights of four neighbouring control points (Catmull-Rom)."""
+    """Return weights [steps, 4] of four neighbouring control points (Catmull-Rom)."""
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
     weights = np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3])
     return weights / 2
 
 
 def spline(points: ArrayLike, steps: int = 8) -> Points:
-    """[p * steps, 2] a smooth closed curve through p points."""
+    """Return [p * steps, 2] points of a smooth closed curve through p points."""
     points = np.asarray(points, dtype=float)
     around = points[(np.arange(len(points))[:, None] + np.arange(-1, 3)) % len(points)]  # [p, 4, 2]
     curve: Points = np.einsum("sk,pkd->psd", _spline_basis(steps), around)  # [p, steps, 2]
@@ -57,23 +57,23 @@ _CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 24)), np.sin(np.linspace(0,
 
 
 def circle(x: float = 0.0, y: float = 0.0, radius: float = 1.0) -> Points:
-    """[24, 2] points on a circle."""
+    """Return [24, 2] points on a circle."""
     return _CIRCLE * radius + (x, y)
 
 
 def soften(mask: Image.Image, radius: float, shrink: int = 4) -> Image.Image:
-    """The mask, blurred; at a fraction of its size, which is quicker and cannot be seen."""
+    """Blur a mask, at a fraction of its size, which is faster and looks the same."""
     small = mask.reduce(shrink).filter(ImageFilter.GaussianBlur(radius / shrink))
     return small.resize(mask.size, Image.Resampling.BILINEAR)
 
 
 def fill(pen: Pen, outline: Points, color: Color | int) -> None:
-    """Fills an outline given on the canvas."""
+    """Fill an outline given in canvas coordinates."""
     pen.polygon(outline.ravel().tolist(), fill=color)
 
 
 def line(pen: Pen, points: Points, width: float, color: Color) -> None:
-    """A line with round ends."""
+    """Draw a line with round ends."""
     pen.line(points.ravel().tolist(), fill=color, width=max(1, round(width)), joint="curve")
     if color[3] == 255:
         for x, y in (points[0], points[-1]):
@@ -81,18 +81,18 @@ def line(pen: Pen, points: Points, width: float, color: Color) -> None:
 
 
 def band(pen: Pen, x: Points, upper: Points, lower: Points, color: Color) -> None:
-    """Fills between two curves over the same x."""
+    """Fill the area between two curves over the same x."""
     outline = np.concatenate([np.stack([x, upper], axis=1), np.stack([x, lower], axis=1)[::-1]])
     pen.polygon(outline.ravel().tolist(), fill=color)
 
 
 def disc(pen: Pen, x: float, y: float, radius: float, color: Color) -> None:
-    """Fills a circle."""
+    """Fill a circle."""
     pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=color)
 
 
 def rgb(color: Ink) -> tuple[float, ...]:
-    """Red, green and blue in 0..255 of "#rrggbb" or of three numbers."""
+    """Return red, green and blue in 0..255 of "#rrggbb" or of three numbers."""
     return _rgb_of_hex(color) if isinstance(color, str) else tuple(color[:3])
 
 
@@ -102,11 +102,11 @@ def _rgb_of_hex(color: str) -> tuple[int, ...]:
 
 
 def blend(color: Ink, other: Ink, share: float) -> Color:
-    """The colour that holds `share` of the other."""
+    """Mix two colours; `share` is the share of the second one."""
     pairs = zip(rgb(color), rgb(other), strict=True)
     return tuple(min(255, max(0, int(a * (1 - share) + b * share))) for a, b in pairs)
 
 
 def tint(ink: Ink, alpha: int = 255) -> Color:
-    """The ink as Pillow takes it."""
+    """Return the ink with an alpha value, as Pillow takes it."""
     return (*(min(255, max(0, int(v))) for v in rgb(ink)), int(alpha))

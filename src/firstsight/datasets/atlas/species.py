@@ -1,10 +1,11 @@
-"""The species of the atlas: their traits, their names, and how far seen and unseen ones vary in different traits.
+"""The species of the atlas: their traits, their names, and how much the traits vary among seen and unseen species.
 
-Every trait group has one usual value. With `semantic_loss` 0 seen and unseen classes spread over a group's values
-alike. As it grows, half of the groups (drawn by the seed) crowd onto their usual value among unseen classes, the
-other half among seen ones: what tells unseen classes apart then hardly varies in training, so a model trained on
-seen classes has little reason to keep it. This is the semantic loss that Table 1 of SP-AEN measures in real data.
-Values are dealt out by quota, not drawn one by one, so that the dial and not chance sets the variances.
+Every trait group has one usual value. With `semantic_loss` 0, the values of a group are equally frequent among seen and
+among unseen classes. As it grows, half of the groups (chosen by the seed) concentrate on their usual value among unseen
+classes, and the other half among seen classes. Then the traits that separate unseen classes hardly vary in training, so
+a model trained on seen classes has little reason to keep them. This is the semantic loss that Table 1 of SP-AEN
+measures in real data. Values are assigned by quotas, not drawn one by one, so that the setting and not chance
+determines the variances.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ MOST_VALUES = max(map(len, TRAITS.values()))  # fewer seen classes than this cou
 
 _GRADED = ("crest", "leg_length", "size")  # groups whose neighbouring values are easily confused
 _MOST_CROWDED = 0.86  # share of classes moved to the usual value at semantic_loss 1; gives a cosine near .5
-_DEALS = 20  # tables dealt, of which the one whose two most alike classes differ most is kept
+_DEALS = 20  # random tables; the one whose two most similar classes differ most is kept
 
-_FEATURE_NAMES = {  # what field guides name a bird for: (group, what follows the adjective, adjectives by value)
+_FEATURE_NAMES = {  # parts of field-guide names by trait group: (nouns, adjectives of each value)
     "crown_color": (
         ("crowned", "capped"),
         {
@@ -99,7 +100,7 @@ class Species:
     Attributes:
         name: its field-guide name.
         traits: the value it takes in every group of `TRAITS`.
-        is_unseen: whether it is kept out of training.
+        is_unseen: whether it has no training pictures.
     """
 
     name: str
@@ -108,7 +109,7 @@ class Species:
 
 
 def make_species(n_classes: int, n_unseen: int, semantic_loss: float, seed: int) -> list[Species]:
-    """All classes in order of name; no two share all traits, and every trait value occurs in some seen class."""
+    """Make all classes, sorted by name; no two share all traits, and some seen class shows every trait value."""
     rng = np.random.default_rng([seed, 0])
     deals = [_deal_traits(n_classes - n_unseen, n_unseen, semantic_loss, rng) for _ in range(_DEALS)]
     table = max(deals, key=_smallest_difference)  # [c, groups] value numbers, seen classes first
@@ -116,15 +117,15 @@ def make_species(n_classes: int, n_unseen: int, semantic_loss: float, seed: int)
     species = []
     for row, numbers in enumerate(table):
         traits = {group: values[number] for (group, values), number in zip(TRAITS.items(), numbers, strict=True)}
-        species.append(Species(_name(traits, taken, rng), traits, is_unseen=row >= n_classes - n_unseen))
+        species.append(Species(_invent_name(traits, taken, rng), traits, is_unseen=row >= n_classes - n_unseen))
     return sorted(species, key=lambda one: one.name)
 
 
 def embed(species: list[Species], seed: int) -> ClassEmbeddings:
-    """[c, a] graded attributes, rows of unit length.
+    """Make graded attributes [c, a] of the species, rows of unit length.
 
-    As in CUB, an entry says how many observers would tick the attribute: most see the true value of a group, the
-    rest spread over its other values (over the neighbours of a graded one).
+    As in CUB, an entry is the share of observers who would tick the attribute: most see the true value of a group, the
+    others are spread over its other values (for a graded group, over the neighbouring values).
     """
     rng = np.random.default_rng([seed, 1])
     vectors = np.zeros((len(species), len(ATTRIBUTES)))  # [c, a]
@@ -145,19 +146,19 @@ def embed(species: list[Species], seed: int) -> ClassEmbeddings:
 
 
 def _deal_traits(n_seen: int, n_unseen: int, semantic_loss: float, rng: np.random.Generator) -> np.ndarray:
-    """[c, groups] value number of every class in every group, seen classes first."""
+    """Assign trait values: [c, groups] value number of every class in every group, seen classes first."""
     sizes = np.array([len(values) for values in TRAITS.values()])
-    # Groups of like size go to the two halves in turn, so that neither half has all the colours.
+    # Groups sorted by size go to the two halves alternately, so that neither half has all the colours.
     by_size = np.lexsort((rng.random(len(sizes)), sizes))
     varies_in_seen = np.empty(len(sizes), dtype=bool)
     varies_in_seen[by_size] = (np.arange(len(sizes)) + rng.integers(2)) % 2 == 0
     table = np.empty((n_seen + n_unseen, len(sizes)), dtype=np.int64)
     for group, size in enumerate(sizes):
         usual = rng.integers(size)
-        # The cube root makes the cosine of the variances fall at an even pace.
+        # With the cube root, the cosine of the variances falls about linearly.
         crowding = _MOST_CROWDED * np.cbrt(semantic_loss) * np.array([not varies_in_seen[group], varies_in_seen[group]])
         seen = _quotas(n_seen, size, usual, crowding[0], rng)
-        while (seen == 0).any():  # what no seen class shows, nothing could be learned about
+        while (seen == 0).any():  # every value must occur in a seen class, or nothing could be learned about it
             seen[seen.argmax()] -= 1
             seen[seen.argmin()] += 1
         unseen = _quotas(n_unseen, size, usual, crowding[1], rng)
@@ -167,11 +168,13 @@ def _deal_traits(n_seen: int, n_unseen: int, semantic_loss: float, rng: np.rando
 
 
 def _quotas(n: int, size: int, usual: int, crowding: float, rng: np.random.Generator) -> np.ndarray:
-    """[size] how many of n classes take each value; the usual one gets an even share and `crowding` of the rest."""
+    """Return how many of n classes take each value [size]; the usual one gets an equal share and `crowding` of the
+    rest.
+    """
     shares = np.full(size, (1 - crowding) / size)
     shares[usual] += crowding
     order = rng.permutation(size)
-    # A random offset before rounding down makes every quota right on average.
+    # A random offset before rounding down makes every quota correct on average.
     edges = np.floor(np.concatenate([[0], shares[order].cumsum()]) * n + rng.random())
     edges[0], edges[-1] = 0, n
     quotas = np.empty(size, dtype=np.int64)
@@ -180,13 +183,13 @@ def _quotas(n: int, size: int, usual: int, crowding: float, rng: np.random.Gener
 
 
 def _smallest_difference(table: np.ndarray) -> int:
-    """In how many groups the two most alike classes differ."""
+    """Return the number of groups in which the two most similar classes differ."""
     differences = (table[:, None] != table[None]).sum(axis=2) + len(table[0]) * np.eye(len(table), dtype=np.int64)
     return int(differences.min())
 
 
-def _name(traits: dict[str, str], taken: set[str], rng: np.random.Generator) -> str:
-    """A name that is true of the traits and not yet taken, which it then is."""
+def _invent_name(traits: dict[str, str], taken: set[str], rng: np.random.Generator) -> str:
+    """Invent a name that fits the traits and is not taken, and add it to `taken`."""
     while True:
         group = rng.choice(list(_FEATURE_NAMES))
         parts, adjectives = _FEATURE_NAMES[group]
