@@ -214,7 +214,7 @@ def test_a_study_is_continued(data, tmp_path, monkeypatch):
 def test_a_killed_trial_of_a_finite_space_is_made_again(data, tmp_path):
     storage = f"sqlite:///{tmp_path}/study.db"
     space = {"epochs": (1, 2)}
-    study = tune_module._opened(make(epochs=1), data, space, "ausuc", 1, storage)
+    study = tune_module._open_study(make(epochs=1), data, space, "ausuc", 1, storage)
     study.enqueue_trial({"epochs": 1})
     study.ask({"epochs": tune_module._distribution((1, 2))})  # and nothing more: the process was killed
     trials = tune(make(epochs=1), data, space, trials=2, partitions=1, storage=storage)

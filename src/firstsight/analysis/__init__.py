@@ -1,7 +1,7 @@
-"""What a data set and a method's scores say beyond accuracy; docs/analyses.md explains each.
+"""Analyses beyond accuracy, of a data set and of the scores of a method; docs/analyses.md explains each.
 
-`variance` and `projection` look at class embeddings before anything is trained, `gain` at two class tables; the other
-files look at test scores, and `analyse` runs them all. Nothing here trains.
+`variance` and `projection` need class embeddings only and no training, `gain` needs the per-class accuracies of two
+methods. All others need test scores, and `analyse` runs them together. Nothing here trains.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ def analyse(
     temperature: float | None = None,
     k: int = 10,
 ) -> dict[str, Any]:
-    """Everything that test scores say, as JSON holds it, rounded.
+    """Run all analyses of test scores; return their rounded numbers, ready for JSON.
 
     Args:
         scores: [n, c] of all test images against all classes.
         labels: [n] rows of the right classes.
         is_seen: [c] whether a class was trained on.
         classes: all c classes.
-        gamma: subtracted from seen scores, chosen on validation classes; 0 where None.
+        gamma: subtracted from seen scores, chosen on validation classes; 0 if None.
         temperature: probabilities are softmax((scores - gamma is_seen) / temperature), fitted on validation classes;
-            what needs it is None where it is None.
-        k: of N_k in hubness, beside 1.
+            without it, analyses of probabilities are None.
+        k: second number of neighbours in hubness; the first is 1.
 
     Returns:
         `hubness` of unseen images among unseen classes (`uu`) and all (`ut`), without gamma; `confusion`;
-        `attributes`; `probability`; `reject`: see the files of these analyses.
+        `attributes`; `probability`; `reject`. Their files describe them.
     """
     scores = as_matrix(scores, "scores", rows="images").astype(np.float64)
     rows = as_indices(labels, "labels", len(classes), "class")
@@ -83,7 +83,7 @@ def analyse(
 
 
 def rounded(value: Any, digits: int = 4) -> Any:
-    """The same with every float of this many significant digits, so that files stay small."""
+    """Round every float in nested dicts and lists to so many significant digits, so that files stay small."""
     if isinstance(value, dict):
         return {key: rounded(entry, digits) for key, entry in value.items()}
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""How well a method's answers tell an image's attributes, whatever the method (after Lampert et al., TPAMI 2014).
+"""Attribute prediction from the scores of any method (after Lampert et al., TPAMI 2014).
 
 DAP reports the area under the ROC curve of each attribute classifier. A method without such classifiers predicts
-attributes too: the expected attributes of an image are those of the candidate classes, weighed by their
-probabilities. An attribute is present in a class where its value exceeds its mean over the seen classes, as in DAP.
+attributes too: the expected attributes of an image are those of the candidate classes, weighted by their
+probabilities. An attribute is present in a class if its value exceeds its mean over the seen classes, as in DAP.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from firstsight.data import ClassEmbeddings, Floats, Indices
 from firstsight.evaluation.calibration import probabilities
 
-NAMED = 6  # attributes at each end
+NAMED = 6  # best attributes, and worst ones, that are listed
 
 
 def roc_auc(values: Floats, positive: NDArray[np.bool_]) -> Floats:
-    """[a] area under the ROC curve of each column: the chance that a positive ranks above a negative, ties half.
+    """Compute the area under the ROC curve of each column, [a]: the chance that a positive ranks above a negative.
 
-    From ranks (Mann and Whitney, 1947); NaN for a column with positives alone, or none.
+    Computed from ranks (Mann and Whitney, 1947); ties count half. NaN for a column of positives only or negatives only.
 
     Args:
-        values: [n, a] higher where more positive.
+        values: [n, a] predictions; higher means more positive.
         positive: [n, a] the truth.
     """
     order = np.argsort(values, axis=0)
@@ -45,7 +45,7 @@ def roc_auc(values: Floats, positive: NDArray[np.bool_]) -> Floats:
 def attribute_quality(
     scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], classes: ClassEmbeddings, temperature: float
 ) -> dict[str, Any]:
-    """Area under the ROC curve of every attribute over unseen test images.
+    """Compute the area under the ROC curve of every attribute over unseen test images.
 
     Args:
         scores: [n, c] of all test images against all classes, gamma subtracted.
@@ -55,9 +55,9 @@ def attribute_quality(
         temperature: of the softmax.
 
     Returns:
-        `auc`: [a] with the unseen classes as candidates, None where the unseen test images all have the attribute,
-        or none has; `mean`: of it (`unseen`), and with all classes as candidates (`all`); `best` and `worst`
-        attributes, as rows of `name` and `auc`.
+        `auc`: [a] with the unseen classes as candidates, None if all unseen test images have the attribute, or none;
+        `mean`: of it (`unseen`), and with all classes as candidates (`all`); `best` and `worst` attributes, as rows
+        of `name` and `auc`.
     """
     images = ~is_seen[labels]
     own = labels[images]
@@ -65,7 +65,7 @@ def attribute_quality(
     table: dict[str, Floats] = {}
     for name, candidates in (("unseen", ~is_seen), ("all", np.ones_like(is_seen))):
         chances = probabilities(scores[np.ix_(images, candidates)], temperature)  # [m, k]
-        # float noise would make ties of sums that are equal on paper
+        # rounding keeps equal sums equal, which float errors would separate
         expected = (chances @ present[candidates].astype(np.float64)).round(12)  # [m, a]
         table[name] = roc_auc(expected, present[own])
     known = np.flatnonzero(~np.isnan(table["unseen"]))

@@ -1,4 +1,4 @@
-"""Whether a method is right as often as it says: reliability and calibration error (Guo et al., ICML 2017)."""
+"""Calibration of probabilities: reliability and expected calibration error (Guo et al., ICML 2017)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BINS = 15  # of equal width, as in the paper
 
 
 def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) -> dict[str, list[float]]:
-    """Mean `confidence`, `accuracy` and number of `images` of each bin (i / bins, (i + 1) / bins] that holds any.
+    """Return mean `confidence`, `accuracy` and number of `images` of each nonempty bin (i / bins, (i + 1) / bins].
 
     Args:
-        confidence: [n] probability of the answer.
-        right: [n] whether it was right.
-        bins: how many.
+        confidence: [n] probability of the prediction.
+        right: [n] whether it is correct.
+        bins: number of bins.
     """
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     counts, confident, correct = (
@@ -34,7 +34,7 @@ def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) 
 
 
 def calibration_error(table: dict[str, list[float]]) -> float:
-    """ECE of the bins: mean over images of the gap between confidence and accuracy."""
+    """Compute the ECE: the gap between confidence and accuracy of the bins, averaged over images."""
     confidence, accuracy, counts = (np.array(table[name]) for name in ("confidence", "accuracy", "images"))
     return float(np.abs(confidence - accuracy) @ counts / counts.sum())
 
@@ -42,7 +42,7 @@ def calibration_error(table: dict[str, list[float]]) -> float:
 def calibration(
     scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], temperature: float | None
 ) -> dict[str, Any]:
-    """Calibration over all test images, among all classes; means are over images, not classes.
+    """Measure calibration over all test images, among all classes; means are over images, not classes.
 
     Args:
         scores: [n, c] of all test images against all classes, gamma subtracted.
@@ -51,7 +51,7 @@ def calibration(
         temperature: fitted elsewhere, or None.
 
     Returns:
-        `fitted` (None without a temperature) and `raw` (temperature 1, the scores as they come), each with
+        `fitted` (None without a temperature) and `raw` (temperature 1, scores unchanged), each with
         `temperature`, `ece`, `ece_seen` and `ece_unseen` (over images of those classes), `nll` in nats and `bins`.
     """
     answers = scores.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Which classes are taken for which, and how many images change sides (Chao et al., ECCV 2016)."""
+"""Confusion of classes, and images predicted on the wrong side, seen or unseen (Chao et al., ECCV 2016)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from firstsight.data import Floats, Indices
 
-PAIRS = 10  # of classes that are named
+PAIRS = 10  # pairs of classes that are listed
 
 
 def sides(answers: Indices, labels: Indices, is_seen: NDArray[np.bool_]) -> list[list[float | None]]:
-    """Percent of images by truth (rows: seen, unseen) and answer (columns: seen, unseen), mean per class.
+    """Count percent of images by truth (rows: seen, unseen) and prediction (columns: seen, unseen), mean per class.
 
-    A row sums to 100; it is None where no class of that side has images.
+    A row sums to 100; it is None if no class of that side has images.
 
     Args:
-        answers: [n] rows of the classes that were answered.
+        answers: [n] rows of the predicted classes.
         labels: [n] rows of the right classes.
         is_seen: [c] whether a class was trained on.
     """
@@ -35,13 +35,13 @@ def sides(answers: Indices, labels: Indices, is_seen: NDArray[np.bool_]) -> list
 def confused_pairs(
     answers: Indices, labels: Indices, names: tuple[str, ...], most: int = PAIRS
 ) -> list[dict[str, Any]]:
-    """The most frequent mistakes, the worst first: rows of `truth`, `answer` and `share` in percent of its images.
+    """List the most frequent errors: rows of `truth`, `answer` and `share` in percent of the images of `truth`.
 
     Args:
-        answers: [n] columns of the classes that were answered.
+        answers: [n] columns of the predicted classes.
         labels: [n] columns of the right classes.
         names: c names of the columns.
-        most: how many.
+        most: number of pairs.
     """
     c = len(names)
     table = np.bincount(labels * c + answers, minlength=c * c).reshape(c, c)  # right class by answer
@@ -58,7 +58,7 @@ def confused_pairs(
 def confusion(
     scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], names: tuple[str, ...], gamma: float | None
 ) -> dict[str, Any]:
-    """Where the answers go.
+    """Count the errors between the sides and list the most confused pairs of classes.
 
     Args:
         scores: [n, c] of all test images against all classes.
@@ -68,8 +68,8 @@ def confusion(
         gamma: subtracted from seen scores, or None.
 
     Returns:
-        `plain` and `calibrated`: `sides` without and with gamma, the latter None without one; `pairs`: worst
-        mistakes among all classes, with gamma where there is one; `unseen_pairs`: unseen images, unseen classes.
+        `plain` and `calibrated`: `sides` without and with gamma, the latter None if gamma is None; `pairs`: most
+        frequent errors among all classes, with gamma if given; `unseen_pairs`: of unseen images, unseen classes.
     """
     plain = scores.argmax(axis=1)
     answers = plain if gamma is None else (scores - gamma * is_seen).argmax(axis=1)

@@ -1,7 +1,7 @@
-"""What `firstsight data check` tells of a data set: sizes, norms, everything wrong, and which version of the split.
+"""The report of `firstsight data check`: sizes, norms, problems, and the version of the split.
 
 The first release of the GBU benchmark's proposed splits has a leak: `train_loc` and `val_loc`, made for choosing
-hyper-parameters, together hold every image of `test_seen_loc`. Whoever chooses on them has seen the test set.
+hyper-parameters, together hold every image of `test_seen_loc`. Settings chosen on them have seen the test set.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ def check(
     pictures: str | Path | None = None,
     vectors: Vectors | None = None,
 ) -> Report:
-    """Everything worth knowing about a data set before training on it, ready for JSON.
+    """Measure everything about a data set that matters before training, ready for JSON.
 
     Args:
-        path: as for `firstsight.datasets.load`, and so are the others.
+        path: as for `firstsight.datasets.load`, like the other arguments.
         features: feature files, or None.
         semantics: class embeddings, or None.
         pictures: folder with the pictures of a GBU data set, or None.
         vectors: class embeddings made of text, or None.
 
     Returns:
-        Sizes and findings by name. `problems` lists sentences about what keeps the data set from being loaded,
-        `warnings` what deserves a look. Entries that do not apply, or could not be computed, are None.
+        Sizes and findings by name. `problems` lists messages about errors that prevent loading, `warnings` about other
+        suspicious findings. Entries that do not apply, or could not be computed, are None.
 
     Raises:
-        InputError: a file is not there or cannot be read at all.
+        InputError: a file is missing or cannot be read at all.
     """
     if atlas_settings(path) is not None:
         data = load(path, features, semantics)
@@ -64,7 +64,7 @@ def check(
         report = _report(path, "atlas", data.classes.names, data.classes.vectors, data.labels + 1, splits, [])
         if data.features is not None:
             report["features"] = [{"file": None, "dtype": str(data.features.dtype), **_norms(data.features)}]
-        return _judged(report, data)
+        return _complete(report, data)
 
     if is_own_pictures(path):
         return _check_folder(folder.read_folder(path, features, semantics, vectors=vectors))
@@ -94,11 +94,11 @@ def check(
             "first_missing": list(found.missing[:3]),
             "left_out": 0,
         }
-    return _judged(report, sound)
+    return _complete(report, sound)
 
 
 def _check_folder(files: folder.FolderFiles) -> Report:
-    """The report of a folder of pictures."""
+    """Make the report of a folder of pictures."""
     problems = folder.find_problems(files)
     sound = _dataset(lambda: folder.as_dataset(files), problems)
     names, where, others = files.table.names, files.folder.resolve().name, files.pictures.others
@@ -120,7 +120,7 @@ def _check_folder(files: folder.FolderFiles) -> Report:
         "first_missing": [],
         "left_out": len(others),
     }
-    report = _judged(report, sound)
+    report = _complete(report, sound)
     if others:
         report["warnings"].append(
             f"files in {where}/images should be pictures ({', '.join(SUFFIXES)}); left out {folder.first_of(others)}"
@@ -142,7 +142,7 @@ def _check_folder(files: folder.FolderFiles) -> Report:
 
 
 def split_fingerprint(class_names: Sequence[str], splits: dict[str, np.ndarray]) -> str:
-    """Twelve hexadecimal digits that tell one version of a split from another.
+    """Return twelve hexadecimal digits that identify one version of a split.
 
     The order of the classes and the images in each split count; the order of images within a split, the type of the
     numbers and the format of the file do not.
@@ -167,8 +167,8 @@ def _report(
     splits: dict[str, np.ndarray],
     problems: list[str],
 ) -> Report:
-    """The part that every layout has; labels and splits count from 1."""
-    # Broken files are measured too, as far as they go: what is no number, or names no image or class, counts nowhere.
+    """Make the part of the report that every layout has; labels and splits count from 1."""
+    # Broken files are measured too: entries that are no numbers, or numbers of no image or class, are not counted.
     splits = {name: _numbers(values) for name, values in splits.items()}
     trainval = splits["trainval_loc"]
     trainval = trainval[(trainval >= 1) & (trainval <= len(labels))].astype(np.int64)
@@ -205,7 +205,7 @@ def _report(
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:
-    """[m] float64, without what is not a finite number."""
+    """Return the finite numbers of an array as float64 [m]."""
     if values.dtype.kind not in "iuf":
         return np.zeros(0)
     numbers = values.astype(np.float64)
@@ -213,7 +213,7 @@ def _numbers(values: np.ndarray) -> np.ndarray:
 
 
 def _norms(table: np.ndarray) -> Report:
-    """Shape, rows with NaN or inf, and the range of the other rows' L2 norms."""
+    """Return the shape, the number of rows with NaN or inf, and the range of the other rows' L2 norms."""
     report: Report = {"shape": list(table.shape), "bad_rows": None, "norm_min": None, "norm_max": None}
     if table.ndim != 2 or table.dtype.kind not in "iufb":
         return report
@@ -228,7 +228,7 @@ def _norms(table: np.ndarray) -> Report:
 
 
 def _leak(files: GBUFiles) -> Report | None:
-    """How many test images the splits for validation hold, and what is left of them without."""
+    """Count the test images in the validation splits, and the images of these splits without the leak."""
     if any(name not in files.splits for name in VALIDATION_SPLITS):
         return None
     splits = {name: _numbers(values) for name, values in files.splits.items()}
@@ -245,7 +245,7 @@ def _leak(files: GBUFiles) -> Report | None:
 
 
 def _published(report: Report, is_attributes: bool) -> Report | None:
-    """Sizes that differ from the published ones, where the folder's name is that of a published data set."""
+    """Compare the sizes with the published ones, if the folder has the name of a published data set."""
     name = next((name for name in PUBLISHED if name.lower() == report["name"].lower()), None)
     if name is None:
         return None
@@ -261,7 +261,7 @@ def _published(report: Report, is_attributes: bool) -> Report | None:
 
 
 def _dataset(make: Callable[[], Dataset], problems: list[str]) -> Dataset | None:
-    """The data set, or None; what `Dataset` itself objects to joins the problems."""
+    """Make the data set, or return None and add the error of `Dataset` to the problems."""
     if problems:
         return None
     try:
@@ -271,8 +271,8 @@ def _dataset(make: Callable[[], Dataset], problems: list[str]) -> Dataset | None
         return None
 
 
-def _judged(report: Report, data: Dataset | None) -> Report:
-    """The report with what only a sound data set has, and with its warnings."""
+def _complete(report: Report, data: Dataset | None) -> Report:
+    """Add the numbers that only a valid data set has, and the warnings."""
     if data is not None:
         report["validation_partitions"] = [len(names) for names in data.validation_classes]
         try:
@@ -317,7 +317,7 @@ def _is_unit(norms: Report) -> bool:
 
 
 def describe(report: Report) -> str:
-    """The report of `check` for people: aligned plain text."""
+    """Format the report of `check` as aligned plain text."""
     counts, names = report["counts"], report["class_names"]
     rows = [("data set", f"{report['name']} ({report['layout']})")]
     if report["files"]:

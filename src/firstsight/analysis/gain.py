@@ -1,4 +1,4 @@
-"""Which classes gain and which lose against a baseline (as the per-class tables of Xian et al., TPAMI 2019)."""
+"""Gains and losses of classes against a baseline (as the per-class tables of Xian et al., TPAMI 2019)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from firstsight.errors import InputError
 def class_gains(
     classes: Sequence[Mapping[str, Any]], baseline: Sequence[Mapping[str, Any]], number: str | None = None
 ) -> list[dict[str, Any]]:
-    """Accuracy of each class by one method minus that by another, the largest gain first.
+    """Subtract the accuracy of each class by a baseline from that by a method; the largest gain first.
 
     Args:
         classes: a row per class, as `classes` of a run: `name`, `seen`, `images` and accuracies in percent.
-        baseline: the same of the method to compare with, on the same classes.
-        number: the accuracy to compare: `accuracy`, `accuracy_calibrated` or `t1`; where None, the calibrated one
-            if both have it. Classes without it in either table are left out.
+        baseline: the same rows of the method to compare with, for the same classes.
+        number: the accuracy to compare: `accuracy`, `accuracy_calibrated` or `t1`; if None, the calibrated one if both
+            tables have it. Classes without it in either table are left out.
 
     Returns:
         rows of `name`, `seen`, `images`, `accuracy`, `baseline` and `gain` in points.

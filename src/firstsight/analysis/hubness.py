@@ -1,8 +1,8 @@
-"""Hubness: do a few classes answer for many images (Radovanovic et al., JMLR 2010).
+"""Hubness: a few classes are predicted for very many images (Radovanovic et al., JMLR 2010).
 
 In spaces of many dimensions some points are among the nearest neighbours of very many others. In zero-shot
-recognition such a hub is a class that is named over and over (Dinu et al., ICLR workshop 2015). N_k counts the test
-images that have a class among their k highest scores; the skewness of N_k over classes measures hubness.
+recognition such a hub is a class that is predicted again and again (Dinu et al., ICLR workshop 2015). N_k counts the
+test images that have a class among their k highest scores. The skewness of N_k over classes measures hubness.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 
 from firstsight.data import Floats, Indices
 
-WORST = 5  # hubs that are named
+WORST = 5  # hubs that are listed
 
 
 def occurrences(scores: Floats, k: int) -> Indices:
-    """[c] N_k: images that have the class among their k highest scores; ties go to the lower column."""
+    """Count N_k [c]: the images that have each class among their k highest scores; ties go to the lower column."""
     n, c = scores.shape
     if k >= c:
         return np.full(c, n)
@@ -26,14 +26,14 @@ def occurrences(scores: Floats, k: int) -> Indices:
 
 
 def skewness(counts: Indices) -> float | None:
-    """Third standardised moment, E (N - mean)^3 / deviation^3; None where all counts are equal."""
+    """Compute the third standardised moment, E (N - mean)^3 / deviation^3; None if all counts are equal."""
     centred = counts - counts.mean()
     deviation = np.sqrt(np.mean(centred**2))
     return float(np.mean(centred**3) / deviation**3) if deviation > 0 else None
 
 
 def hubness(scores: Floats, labels: Indices, names: tuple[str, ...], k: int = 10) -> dict[str, Any]:
-    """Hubness of candidate classes over test images.
+    """Measure the hubness of candidate classes over test images.
 
     Args:
         scores: [n, c] of images against candidates.
@@ -42,9 +42,9 @@ def hubness(scores: Floats, labels: Indices, names: tuple[str, ...], k: int = 10
         k: the larger of the two numbers of neighbours; the other is 1.
 
     Returns:
-        `k`: [1, k]; `skewness`: of N_1 and N_k over candidates; `perfect`: of N_1 if every answer were right;
-        `counts`: N_1 and N_k, each in falling order; `hubs`: the classes answered most, as rows of `name`,
-        `answers` and `images` (its own).
+        `k`: [1, k]; `skewness`: of N_1 and N_k over candidates; `perfect`: of N_1 if every prediction were correct;
+        `counts`: N_1 and N_k, each in falling order; `hubs`: the classes predicted most often, as rows of `name`,
+        `answers` (images predicted as it) and `images` (its own).
     """
     own = np.bincount(labels, minlength=len(names))
     counts = [occurrences(scores, size) for size in (1, k)]

@@ -1,12 +1,12 @@
-"""Test classes by all attributes and by those that vary in training (Fig. 1a of SP-AEN, Chen et al., CVPR 2018).
+"""Maps of the test classes by all attributes and by those that vary in training (Fig. 1a of SP-AEN, CVPR 2018).
 
 The figure shows a t-SNE (van der Maaten and Hinton, JMLR 2008) of the test images "represented by all attributes and
 only the high-variance ones". The paper does not say which attributes an image has, nor where its cut-off lies. Here
-they are those of its class, which is what every method is given; images of a class then coincide, so a point stands
-for a class and its images are a count. High-variance attributes are the upper half by variance over training images.
+they are those of its class, which every method is given. Images of a class then coincide, so a point stands for a class
+and has a number of images. High-variance attributes are the upper half by variance over training images.
 
-A picture convinces nobody, so the distance from a class to its nearest neighbour is measured in both spaces: what it
-loses on the way from all attributes to the high-variance ones is what training may throw away.
+A picture proves little, so the distance from a class to its nearest neighbour is measured in both spaces. The distance
+that it loses from all attributes to the high-variance ones is information that training may discard.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from firstsight.analysis.variance import attribute_variance, unit_rows
 from firstsight.data import Dataset, Floats
 from firstsight.errors import InputError
 
-NAMED = 3  # unseen classes whose neighbour comes closest
-FEWEST = 4  # test classes, and attributes, that make a map
+NAMED = 3  # unseen classes that are listed
+FEWEST = 4  # test classes, and attributes, that a map needs at least
 
 
 def projection(data: Dataset, seed: int = 0) -> dict[str, Any]:
-    """Maps of the test classes, and how far apart the unseen ones are.
+    """Map the test classes and measure how far apart the unseen ones are.
 
     Args:
-        data: labels and class embeddings are used, no features.
+        data: its labels and class embeddings are used, not its features.
         seed: of t-SNE.
 
     Returns:
@@ -76,7 +76,7 @@ def projection(data: Dataset, seed: int = 0) -> dict[str, Any]:
 
 
 def high_variance(data: Dataset) -> np.ndarray:
-    """[a] whether an attribute is in the upper half by variance over training images."""
+    """Tell which attributes [a] are in the upper half by variance over training images."""
     variance = attribute_variance(data).trainval
     chosen = np.zeros(len(variance), dtype=bool)
     chosen[np.argsort(variance, kind="stable")[len(variance) // 2 :]] = True
@@ -84,7 +84,7 @@ def high_variance(data: Dataset) -> np.ndarray:
 
 
 def cosine_distances(vectors: Floats) -> Floats:
-    """[p, p] one minus cosine between rows; infinite from a row to itself."""
+    """Compute one minus cosine between rows, [p, p]; infinite from a row to itself."""
     unit = unit_rows(vectors)
     distances = 1 - unit @ unit.T
     np.fill_diagonal(distances, np.inf)
@@ -92,8 +92,8 @@ def cosine_distances(vectors: Floats) -> Floats:
 
 
 def _map(vectors: Floats, seed: int) -> Floats:
-    """[p, 2] t-SNE of the rows."""
-    from sklearn.manifold import TSNE  # takes a second to import
+    """Compute the t-SNE [p, 2] of the rows."""
+    from sklearn.manifold import TSNE  # slow to import
 
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(vectors).astype(np.float64)

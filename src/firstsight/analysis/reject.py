@@ -1,8 +1,8 @@
-"""What declining to answer buys, and whether scores tell new classes from known ones.
+"""Selective prediction and novelty detection.
 
-The risk-coverage curve answers the most certain images alone (Geifman and El-Yaniv, NeurIPS 2017). Telling seen from
-unseen images is novelty detection (Socher et al., NeurIPS 2013), here by the lead of the best unseen class over the
-best seen one.
+The risk-coverage curve predicts for the most certain images alone (Geifman and El-Yaniv, NeurIPS 2017). To separate
+unseen from seen images is novelty detection (Socher et al., NeurIPS 2013), here by the lead of the best unseen class
+over the best seen one.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from firstsight.analysis.attributes import roc_auc
 from firstsight.data import Floats, Indices
 from firstsight.evaluation.calibration import log_probabilities
 
-POINTS = 60  # of the curve that are kept; its area is over all
+POINTS = 60  # points of the curve that are kept; its area uses all
 
 
 def risk_coverage(confidence: Floats, right: NDArray[np.bool_]) -> Floats:
-    """[n] share of wrong answers among the 1, 2, ..., n most certain images.
+    """Compute the share of errors among the 1, 2, ..., n most certain images, [n].
 
-    Images of equal certainty come in no order: the risk among them is the mean over their orders.
+    The order of equally certain images is arbitrary: the risk among them is the mean over their orders.
 
     Args:
         confidence: [n] higher is more certain.
-        right: [n] whether the answer was right.
+        right: [n] whether the prediction is correct.
     """
     _, group = np.unique(-confidence, return_inverse=True)  # [n] 0 for the most certain
     answered = np.bincount(group).cumsum()
@@ -41,19 +41,19 @@ def rejection(
     is_seen: NDArray[np.bool_],
     temperature: float | None,
 ) -> dict[str, Any]:
-    """Risk and coverage of all test images among all classes, and novelty detection; over images, not classes.
+    """Compute risk and coverage of all test images among all classes, and novelty detection; means are over images.
 
     Args:
         scores: [n, c] of all test images against all classes, gamma subtracted.
         labels: [n] rows of the right classes.
         is_seen: [c] whether a class was trained on.
-        temperature: of the softmax whose highest probability says how certain an answer is, or None.
+        temperature: of the softmax whose highest probability is the confidence of a prediction, or None.
 
     Returns:
-        `aurc`: area under the risk-coverage curve, lower is better; `least`: the area if all right answers came
-        before all wrong ones; `risk`: of answering all; `curve`: at most 60 points of it, as lists `coverage` and
-        `risk`; all these are None without a temperature. `auroc`: area under the ROC curve of telling unseen from seen
-        images, the same for every gamma.
+        `aurc`: area under the risk-coverage curve, lower is better; `least`: the area if all correct predictions came
+        before all errors; `risk`: share of errors over all images; `curve`: at most 60 points, as lists `coverage` and
+        `risk`; all these are None without a temperature. `auroc`: area under the ROC curve of separating unseen from
+        seen images, the same for every gamma.
     """
     lead = scores[:, ~is_seen].max(axis=1) - scores[:, is_seen].max(axis=1)
     auroc = float(roc_auc(lead[:, None], ~is_seen[labels][:, None])[0])

@@ -1,4 +1,4 @@
-"""What the class embeddings of a data set say about it before anything is trained."""
+"""Attribute variances of a data set, which need class embeddings only and no training."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from firstsight.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class VarianceReport:
-    """How much each attribute varies among training images and among images of unseen classes.
+    """Variance of each attribute among training images and among images of unseen classes.
 
-    An attribute that hardly varies in training is one a classifier learns to ignore; if it varies among the unseen
-    classes, what was ignored is what would tell them apart (semantic loss).
+    A classifier learns to ignore an attribute that hardly varies in training. If it varies among the unseen classes,
+    the ignored attribute is what would separate them (semantic loss).
 
     Attributes:
-        attributes: a names, or empty where the class embeddings have none.
+        attributes: a names, or empty if the class embeddings have none.
         trainval: [a] variance of each attribute over the images of `trainval`.
         test_unseen: [a] variance over the images of `test_unseen`.
-        cosine: between the two; 1 where the same attributes vary in both.
+        cosine: between the two; 1 if the same attributes vary in both.
     """
 
     attributes: tuple[str, ...]
@@ -31,9 +31,9 @@ class VarianceReport:
 
 
 def attribute_variance(data: Dataset) -> VarianceReport:
-    """Attribute variances as in the head of Table 1 of SP-AEN (Chen et al., CVPR 2018).
+    """Compute the attribute variances of the head of Table 1 of SP-AEN (Chen et al., CVPR 2018).
 
-    Every image stands for the class embedding of its class, scaled to unit length; no features are needed.
+    Every image has the class embedding of its class, scaled to unit length; no features are needed.
     """
     vectors = unit_rows(data.classes.vectors)
     trainval, test_unseen = (
@@ -44,14 +44,14 @@ def attribute_variance(data: Dataset) -> VarianceReport:
 
 
 def unit_rows(vectors: Floats) -> Floats:
-    """The rows [n, a] at unit length, in double precision; a row of zeros stays."""
+    """Scale the rows of [n, a] to unit length, in double precision; a row of zeros stays."""
     vectors = vectors.astype(np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1)
 
 
 def _variance(vectors: Floats, labels: np.ndarray, split: str) -> Floats:
-    """[a] variance over images, from the share of images that each class has: no [n, a] table is made."""
+    """Compute the variance over images [a] from the share of images of each class, without an [n, a] table."""
     shares = np.bincount(labels, minlength=len(vectors)) / max(1, len(labels))  # [c]
     variance = shares @ (vectors - shares @ vectors) ** 2
     if not variance.any():

@@ -1,13 +1,13 @@
-"""How far the test images alone would let the numbers move: bootstrap intervals and paired comparisons.
+"""Uncertainty from the test images alone: bootstrap intervals and paired comparisons.
 
-Everything starts from two facts per test image: how far its best seen score leads its best unseen one, and whether the
-best class on its own side (seen or unseen) is its own. With gamma an image is answered by a seen class where its lead
-exceeds gamma, so accuracies, the seen-unseen curve and its area all follow.
+Two facts about each test image are enough: the lead of its best seen score over its best unseen score, and whether the
+best class on its own side (seen or unseen) is correct. With gamma, the prediction is a seen class if the lead exceeds
+gamma. Accuracies, the seen-unseen curve and its area all follow from this.
 
-The bootstrap draws images again within each class: n - 1 of its n, each weighing n / (n - 1), without which intervals
-would be too narrow where classes have few images (Rao and Wu, JASA 1988). All methods and seeds see the same draws, so
-differences are paired. What such an interval leaves out: other classes, since those of the data set are taken as
-given, and other trainings, since seeds are averaged over and not drawn.
+The bootstrap draws images again within each class: n - 1 of its n, each with weight n / (n - 1); without the weight,
+intervals would be too narrow for classes with few images (Rao and Wu, JASA 1988). All methods and seeds get the same
+draws, so differences are paired. The intervals do not cover other classes, since those of the data set are taken as
+given, nor other trainings, since seeds are averaged and not drawn.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 METRICS = ("t1", "u", "s", "h", "ausuc", "u_cal", "s_cal", "h_cal")
-LEVEL = 0.95  # of intervals
-ALPHA = 0.05  # corrected p below which a difference is one
+LEVEL = 0.95  # coverage of the intervals
+ALPHA = 0.05  # differences with a lower corrected p are significant
 MOST_RESAMPLES = 20_000
-CELLS = 1 << 20  # images x resamples held at a time
+CELLS = 1 << 20  # images x resamples in memory at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """What one run answered for each test image of a data set.
+    """Outcome of one run for each test image of a data set.
 
     Attributes:
         lead: [n] best score among seen classes minus best among unseen ones.
@@ -53,10 +53,10 @@ class Images:
 
     @classmethod
     def decode(cls, run: Mapping[str, Any], data: Mapping[str, Any]) -> Images | None:
-        """From the records of a run and of its data set; None where either has no such part, or it is of other data.
+        """Read the images of a run from its record and its data set's; None if either has none or they do not match.
 
         Raises:
-            InputError: the parts do not fit together.
+            InputError: the records contradict each other.
         """
         images, labels, is_seen = run.get("images"), data.get("labels"), data.get("is_seen")
         if not images or labels is None or is_seen is None or run.get("fingerprint") != data.get("fingerprint"):
@@ -76,7 +76,7 @@ class Images:
 
     @staticmethod
     def encode(lead: NDArray[Any], right: NDArray[Any]) -> dict[str, str]:
-        """The part of a run's record that `decode` reads."""
+        """Make the part of the record of a run that `decode` reads."""
         return {
             "lead": base64.b64encode(np.asarray(lead, dtype="<f4").tobytes()).decode(),
             "right": base64.b64encode(np.packbits(np.asarray(right, dtype=bool)).tobytes()).decode(),
@@ -84,29 +84,29 @@ class Images:
 
     @cached_property
     def of_seen(self) -> Flags:
-        """[n] whether the image is of a seen class."""
+        """Tell for each image whether its class is seen, [n]."""
         return self.is_seen[self.labels]
 
     @cached_property
     def share(self) -> Floats:
-        """[n] percent that a right image adds to the mean per-class accuracy of its side."""
+        """Return the percent that each image, if correct, adds to the mean per-class accuracy of its side, [n]."""
         counts = np.bincount(self.labels, minlength=len(self.is_seen))
         n_classes = np.where(self.is_seen, *(np.count_nonzero(counts[side]) for side in (self.is_seen, ~self.is_seen)))
         return 100.0 / (counts * n_classes)[self.labels]
 
     def hits(self, gamma: float) -> Flags:
-        """[n] whether the image is recognised among all classes where gamma is subtracted from seen scores."""
+        """Tell for each image whether it is correct among all classes, with gamma subtracted from seen scores, [n]."""
         return self.right & ((self.lead > np.float32(gamma)) == self.of_seen)
 
     def metrics(self, gamma: float | None = None) -> dict[str, float]:
-        """The numbers of METRICS; those that end in `_cal` only where gamma is given."""
+        """Compute the numbers of METRICS; those that end in `_cal` only if gamma is given."""
         parts = self._linear(gamma)
         found = {name: values.sum() for name, values in parts.items()}
         found |= _harmonic(found) | {"ausuc": _Area(self).of(np.ones((len(self.lead), 1)))[0]}
         return {name: float(value) for name, value in _in_order(found).items()}
 
     def _linear(self, gamma: float | None) -> dict[str, Floats]:
-        """Numbers that are sums over images: what each image adds."""
+        """Return what each image adds to the numbers that are sums over images, [n] by name."""
         unseen = ~self.of_seen
         plain = self.share * self.hits(0.0)
         parts = {"t1": self.share * (self.right & unseen), "u": plain * unseen, "s": plain * self.of_seen}
@@ -127,20 +127,20 @@ def _bytes(images: Mapping[str, Any], name: str, n: int) -> bytes:
 
 
 class _Area:
-    """AUSUC under any weights of the images: leads are sorted once, each resample only adds up."""
+    """AUSUC for any weights of the images: leads are sorted once, and each resample only sums."""
 
     def __init__(self, images: Images) -> None:
         order = np.argsort(images.lead, kind="stable")
-        order = order[images.right[order]]  # an image that is wrong on its own side never moves the curve
+        order = order[images.right[order]]  # an image that is wrong on its own side does not change the curve
         of_seen = images.of_seen[order]
         self.seen, self.unseen = order[of_seen], order[~of_seen]
         self.seen_share, self.unseen_share = images.share[self.seen, None], images.share[self.unseen, None]
         seen_leads, unseen_leads = images.lead[self.seen], images.lead[self.unseen]
-        # seen images that are lost before an unseen one is won; with those that tie with it, the step is slanted
+        # seen images lost before each unseen one is gained; images with equal leads make a slanted step
         self.before, self.with_ties = (np.searchsorted(seen_leads, unseen_leads, side) for side in ("left", "right"))
 
     def of(self, weights: Floats) -> Floats:
-        """[b] areas in [0, 1], for weights [n, b] of the images."""
+        """Compute the areas [b] in 0..1 for weights [n, b] of the images."""
         lost = np.zeros((len(self.seen) + 1, weights.shape[1]))
         np.multiply(weights[self.seen], self.seen_share, out=lost[1:])
         np.cumsum(lost, axis=0, out=lost)
@@ -155,15 +155,15 @@ class _Area:
 def bootstrap(
     methods: Mapping[str, Sequence[tuple[Images, float | None]]], resamples: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, Floats]]:
-    """Numbers of every method under redrawn test images, means over its seeds.
+    """Resample the test images and compute the numbers of every method, as means over its seeds.
 
     Args:
         methods: by name, each seed's images with its gamma; all of the same test images.
-        resamples: how often images are drawn.
+        resamples: number of draws.
         seed: of the draws; the same seed gives the same draws.
 
     Returns:
-        by method, by metric, [resamples] values; entry i of all of them stands on the same draw.
+        by method, by metric, [resamples] values; entry i of all of them uses the same draw.
     """
     runs = [(name, images, gamma) for name, seeds in methods.items() for images, gamma in seeds]
     if not runs:
@@ -184,7 +184,7 @@ def bootstrap(
 
 
 def _draws(labels: NDArray[np.int64], resamples: int, rng: np.random.Generator) -> Iterator[tuple[slice, Floats]]:
-    """Parts of the resamples with weights [n, b] of the images, few enough at a time to bound memory."""
+    """Yield slices of the resamples with weights [n, b] of the images, small enough to bound memory."""
     by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
     width = max(1, CELLS // len(labels))
     for start in range(0, resamples, width):
@@ -199,7 +199,7 @@ def _draws(labels: NDArray[np.int64], resamples: int, rng: np.random.Generator) 
 
 
 def _harmonic(found: Mapping[str, Any]) -> dict[str, Any]:
-    """h, and h_cal where there is a calibrated pair."""
+    """Compute h, and h_cal if there is a calibrated pair."""
     return {
         h: 2 * found[u] * found[s] / np.maximum(found[u] + found[s], 1e-300)
         for h, u, s in (("h", "u", "s"), ("h_cal", "u_cal", "s_cal"))
@@ -212,13 +212,13 @@ def _in_order(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def interval(values: Floats) -> tuple[float, float]:
-    """The middle 95 % of the resamples."""
+    """Return the ends of the middle 95 % of the resamples."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
 class Comparison(NamedTuple):
-    """The method with the highest value against another one.
+    """Comparison of the method with the highest value and another one.
 
     Attributes:
         difference: of the values, 0 or more.
@@ -237,15 +237,14 @@ class Comparison(NamedTuple):
 
     @property
     def is_better(self) -> bool:
-        """Whether the test images tell the two apart."""
+        """Tell whether the difference is significant."""
         return self.corrected < ALPHA
 
 
 def compare(values: Mapping[str, float], resampled: Mapping[str, Floats]) -> list[Comparison]:
-    """The highest method against every other one, the closest first.
+    """Compare the highest method with every other one, the closest first.
 
-    Which one is the highest shows on the test images only, so the correction is for every pair that might have been
-    the one to look at, not just for the pairs shown.
+    The highest method is known from the test images only, so the correction covers all pairs, not only those shown.
 
     Args:
         values: by method.
@@ -268,13 +267,13 @@ def compare(values: Mapping[str, float], resampled: Mapping[str, Floats]) -> lis
 
 
 def p_value(differences: Floats) -> float:
-    """Two-sided: twice the share of resamples on the rarer side of zero, each count with one added, so never 0."""
+    """Compute a two-sided p: twice the share of resamples on the rarer side of zero; one is added to each count."""
     rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
     return min(1.0, 2 * (rarer + 1) / (len(differences) + 1))
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (Scand. J. Statist. 1979), in the order given."""
+    """Apply Holm's step-down correction (Scand. J. Statist. 1979); the order stays."""
     corrected, highest = [0.0] * len(p), 0.0
     for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
         highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
@@ -283,6 +282,6 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def enough_resamples(n_methods: int) -> int:
-    """So many that a pair on one side of zero in all of them can be told apart after Holm's correction."""
+    """Return the number of resamples that suffices for a significant difference after Holm's correction."""
     pairs = n_methods * (n_methods - 1) // 2
     return min(MOST_RESAMPLES, max(1000, round(2.5 * pairs / ALPHA)))

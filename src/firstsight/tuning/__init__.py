@@ -1,1 +1,1 @@
-"""Settings chosen on validation classes, and the file that keeps them."""
+"""Choice of settings on validation classes, and the file that stores them."""

@@ -1,4 +1,4 @@
-"""The file that keeps chosen settings: TOML with a table for each data set and method, `["data".method]`."""
+"""The file of chosen settings: TOML with a table for each data set and method, `["data".method]`."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Chosen:
-    """Settings that differ from a method's defaults, and where they come from."""
+    """Settings that differ from the defaults of a method, and their origin."""
 
     settings: Settings
     origin: str
 
 
 def write_settings(path: Path, data: str, method: Method, settings: Settings, origin: str) -> None:
-    """Put what differs from the method's defaults into the file; other tables stay.
+    """Write the settings that differ from the method's defaults to the file; other tables stay.
 
     Args:
-        path: the file, made where it is not there.
+        path: the file; made if it does not exist.
         data: name of the data set.
-        method: whose settings.
-        settings: all of them.
-        origin: where they come from, as a comment above the table.
+        method: the method of the settings.
+        settings: all settings.
+        origin: how they were found; written as a comment above the table.
     """
     default = type(method)().settings()
     tables = {header(*at): chosen for at, chosen in read_settings(path).items()} if path.exists() else {}
@@ -47,12 +47,12 @@ def write_settings(path: Path, data: str, method: Method, settings: Settings, or
 
 
 def header(data: str, method: str) -> str:
-    """The line above a method's settings."""
+    """Return the line above the settings of a method."""
     return f"[{json.dumps(data)}.{method}]"
 
 
 def read_settings(path: Path) -> dict[tuple[str, str], Chosen]:
-    """What the file holds by (data set, method), checked against the methods."""
+    """Read the settings by (data set, method); raise InputError for settings that the methods do not have."""
     try:
         text = path.read_text(encoding="utf-8")
         by_data = tomllib.loads(text)

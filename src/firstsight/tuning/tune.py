@@ -1,10 +1,10 @@
-"""Settings chosen on validation classes. Test images are not there to look at.
+"""Choice of settings on validation classes; test images are never available to it.
 
-Each partition holds some seen classes out as if they were unseen, and some images of the other classes as seen test
-images (`Dataset.validation_set`). The settings with the best mean over the partitions win. Methods whose fits share
-their work try every combination of their `space`. The others go through Optuna (Akiba et al., KDD 2019), which
-proposes settings and gives up early on those that lag behind after the first partition; a study is kept in a
-database, so it can be continued, or shared by several machines.
+Each partition holds out some seen classes as if they were unseen, and some images of the other classes as seen test
+images (`Dataset.validation_set`). The settings with the highest mean over the partitions win. Methods whose fits share
+work try every combination of their `space`. For the others Optuna (Akiba et al., KDD 2019) proposes settings and stops
+early those that are behind after the first partition. A study is kept in a database, so it can be continued, or shared
+by several machines.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 OBJECTIVES = ("ausuc", "h", "h_cal", "t1")
 Space = Mapping[str, Any]
-N_UNPRUNED = 2  # trials that see every partition whatever they reach
-KEPT = 25.0  # percent of trials, the best after each partition, that go on to the next
+N_UNPRUNED = 2  # first trials, which are never stopped early
+KEPT = 25.0  # percent of trials, the best ones, that are continued after a partition
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One choice of settings and what it reached on validation partitions; given up where it has not seen them all."""
+    """One choice of settings and its values on validation partitions; given up if stopped before the last one."""
 
     settings: Mapping[str, Any]
     values: tuple[float, ...]
@@ -46,7 +46,7 @@ class Trial:
 
     @property
     def mean(self) -> float:
-        """Over the partitions it has seen."""
+        """Return the mean over the partitions that were tried."""
         return sum(self.values) / len(self.values) if self.values else -math.inf
 
 
@@ -60,20 +60,17 @@ def tune(
     storage: str | None = None,
     progress: StageProgress | None = None,
 ) -> list[Trial]:
-    """Try settings on validation classes.
+    """Try settings on validation classes and return all trials, the best first, those given up last.
 
     Args:
-        method: the settings that the space does not name; the first trial where fits share nothing.
+        method: gives the settings that the space does not name; it is also the first trial if fits share no work.
         data: `Dataset.without_test()` of a data set; one with test images is refused.
-        space: choices, or a `Span` of numbers, by setting; the method's own `space` where None.
-        objective: what to maximise, one of ausuc, h, h_cal (h at the best gamma), t1; the method's own where None.
-        partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
-        trials: settings to try; the method's own number where None. Methods whose fits share their work try all.
-        storage: URL of the database that keeps the study, such as sqlite:///study.db; in memory where None.
-        progress: called with (trials or fits done, in all, the best mean so far by the objective's name).
-
-    Returns:
-        all trials, the best first, those given up last.
+        space: choices, or a `Span` of numbers, by setting; the method's own `space` if None.
+        objective: what to maximise, one of ausuc, h, h_cal (h at the best gamma), t1; the method's own if None.
+        partitions: number of sets of classes to hold out; the benchmark's own first, then random ones.
+        trials: number of settings to try; the method's own number if None. Methods whose fits share work try all.
+        storage: URL of the database that keeps the study, such as sqlite:///study.db; in memory if None.
+        progress: called with (trials or fits done, total, the best value so far by the objective's name).
     """
     if len(data.test_seen) or len(data.test_unseen):
         raise InputError(
@@ -93,9 +90,9 @@ def tune(
         raise InputError(f"space must name settings of {method.name}; got {unknown!r}")
     report = progress or (lambda *_: None)
     if method.shares_fits and is_finite(space):
-        found = _whole_grid(method, data, space, objective, partitions, report)
+        found = _search_grid(method, data, space, objective, partitions, report)
     else:
-        found = _study(method, data, space, objective, partitions, trials or method.search.trials, storage, report)
+        found = _search(method, data, space, objective, partitions, trials or method.search.trials, storage, report)
     return sorted(found, key=lambda trial: (trial.given_up, -trial.mean))
 
 
@@ -108,31 +105,31 @@ def tune_job(
     storage: str,
     reports: Progress,
 ) -> list[Trial]:
-    """`tune` as work for `run_jobs`."""
+    """Do as `tune`, as work for `run_jobs`."""
     progress = partial(reports, f"tune {method.name} on {data.name}")
     return tune(method, data, None, objective, partitions, trials, storage, progress)
 
 
 def is_finite(space: Space) -> bool:
-    """Whether all settings have choices, none a span."""
+    """Tell whether every setting has a list of choices, and none a span."""
     return not any(isinstance(values, Span) for values in space.values())
 
 
 def combinations(method: Method, space: Space) -> Iterator[Method]:
-    """The method with every combination of the choices; as it is where the space is empty."""
+    """Yield the method with every combination of the choices, or as it is if the space is empty."""
     for values in itertools.product(*space.values()):
         yield replace(method, **dict(zip(space, values, strict=True)))
 
 
 def key(method: Method) -> str:
-    """The settings as a text that can be looked up."""
+    """Return the settings as a text that serves as a key."""
     return json.dumps(method.settings(), sort_keys=True)
 
 
-def _whole_grid(
+def _search_grid(
     method: Method, data: Dataset, space: Space, objective: str, partitions: int, progress: StageProgress
 ) -> list[Trial]:
-    """Every combination, fitted together."""
+    """Fit every combination; fits share their work."""
     variants = list(combinations(method, space))
     values: dict[str, list[float]] = {key(variant): [] for variant in variants}
     total, done = len(variants) * partitions, 0
@@ -148,7 +145,7 @@ def _whole_grid(
 
 
 def _value(fitted: Method, validation: Dataset, objective: str) -> float:
-    """The objective alone, from one scoring; the same number as in `evaluate`'s `Result`."""
+    """Compute the objective alone, scoring once; the number equals the one in the `Result` of `evaluate`."""
     tests = validation.test_images
     labels = validation.labels[tests]
     is_seen = validation.is_seen
@@ -163,7 +160,7 @@ def _value(fitted: Method, validation: Dataset, objective: str) -> float:
     return curve.area if objective == "ausuc" else curve.best[1]
 
 
-def _study(
+def _search(
     method: Method,
     data: Dataset,
     space: Space,
@@ -173,21 +170,21 @@ def _study(
     storage: str | None,
     progress: StageProgress,
 ) -> list[Trial]:
-    """Settings that Optuna proposes, or where all have choices, a random order of the combinations."""
+    """Try settings that Optuna proposes, or a random order of the combinations if all settings have choices."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     states = optuna.trial.TrialState
     start = {name: method.settings()[name] for name in space}
-    space = {name: including(values, start[name]) for name, values in space.items()}
-    study = _opened(method, data, space, objective, partitions, storage)
+    space = {name: _include(values, start[name]) for name, values in space.items()}
+    study = _open_study(method, data, space, objective, partitions, storage)
     points = [start]
     if is_finite(space):
         others = [{name: other.settings()[name] for name in space} for other in combinations(method, space)]
         random.Random(method.seed).shuffle(others)
         points += [point for point in others if point != start]
         trials = min(trials, len(points))
-    alone = storage is None or storage.startswith("sqlite")  # so what is still running there was killed
+    alone = storage is None or storage.startswith("sqlite")  # trials marked as running were killed
     known = [one.system_attrs.get("fixed_params", one.params) for one in study.get_trials() if one.state != states.FAIL]
     if alone:
         for one in study.get_trials(states=[states.RUNNING]):
@@ -201,7 +198,7 @@ def _study(
     while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:
         trial = study.ask(distributions)
         try:
-            _attempt(study, trial, replace(method, **trial.params), data, objective, partitions)
+            _run_trial(study, trial, replace(method, **trial.params), data, objective, partitions)
         except BaseException:
             study.tell(trial, state=states.FAIL)
             raise
@@ -220,15 +217,15 @@ def _study(
     ]
 
 
-def including(values: Any, start: Any) -> Any:
-    """The choices or the span, with a value that must be possible too."""
+def _include(values: Any, start: Any) -> Any:
+    """Add a value to a list of choices or to a span."""
     if isinstance(values, Span):
         return replace(values, low=min(values.low, start or values.low), high=max(values.high, start))
     return tuple(values) if start in values else (*values, start)
 
 
 def open_storage(storage: str | None) -> optuna.storages.BaseStorage:
-    """The database of this URL, made where there is none; two processes must not make it at once."""
+    """Open the database at this URL, made if needed; two processes must not make it at the same time."""
     import optuna
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
@@ -240,14 +237,14 @@ def open_storage(storage: str | None) -> optuna.storages.BaseStorage:
         raise InputError(f"storage must be the URL of a database; got {storage!r}: {reason}") from error
 
 
-def _opened(
+def _open_study(
     method: Method, data: Dataset, space: Space, objective: str, partitions: int, storage: str | None
 ) -> optuna.Study:
-    """The study of exactly this question: another method, data set or space has another."""
+    """Open the study of exactly these inputs; another method, data set or space has another study."""
     import optuna
 
-    question = (key(method), {name: repr(values) for name, values in space.items()}, partitions, data.fingerprint)
-    digest = hashlib.sha256(repr(question).encode()).hexdigest()[:12]
+    inputs = (key(method), {name: repr(values) for name, values in space.items()}, partitions, data.fingerprint)
+    digest = hashlib.sha256(repr(inputs).encode()).hexdigest()[:12]
     study = optuna.create_study(
         storage=open_storage(storage),
         study_name=f"{data.name} {method.name} {objective} {digest}",
@@ -269,10 +266,10 @@ def _distribution(values: Any) -> optuna.distributions.BaseDistribution:
     return optuna.distributions.FloatDistribution(values.low, values.high, log=True)
 
 
-def _attempt(
+def _run_trial(
     study: optuna.Study, trial: optuna.Trial, method: Method, data: Dataset, objective: str, partitions: int
 ) -> None:
-    """Fit on one partition after the other, until the trial lags behind or cannot go on."""
+    """Fit on one partition after the other, until the trial is stopped early or fails."""
     import optuna
 
     values: list[float] = []
@@ -281,7 +278,7 @@ def _attempt(
         validation = data.validation_set(partition)
         try:
             values.append(_value(method.unfitted().fit(validation.training_set()), validation, objective))
-        except InputError as error:  # a training that blows up, say
+        except InputError as error:  # such as a training that diverges
             trial.set_user_attr("error", str(error))
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             return
