@@ -72,7 +72,7 @@ def test_help_lists_every_command(words, run):
     code, out, err = run(*words)
     assert (code, err) == (0, "")
     for name, command in cli.COMMANDS.items():
-        assert f"  {name:<21}{command.__doc__.splitlines()[0]}\n" in out
+        assert f"  {name:<23}{command.__doc__.splitlines()[0]}\n" in out
     assert out.startswith("usage: firstsight COMMAND [OPTIONS]\n")
     assert max(map(len, out.splitlines())) <= 120
 

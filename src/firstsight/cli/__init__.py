@@ -1,7 +1,7 @@
-"""The command line: thin commands; the only place that prints, exits or catches.
+"""The command line: the only place that prints, exits or catches errors.
 
-Each command is a function whose arguments, with their help, are its options. torch is imported inside the commands
-that need it, so that `--help` answers at once.
+Each command is a function whose arguments, with their descriptions, are its options. torch is imported inside the
+commands that need it, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from firstsight.errors import InputError, did_you_mean, nearest
 USAGE = """\
 usage: firstsight COMMAND [OPTIONS]
 
-Recognise classes nobody has given you a picture of, from a description of them.
+Recognise classes without any picture of them, from their descriptions.
 
 {commands}
 
@@ -82,12 +82,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "methods": methods,
 }
 
-# Commands that make the form of their options themselves.
+# Commands that parse their options themselves, because these depend on other options.
 WITH_FORMS = (fit, imagine, ablate_reconstruction, ablate_objective, ablate_alpha)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command; bad input is one line on stderr and exit code 2."""
+    """Run the command; bad input prints one line on stderr and exits with code 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         dispatch(argv)
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fail(str(error), 2)
     except KeyboardInterrupt:
         fail("stopped", 130)
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # the reader of the output has closed it
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:
@@ -103,9 +103,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def dispatch(argv: list[str]) -> None:
-    """Find the command and hand it its arguments."""
+    """Find the command and run it with its arguments."""
     if not argv or argv[0] in ("-h", "--help", "help"):
-        lines = (f"  {name:<21}{(run.__doc__ or '').splitlines()[0]}" for name, run in COMMANDS.items())
+        lines = (f"  {name:<23}{(run.__doc__ or '').splitlines()[0]}" for name, run in COMMANDS.items())
         print(USAGE.format(commands="\n".join(lines)), end="")
         return
     if argv[0] == "--version":
@@ -130,6 +130,6 @@ def dispatch(argv: list[str]) -> None:
 
 
 def fail(sentence: str, code: int) -> None:
-    """Say it in one line on stderr and exit."""
+    """Print one line on stderr and exit."""
     print(f"firstsight: {sentence}", file=sys.stderr)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""Commands that take SP-AEN on pictures apart, as the paper does."""
+"""Commands for the ablations of SP-AEN on pictures in the paper."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class AblateOptions(PictureOptions):
-    """What to train on.
+    """Options of every ablation.
 
     Attributes:
-        out: folder of models, numbers and pictures; the same command goes on from what is there.
-        preset: settings to start from; `firstsight methods` lists them.
+        out: folder of models, numbers and pictures; the same command continues from the finished models.
+        preset: settings to start from; `firstsight methods` lists the presets.
         json: print one JSON document.
     """
 
@@ -31,10 +31,10 @@ class AblateOptions(PictureOptions):
 
 @dataclass(kw_only=True)
 class ObjectiveOptions(AblateOptions):
-    """What to train on, and how often.
+    """Options of `ablate objective`.
 
     Attributes:
-        seeds: trainings of each, from --seed on.
+        seeds: number of trainings of each model, with seeds from --seed on.
     """
 
     seeds: int = 3
@@ -42,36 +42,36 @@ class ObjectiveOptions(AblateOptions):
 
 @dataclass(kw_only=True)
 class AlphaOptions(AblateOptions):
-    """What to train on, with which alphas.
+    """Options of `ablate alpha`.
 
     Attributes:
-        alphas: from the highest down; SP-AEN is trained jointly with each.
+        alphas: in falling order; SP-AEN is trained with each, in joint training.
     """
 
     alphas: tuple[float, ...] = (10.0, 1.0, 0.1, 0.01, 0.001)
 
 
 def ablate_reconstruction(argv: Sequence[str]) -> None:
-    """Compare four ways to draw unseen classes' pictures: Table 3 and Figure 4."""
+    """Compare four ways to draw pictures of unseen classes: Table 3 and Figure 4 of the paper."""
     from firstsight.bench import ablation
     from firstsight.progress import Display
 
-    options, method = _asked(argv, AblateOptions, "ablate reconstruction", ablate_reconstruction.__doc__)
+    options, method = _parse(argv, AblateOptions, "ablate reconstruction", ablate_reconstruction.__doc__)
     with Display() as display:
         data = options.load_for(method, display)
         rows = ablation.reconstruction(data, method, options.out, display)
         mean = ablation.mean_picture_error(data, method.side)
-    _answer(options, data, mean, {row["way"]: row for row in rows}, "reconstruction.png")
+    _show_models(options, data, mean, {row["way"]: row for row in rows}, "reconstruction.png")
 
 
 def ablate_objective(argv: Sequence[str]) -> None:
-    """Leave out parts of the objective: Table 2, with the seen-unseen curves of Figure 7."""
+    """Leave out parts of the objective: Table 2 of the paper, with the curves of Figure 7."""
     from firstsight.bench import ablation
     from firstsight.progress import Display
     from firstsight.report.charts import curve_chart
     from firstsight.report.curves import Series
 
-    options, method = _asked(argv, ObjectiveOptions, "ablate objective", ablate_objective.__doc__)
+    options, method = _parse(argv, ObjectiveOptions, "ablate objective", ablate_objective.__doc__)
     at_least_one(seeds=options.seeds)
     with Display() as display:
         data = options.load_for(method, display)
@@ -105,23 +105,23 @@ def ablate_objective(argv: Sequence[str]) -> None:
 
 
 def ablate_alpha(argv: Sequence[str]) -> None:
-    """See the reconstruction go as alpha falls: Figure 5."""
+    """Show how reconstructions get worse as alpha falls: Figure 5 of the paper."""
     from firstsight.bench import ablation
     from firstsight.progress import Display
 
-    options, method = _asked(argv, AlphaOptions, "ablate alpha", ablate_alpha.__doc__)
+    options, method = _parse(argv, AlphaOptions, "ablate alpha", ablate_alpha.__doc__)
     with Display() as display:
         data = options.load_for(method, display)
         rows = ablation.alphas(data, method, options.out, options.alphas, display)
         mean = ablation.mean_picture_error(data, method.side)
-    _answer(options, data, mean, {f"alpha {row['alpha']:g}": row for row in rows}, "alpha.png")
+    _show_models(options, data, mean, {f"alpha {row['alpha']:g}": row for row in rows}, "alpha.png")
 
 
-def _answer(
+def _show_models(
     options: AblateOptions, data: Dataset, mean: float, rows: Mapping[str, dict[str, Any]], picture: str
 ) -> None:
-    """What each model draws, in numbers and on a sheet; `rows` by what the model is called."""
-    file = _drawn(options.out / picture, data, list(rows.values()), list(rows))
+    """Print the numbers of each model and write a sheet of its pictures; `rows` by the name of the model."""
+    file = _write_sheet(options.out / picture, data, list(rows.values()), list(rows))
     if options.json:
         print(as_json({"data": data.name, "mean_picture": mean, "rows": list(rows.values()), "pictures": str(file)}))
         return
@@ -133,8 +133,8 @@ def _answer(
     print(f"The pictures are at {file}")
 
 
-def _asked(argv: Sequence[str], base: type, name: str, description: str | None) -> tuple[Any, SPAENPictures]:
-    """The options, and the method that they describe."""
+def _parse(argv: Sequence[str], base: type, name: str, description: str | None) -> tuple[Any, SPAENPictures]:
+    """Parse the options; return them and the method that they describe."""
     from firstsight.methods.spaen_pictures import SPAENPictures
 
     default = SPAENPictures.preset(preset) if (preset := option(argv, "--preset")) else SPAENPictures()
@@ -142,8 +142,8 @@ def _asked(argv: Sequence[str], base: type, name: str, description: str | None) 
     return options, SPAENPictures(**options.of_method.settings())
 
 
-def _drawn(file: Path, data: Dataset, rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> Path:
-    """A row of test pictures, and below it what each model makes of them."""
+def _write_sheet(file: Path, data: Dataset, rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> Path:
+    """Write a sheet: a row of test pictures, and below it the pictures that each model draws of them."""
     from firstsight.bench import ablation
     from firstsight.pictures.sheet import grid
 

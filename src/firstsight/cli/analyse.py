@@ -1,4 +1,4 @@
-"""Commands that look at what saved models do on a data set, beyond accuracies."""
+"""Commands that analyse the predictions of saved models on a data set, beyond accuracies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class ModelOptions(DataOptions):
-    """What the models are tested on, and how the answer is given.
+    """The test data, and the form of the output.
 
     Attributes:
         json: print one JSON document.
@@ -33,17 +33,17 @@ class ModelOptions(DataOptions):
 
 @dataclass(kw_only=True)
 class CalibratedOptions(ModelOptions):
-    """What the models are tested on, with gamma or without, and how the answer is given.
+    """The test data, the calibration, and the form of the output.
 
     Attributes:
-        calibrate: choose gamma and temperature on validation classes, which trains the same settings once more.
+        calibrate: choose gamma and temperature on validation classes; this trains the same settings a second time.
     """
 
     calibrate: bool = True
 
 
 class Tested(NamedTuple):
-    """A model after its test; `name` is its method's, or its file's where two are of the same method."""
+    """A model and its test results; `name` is its method, or its file if two models have the same method."""
 
     name: str
     file: Path
@@ -97,9 +97,9 @@ def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
 
 
 def analyse_hubness(models: tuple[Path, ...], /, test: ModelOptions) -> None:
-    """Find classes that answer for many images: skewness of N_k, and the worst hubs.
+    """Find classes that are predicted for too many images: skewness of N_k, and the worst hubs.
 
-    N_k counts the unseen test images that have a class among their k highest scores. Above 1 there are hubs.
+    N_k counts the unseen test images that have a class among their k highest scores. A skewness above 1 means hubs.
 
     Args:
         models: files that `fit` wrote.
@@ -122,7 +122,7 @@ def analyse_hubness(models: tuple[Path, ...], /, test: ModelOptions) -> None:
 
 
 def analyse_confusion(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
-    """Count how many seen and unseen images change sides, and name the most confused classes.
+    """Count images predicted on the wrong side, seen or unseen, and list the most confused classes.
 
     Args:
         models: files that `fit` wrote.
@@ -158,10 +158,10 @@ def analyse_gain(
 
     Args:
         model: file that `fit` wrote.
-        baseline: file that `fit` wrote, to compare with.
+        baseline: file that `fit` wrote, of the model to compare with.
         test: the data.
-        number: what to compare: accuracy among all classes, the same with gamma, or among unseen classes; with gamma
-            where calibrated, if none is named.
+        number: accuracy to compare: among all classes, the same with gamma, or among unseen classes; by default with
+            gamma if both models are calibrated.
     """
     from firstsight.analysis import class_gains
     from firstsight.report import figures
@@ -186,9 +186,9 @@ def analyse_gain(
 
 
 def analyse_attributes(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
-    """Measure how well answers tell the attributes of unseen images, for any method.
+    """Measure how well the predictions of any method reveal the attributes of unseen images.
 
-    The expected attributes of an image are those of the candidate classes, weighed by their probabilities.
+    The expected attributes of an image are those of the candidate classes, weighted by their probabilities.
 
     Args:
         models: files that `fit` wrote.
@@ -211,7 +211,7 @@ def analyse_attributes(models: tuple[Path, ...], /, test: CalibratedOptions) -> 
 
 
 def analyse_probability(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
-    """Check whether a model is right as often as it says: calibration error, reliability, likelihood.
+    """Check whether probabilities match accuracies: calibration error, reliability, likelihood.
 
     Args:
         models: files that `fit` wrote.
@@ -240,7 +240,7 @@ def analyse_probability(models: tuple[Path, ...], /, test: CalibratedOptions) ->
 
 
 def analyse_reject(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
-    """Measure what declining to answer buys, and whether a model tells new classes from known ones.
+    """Measure selective prediction (error against coverage) and the detection of unseen classes.
 
     Args:
         models: files that `fit` wrote.
@@ -265,7 +265,7 @@ def analyse_reject(models: tuple[Path, ...], /, test: CalibratedOptions) -> None
 
 
 def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list[Tested]:
-    """The models, each tested on the data set."""
+    """Test the models on the data set."""
     from firstsight.analysis import analyse
     from firstsight.evaluation.evaluate import evaluate
     from firstsight.methods import FitControls, load_method
@@ -291,7 +291,7 @@ def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list
 
 
 def _answered(tested: Sequence[Tested], test: ModelOptions, key: str, draw: Any) -> bool:
-    """Draws where a figure is asked for; whether the answer was given, as JSON."""
+    """Write the figure if one is asked for; print the analysis as JSON and return True if that is asked for."""
     from firstsight.report.figures import Shown
 
     if test.figure:

@@ -1,4 +1,4 @@
-"""Commands that look at the classes of a data set, before any method is trained."""
+"""Commands that analyse the classes of a data set; no method is trained."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def analyse_variance(
 ) -> None:
     """Compare the attribute variances of training and unseen test images (head of Table 1).
 
-    A low cosine says that attributes which tell the unseen classes apart hardly vary among the seen ones.
+    A low cosine means that the attributes that separate the unseen classes hardly vary among the seen ones.
 
     Args:
         path: a folder in the GBU layout or of pictures, or `atlas`.
-        text: how text is read.
+        text: the text model.
         semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; `text` or `attributes+text`.
         json: print one JSON document, with every attribute's variances.
         figure: SVG file to draw into.
@@ -52,11 +52,12 @@ def analyse_projection(
 ) -> None:
     """Map the test classes by all attributes and by those that vary in training (Fig. 1a).
 
-    Unseen classes that come close to another without the low-variance attributes need what training may discard.
+    Unseen classes that are close to another class without the low-variance attributes depend on what training may
+    discard.
 
     Args:
         path: a folder in the GBU layout or of pictures, or `atlas`.
-        text: how text is read.
+        text: the text model.
         semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; `text` or `attributes+text`.
         seed: of t-SNE.
         json: print one JSON document, with the maps.

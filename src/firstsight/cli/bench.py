@@ -1,4 +1,4 @@
-"""`firstsight bench`: methods x data sets x seeds."""
+"""`firstsight bench`: run methods on data sets with several seeds."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def bench(
 
     Args:
         data: folders in the GBU layout or of pictures, or `atlas`.
-        methods: names, each with a preset after a colon where wanted, as in `eszsl spaen spaen:cls-only`; or `all`.
+        methods: names, with an optional preset after a colon, as in `eszsl spaen spaen:cls-only`; or `all`.
         out: folder of the results.
-        seeds: how many, from 0; methods without randomness run once.
-        files: for every folder.
-        semantics: class embeddings, for every folder: `att`, `sent`, ..., `text`, `attributes+text`; with several, each
-            folder is run with each.
-        settings: TOML file that `tune` wrote, for the methods named without a preset.
-        calibrate: choose gamma on validation classes, which trains the same settings once more.
-        jobs: runs side by side, each in a process of its own; they share the cores.
+        seeds: number of seeds, from 0 on; methods without randomness run once.
+        files: of every folder.
+        semantics: class embeddings of every folder: `att`, `sent`, ..., `text`, `attributes+text`; each folder is run
+            with each of them.
+        settings: TOML file that `tune` wrote; used for the methods without a preset.
+        calibrate: choose gamma on validation classes; this trains the same settings a second time.
+        jobs: number of parallel runs, each in its own process; they share the cores.
         json: print one JSON document with a row per run.
     """
     from firstsight.bench.bench import bench as run_bench

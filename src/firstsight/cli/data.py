@@ -1,4 +1,4 @@
-"""Commands that get, make and look at data sets."""
+"""Commands that download, build and check data sets."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def data_check(
     pictures: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Look for what is wrong with a data set: shapes, NaN, overlapping splits, leaks.
+    """Check a data set for errors: shapes, NaN, overlapping splits, leaks.
 
-    Exits with 0 where the data can be used and with 2 where it cannot. Writes nothing.
+    Exit code 0: the data set can be used; 2: it cannot. Writes nothing.
 
     Args:
         path: a folder in the GBU layout, a folder of pictures with a `classes.csv`, or `atlas`.
-        text: how text is read.
+        text: the text model.
         features: feature files, by name or path.
-        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; of a folder of pictures `attributes`; of
-            both `text` or `attributes+text`.
-        pictures: folder with the pictures of a GBU data set; says which are missing.
+        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; for a folder of pictures `attributes`;
+            for both `text` or `attributes+text`.
+        pictures: folder with the pictures of a GBU data set, to find missing ones.
         json: print one JSON document.
     """
     from firstsight.analysis.dataset_check import check, describe
@@ -47,22 +47,22 @@ def data_build(
     semantics: str | None = None,
     json: bool = False,
 ) -> None:
-    """Write a folder of pictures in the GBU layout, for other people's code.
+    """Write a folder of pictures in the GBU layout, for code written for that layout.
 
-    FOLDER holds `images/CLASS/*.jpg` and `classes.csv`: a line per class with a column `class`, if wanted `split`
+    FOLDER holds `images/CLASS/*.jpg` and `classes.csv`: a line per class with a column `class`, optionally `split`
     (`seen` or `unseen`; a class without pictures is unseen), and a column of numbers per attribute. A fifth of the
-    pictures of each seen class tests; `FOLDER/splits.csv` says which, is written the first time and read after that.
+    pictures of each seen class is for testing. `FOLDER/splits.csv` lists them; the first call writes it, later ones
+    read it.
 
-    OUT gets `res101.mat` (or `labels.mat` where there are no features), `att_splits.mat` and the lists of classes,
-    MATLAB 5 files with indices from 1. Its `train_loc` and `val_loc` hold no test image.
+    OUT receives `res101.mat` (or `labels.mat` without features), `att_splits.mat` and the lists of classes, MATLAB 5
+    files with indices from 1. Its `train_loc` and `val_loc` hold no test image.
 
     Args:
         folder: the pictures.
         out: a new or empty folder.
-        text: how text is read.
-        features: feature files, by name or path; the only one in FOLDER where none is named.
-        semantics: class embeddings: `attributes`, the columns of numbers, where nothing is said; `text` or
-            `attributes+text`.
+        text: the text model.
+        features: feature files, by name or path; by default the only one in FOLDER.
+        semantics: class embeddings: `attributes`, the columns of numbers, by default; `text` or `attributes+text`.
         json: print one JSON document.
     """
     from firstsight.datasets.build import build
@@ -84,14 +84,14 @@ def data_build(
 
 
 def data_crop(folder: Path, /, pictures: Path, out: Path, json: bool = False) -> None:
-    """Cut the objects of aPY out of their pictures, so that each image has a file of its own.
+    """Cut the objects of aPY out of their pictures, so that each image has its own file.
 
-    OUT then takes the place of PICTURES, for `--pictures` and `firstsight features`. Objects that are there already are
-    not cut again, so a second call goes on where the first was stopped.
+    Use OUT instead of PICTURES for `--pictures` and `firstsight features`. Objects that have a file are not cut again,
+    so a second call continues a first one that was stopped.
 
     Args:
         folder: aPY in the GBU layout, of the benchmark `xlsa17`.
-        pictures: what `firstsight data fetch aPY` downloaded: pictures, and `attribute_data` with the boxes.
+        pictures: folder that `firstsight data fetch aPY` made: pictures, and `attribute_data` with the boxes.
         out: folder for the objects, JPEG files named PICTURE-1.jpg, PICTURE-2.jpg and so on.
         json: print one JSON document.
     """
@@ -109,13 +109,13 @@ def data_crop(folder: Path, /, pictures: Path, out: Path, json: bool = False) ->
 def data_fetch(name: str | None = None, /, out: Path = Path("data"), keep: bool = False, json: bool = False) -> None:
     """Download a public data set: the GBU benchmark, or the pictures of CUB, AWA2, SUN or aPY.
 
-    Without a name, lists what there is. Downloads go on where they were stopped, from a mirror where the first server
-    fails, and are checked against the publisher's checksum; where there is none, the first download's sha256 is kept
-    in OUT/NAME/fetched.json and checked the next time. Whoever downloads a data set agrees to its terms.
+    Without a name, lists the data sets. A download that was stopped is continued; if a server fails, a mirror is tried.
+    Archives are checked against the publisher's checksum. Without one, the sha256 of the first download is kept in
+    OUT/NAME/fetched.json and checked the next time. Who downloads a data set agrees to its terms.
 
     Args:
-        name: which one.
-        out: folder of data sets; this one goes to OUT/NAME.
+        name: of the data set.
+        out: folder of data sets; this one is unpacked to OUT/NAME.
         keep: keep the archives after unpacking.
         json: print one JSON document.
     """

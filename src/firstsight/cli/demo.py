@@ -1,4 +1,4 @@
-"""`firstsight demo`: the whole job on the atlas."""
+"""`firstsight demo`: all steps on the atlas."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def demo(out: Path = Path("demo"), quick: bool = False) -> None:
-    """Learn some of the birds of an imaginary field guide, recognise the others, write a report.
+    """Train on some birds of an imaginary field guide, recognise the others, write a report.
 
-    Renders the pictures, trains ESZSL, SP-AEN with its classification loss only, and SP-AEN, and evaluates them on
-    species they never saw. Finished runs are kept, so a second call is quick.
+    Draws the pictures, trains ESZSL, SP-AEN with its classification loss only, and SP-AEN, and tests them on species
+    without training pictures. Finished runs are kept, so a second call is fast.
 
     Args:
         out: folder for results and report.
-        quick: a smaller field guide and one seed; a look, not a result.
+        quick: use a smaller field guide and one seed, for a first impression.
     """
     from firstsight.bench.demo import run_demo
     from firstsight.progress import Display

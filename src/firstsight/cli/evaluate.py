@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from firstsight.cli.options import (
-    PictureOptions,
-    as_json,
-)
-
-if TYPE_CHECKING:
-    pass
+from firstsight.cli.options import PictureOptions, as_json
 
 
 def evaluate(
@@ -21,12 +14,12 @@ def evaluate(
     calibrate: bool = True,
     json: bool = False,
 ) -> None:
-    """Test a saved model: unseen classes alone, generalized, calibrated.
+    """Test a saved model: among unseen classes, among all classes, and with calibration.
 
     Args:
         model: file that `fit` wrote.
-        data: what to test on, with features and class embeddings as in training.
-        calibrate: choose gamma on validation classes, which trains the same settings once more.
+        data: the test data, with features and class embeddings as in training.
+        calibrate: choose gamma on validation classes; this trains the same settings a second time.
         json: print one JSON document.
     """
     from firstsight.evaluation.evaluate import evaluate as evaluate_method

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def export(model: Path, /, onnx: Path, with_backbone: bool = False) -> None:
@@ -14,8 +10,8 @@ def export(model: Path, /, onnx: Path, with_backbone: bool = False) -> None:
 
     Args:
         model: file that `fit` or `recogniser` wrote.
-        onnx: the graph's file.
-        with_backbone: from pictures, cut to size, instead of features; of a recogniser that knows its backbone.
+        onnx: file of the graph.
+        with_backbone: make a graph from cropped pictures instead of features; needs a recogniser with a backbone.
     """
     from firstsight.checkpoint import read
     from firstsight.methods import load_method

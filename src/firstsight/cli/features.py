@@ -1,4 +1,4 @@
-"""The command that turns the pictures of a folder into features."""
+"""`firstsight features`: compute the features of pictures."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ def features(
     skip_bad: bool = False,
     json: bool = False,
 ) -> None:
-    """Turn the pictures of a folder, FOLDER/images/CLASS/NAME.jpg, into features.
+    """Compute features of the pictures in a folder, FOLDER/images/CLASS/NAME.jpg.
 
-    Stopped or killed, the same command goes on where it was. Pictures whose features are in OUT already, made in the
-    same way, are not computed again.
+    If it is stopped or killed, the same command continues. Features that are in OUT already, from the same backbone and
+    crops, are not computed again.
 
     Args:
         folder: with a folder `images`, in which each class has a folder of its pictures.
         backbone: `resnet50`, `torchvision:NAME`, `timm:NAME`, `openclip:MODEL/WEIGHTS`; or `random:` and one of these,
-            which has learned nothing.
-        crops: 1, the middle of each picture; or 10, corners, middle and their mirrors, averaged.
-        out: the file; FOLDER/features.safetensors where none is named.
-        batch: crops that go through the network at once; halved where memory runs out.
-        device: torch device to work on; `auto` takes a GPU where there is one.
-        precision: bf16 is faster where the device knows how, and a little different.
-        skip_bad: leave out pictures that cannot be read, and list them; without it the first one ends the work.
+            for random weights.
+        crops: 1, the middle of each picture; or 10, corners, middle and their mirror images, averaged.
+        out: the feature file; by default FOLDER/features.safetensors.
+        batch: crops in one pass of the network; halved if memory runs out.
+        device: torch device to work on; `auto` takes a GPU if there is one.
+        precision: bf16 is faster on devices that support it, with slightly different features.
+        skip_bad: leave out pictures that cannot be read, and list them; without it, the first one is an error.
         json: print one JSON document.
     """
     from firstsight.features.extract import extract, picture_files
     from firstsight.features.load import load_backbone
     from firstsight.progress import Display
 
-    picture_files(folder)  # a folder without pictures is found out before weights are loaded
+    picture_files(folder)  # refuse a folder without pictures before weights are loaded
     out = out or folder / "features.safetensors"
     network = load_backbone(backbone, device, precision, batch)
     asked = network.batch

@@ -8,12 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firstsight.cli.options import (
-    PictureOptions,
-    option,
-    parsed,
-    with_settings,
-)
+from firstsight.cli.options import PictureOptions, option, parsed, with_settings
 from firstsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,7 +68,7 @@ def fit(argv: Sequence[str]) -> None:
 
 
 def _board(folder: Path | None) -> AbstractContextManager[Board | None]:
-    """Where TensorBoard reads, if anywhere."""
+    """Open the log for TensorBoard, if a folder is given."""
     if folder is None:
         return nullcontext()
     from firstsight.cli.tensorboard import Board
@@ -82,7 +77,7 @@ def _board(folder: Path | None) -> AbstractContextManager[Board | None]:
 
 
 def _controls(show: Callable[..., None], board: Board | None, unfinished: Path, checkpoint_every: int) -> FitControls:
-    """A fit that is shown, and kept, as it goes on."""
+    """Make the controls that show a fit and save it as it goes on."""
     from firstsight.methods import FitControls
 
     if board is None:
@@ -97,14 +92,14 @@ def _controls(show: Callable[..., None], board: Board | None, unfinished: Path, 
 
 @dataclass(kw_only=True)
 class FitOptions(PictureOptions):
-    """What to train on and where to save.
+    """The training data, and the files to write.
 
     Attributes:
-        out: the model's file.
-        preset: settings to start from, such as `paper`; `firstsight methods` lists them.
-        settings: TOML file that `tune` wrote; its table for this data and method goes on top of the preset.
-        checkpoint_every: steps between two saves of an unfinished training, in OUT.partial.
-        tensorboard: folder for losses and pictures as TensorBoard shows them.
+        out: file of the model.
+        preset: settings to start from, such as `paper`; `firstsight methods` lists the presets.
+        settings: TOML file that `tune` wrote; its table for this data set and method overrides the preset.
+        checkpoint_every: steps between two saves of the unfinished training in OUT.partial.
+        tensorboard: folder for a log of losses and pictures that TensorBoard shows.
     """
 
     out: Path

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class ImagineOptions(TextOptions):
-    """What is drawn.
+    """The classes to draw, and the output.
 
     Attributes:
-        data: the folder the model was trained on, for its classes; not needed where the model is a recogniser.
+        data: folder that the model was trained on, for its classes; not needed for a recogniser.
         semantics: class embeddings of that folder, as in training.
-        classes: CSV with more classes, as `predict --classes` takes it; all of them are drawn where no class is named.
+        classes: CSV with more classes, as for `predict --classes`; all of them are drawn if no class is named.
         out: PNG file.
         json: print one JSON document.
         device: torch device to work on.
@@ -38,7 +38,7 @@ class ImagineOptions(TextOptions):
 
 
 def imagine(argv: Sequence[str]) -> None:
-    """Draw classes that nobody has shown, from their descriptions alone."""
+    """Draw classes from their descriptions alone."""
     from firstsight.methods.abilities import drawing
     from firstsight.pictures.sheet import as_png, grid
 
@@ -67,19 +67,19 @@ def imagine(argv: Sequence[str]) -> None:
     print(f"{len(rows)} {what} at {file}{f'; below, with {listed}' if changes else ''}")
 
 
-_ABOUT = f"{imagine.__doc__} With --set, each is drawn once more, with an attribute changed."
+_ABOUT = f"{imagine.__doc__} With --set, each is drawn a second time, with an attribute changed."
 
 
 def _form() -> Any:
-    """ImagineOptions with what tyro must be told: a word that Python keeps for itself, options said several times."""
+    """Add to ImagineOptions the options that need help by tyro: a Python keyword as name, and repeated options."""
     import tyro
 
     conf: Any = tyro.conf
     several = tuple[str, ...]
     of_class = conf.arg(name="class", help="name of a class to draw")
     of_set = conf.arg(
-        help="ATTRIBUTE=VALUE: 0 is the least that any known class has of it, 1 the most; beyond these is beyond what "
-        "was learned"
+        help="ATTRIBUTE=VALUE: 0 is the lowest value of any known class, 1 the highest; values outside this range "
+        "extrapolate"
     )
     fields: list[tuple[str, Any, Any]] = [
         ("model", conf.Positional[Path], field(metadata={"help": "file that `fit` or `recogniser` wrote"})),
@@ -90,7 +90,7 @@ def _form() -> Any:
 
 
 def _known(options: Any) -> tuple[Recogniser, tuple[str, ...]]:
-    """The method with all classes it can be asked for, and the names of those that --classes adds."""
+    """Load the method with all its classes; return it and the names of the classes from --classes."""
     from firstsight import checkpoint
     from firstsight.cli.predict import more_classes
     from firstsight.datasets import load
@@ -117,7 +117,7 @@ def _known(options: Any) -> tuple[Recogniser, tuple[str, ...]]:
 
 
 def _row(name: str, names: Sequence[str], what: str) -> int:
-    """Which of the names it is; as people write it, with spaces, too."""
+    """Return the row of a name, written with underscores or with spaces."""
     for written in (name, name.strip().replace(" ", "_")):
         if written in names:
             return list(names).index(written)
@@ -125,7 +125,7 @@ def _row(name: str, names: Sequence[str], what: str) -> int:
 
 
 def _changes(words: Sequence[str], classes: ClassEmbeddings) -> dict[str, float]:
-    """Value of each attribute that is to be set."""
+    """Parse ATTRIBUTE=VALUE; return the value of each attribute to change."""
     if words and not classes.attributes:
         width = classes.vectors.shape[1]
         raise InputError(
@@ -145,7 +145,7 @@ def _changes(words: Sequence[str], classes: ClassEmbeddings) -> dict[str, float]
 
 
 def _changed(chosen: ClassEmbeddings, known: ClassEmbeddings, changes: dict[str, float]) -> ClassEmbeddings:
-    """The classes with these attributes, of unit length again where all known ones are."""
+    """Return the classes with changed attributes, at unit length if all known ones have unit length."""
     import numpy as np
 
     from firstsight.data import ClassEmbeddings

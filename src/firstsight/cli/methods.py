@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def methods() -> None:
-    """List the methods with their sources and presets."""
+    """List the methods with their papers and presets."""
     from firstsight.methods import METHODS
 
     width = max(map(len, METHODS)) + 2

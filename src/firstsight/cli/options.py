@@ -1,4 +1,4 @@
-"""What commands share: which data set, how options are read, how answers are written."""
+"""Options that commands share, their parsing, and the output of answers."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from firstsight.progress import Display
     from firstsight.semantics.text import ClassText
 
-SKIPPED_SHOWN = 20  # sentences about pictures that were left out
-TEXT, BOTH = "text", "attributes+text"  # semantics that a text model makes
+SKIPPED_SHOWN = 20  # messages about left out pictures that are shown
+TEXT, BOTH = "text", "attributes+text"  # semantics that need a text model
 
 
 @dataclass(kw_only=True)
 class TextOptions:
-    """What reads names and descriptions of classes, where semantics has `text` in it.
+    """The text model for names and descriptions of classes, if semantics contains `text`.
 
     Attributes:
         text_model: for `--semantics text` or `attributes+text`: a name or a folder of sentence-transformers, or
-            `openclip:MODEL/WEIGHTS`; all-MiniLM-L6-v2 where none is named.
-        text_weight: of the text beside the attributes in `attributes+text`, 0 to 1; 0.5 where none is given.
+            `openclip:MODEL/WEIGHTS`; all-MiniLM-L6-v2 by default.
+        text_weight: weight of the text in `attributes+text`, 0 to 1; 0.5 by default.
     """
 
     text_model: str | None = None
     text_weight: float | None = None
 
     def texts(self, *semantics: str | None) -> list[ClassText | None]:
-        """For each kind of class embeddings what makes them of text, or None where they are no text."""
+        """Return the maker of class embeddings for each kind of semantics, or None for a kind without text."""
         for name, value, kinds in (
             ("text model", self.text_model, (TEXT, BOTH)),
             ("text weight", self.text_weight, (BOTH,)),
@@ -54,11 +54,11 @@ class TextOptions:
 
 @dataclass(kw_only=True)
 class FileOptions(TextOptions):
-    """The files of a data set beside its folder.
+    """Files of a data set beside its folder.
 
     Attributes:
-        features: feature files, by name or path; several are joined. Where none is named `res101.mat`, or the only one.
-        reconstruction_features: feature file on which F and G of SP-AEN work; `features` where none is named.
+        features: feature files, by name or path; several are joined. By default `res101.mat`, or the only one.
+        reconstruction_features: feature file for F and G of SP-AEN; by default the same as `features`.
         pictures: folder with the pictures of a GBU data set, as its authors packed them.
     """
 
@@ -67,7 +67,7 @@ class FileOptions(TextOptions):
     pictures: Path | None = None
 
     def load_all(self, data: Sequence[str], semantics: Sequence[str | None], display: Display) -> list[Dataset]:
-        """Each data set with each kind of class embeddings."""
+        """Load each data set with each kind of class embeddings."""
         from firstsight.datasets import load
 
         return [
@@ -79,12 +79,12 @@ class FileOptions(TextOptions):
 
 @dataclass(kw_only=True)
 class Which:
-    """Which data set; a class of its own so that `--help` has it before the files.
+    """The data set; a separate class so that `--help` lists it before the files.
 
     Attributes:
         data: a folder in the GBU layout or of pictures, or `atlas` (rendered; `atlas:0.5` sets its semantic loss).
-        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; `text`, of names and descriptions by a
-            text model; or `attributes+text`.
+        semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; `text`, which a text model makes of
+            names and descriptions; or `attributes+text`.
     """
 
     data: str
@@ -93,29 +93,29 @@ class Which:
 
 @dataclass(kw_only=True)
 class DataOptions(FileOptions, Which):
-    """Which data set, and what it is made of."""
+    """The data set and its files."""
 
     def load(self, display: Display) -> Dataset:
-        """The data set."""
+        """Load the data set."""
         return self.load_all((self.data,), (self.semantics,), display)[0]
 
 
 @dataclass(kw_only=True)
 class PictureOptions(DataOptions):
-    """Which data set, and what a method that learns from its pictures too is shown of them.
+    """The data set, and its pictures for a method that learns from them.
 
     Attributes:
-        backbone: makes the features of the pictures, where no file of features is named: a name as for `firstsight
-            features`, or `compact`, a small network trained on the training pictures alone; kept in the cache. Only
-            for methods that learn from pictures.
-        skip_bad: leave out pictures that cannot be read, and list them; without it the first one ends the work.
+        backbone: network that computes the features of the pictures, instead of a feature file: a name as for
+            `firstsight features`, or `compact`, a small network trained on the training pictures alone; the features
+            are kept in the cache. Only for methods that learn from pictures.
+        skip_bad: leave out pictures that cannot be read, and list them; without it, the first one is an error.
     """
 
     backbone: str | None = None
     skip_bad: bool = False
 
     def load_for(self, method: Method, display: Display, trains: bool = True) -> Dataset:
-        """The data set, with its pictures in the method's size where it learns from them and is to be trained."""
+        """Load the data set, with pictures in the size of the method if it is trained on them."""
         self._check(method)
         from firstsight.methods.abilities import DrawsPictures, MakesFeatures
 
@@ -126,7 +126,7 @@ class PictureOptions(DataOptions):
         if self.backbone is None:
             data = self.load(display)
             if not (isinstance(method, MakesFeatures) and method.makes_features()):
-                data.inputs(data.trainval[:1])  # features that are missing are missed before the pictures are shrunk
+                data.inputs(data.trainval[:1])  # report missing features before the pictures are shrunk
         else:
             from firstsight.datasets import load
 
@@ -141,7 +141,7 @@ class PictureOptions(DataOptions):
         return with_frozen_features(data, self.backbone, method.device, display.stage("features"))
 
     def _check(self, method: Method) -> None:
-        """Refuse options that do not go together."""
+        """Raise InputError for options that contradict each other or the method."""
         from firstsight.methods.abilities import needs_pictures
 
         if not needs_pictures(type(method)):
@@ -165,7 +165,7 @@ class PictureOptions(DataOptions):
 
 
 def say_skipped(display: Display, skipped: Mapping[str, str]) -> None:
-    """The sentences that say why pictures were left out; a count where they are many."""
+    """Show why pictures were left out: the first messages, and the number of the others."""
     for sentence in list(skipped.values())[:SKIPPED_SHOWN]:
         display.say(f"skipped: {sentence}")
     if (more := len(skipped) - SKIPPED_SHOWN) > 0:
@@ -173,7 +173,7 @@ def say_skipped(display: Display, skipped: Mapping[str, str]) -> None:
 
 
 def parsed(form: Callable[..., Any], argv: Sequence[str], name: str, description: str | None = None) -> Any:
-    """The function called, or the dataclass made, with the options in argv."""
+    """Call the function, or make the dataclass, with the options in argv."""
     import tyro
 
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
@@ -181,9 +181,9 @@ def parsed(form: Callable[..., Any], argv: Sequence[str], name: str, description
 
 
 def with_settings(method: Method, base: type) -> Any:
-    """A form of the base's options and the settings of a method, which stand as they are where nothing is said.
+    """Add the settings of a method to the options of `base`; their defaults are those of the method.
 
-    tyro would put the sentence about a bad setting in a box of its own, so its `of_method` checks nothing.
+    tyro would print the error of a bad setting in its own form, so the `of_method` made here does not check anything.
     """
     import tyro
 
@@ -196,7 +196,7 @@ def with_settings(method: Method, base: type) -> Any:
 
 
 def option(argv: Sequence[str], name: str) -> str | None:
-    """The value of an option that must be known before the others can be parsed."""
+    """Return the value of an option that is needed before the others can be parsed, or None."""
     for at, word in enumerate(argv):
         if word == name and at + 1 < len(argv):
             return argv[at + 1]
@@ -206,14 +206,14 @@ def option(argv: Sequence[str], name: str) -> str | None:
 
 
 def at_least_one(**counts: int) -> None:
-    """Refuse an option that counts something and is not 1 or more."""
+    """Raise InputError for a count below 1."""
     for name, count in counts.items():
         if count < 1:
             raise InputError(f"{name} must be 1 or more; got {count}")
 
 
 def as_json(document: Any) -> str:
-    """One JSON document; arrays become lists, NaN becomes null."""
+    """Format one JSON document; arrays become lists, NaN becomes null."""
     import numpy as np
 
     def plain(value: Any) -> Any:
@@ -229,7 +229,7 @@ def as_json(document: Any) -> str:
 
 
 def write_figure(file: Path, figure: Markup) -> None:
-    """One SVG file that needs nothing else."""
+    """Write a figure as a self-contained SVG file."""
     from firstsight.files import write_text
     from firstsight.report.standalone import standalone
 
@@ -237,6 +237,6 @@ def write_figure(file: Path, figure: Markup) -> None:
 
 
 def say_figure(file: Path | None) -> None:
-    """Where the figure is, if one was asked for."""
+    """Print the path of the figure, if one was asked for."""
     if file:
         print(f"The figure is at {file}")

@@ -1,4 +1,4 @@
-"""`firstsight predict`: name what is in pictures."""
+"""`firstsight predict`: recognise the classes of pictures."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def predict(
     batch: int = 32,
     device: str = "auto",
 ) -> None:
-    """Name what is in pictures; answers are written as they come, however many there are.
+    """Recognise the classes of pictures; predictions are printed one by one.
 
-    A picture that cannot be read is reported in its place, the others go on, and the exit code is 1.
+    For a picture that cannot be read, a message takes the place of the prediction, and the exit code is 1.
 
     Args:
         model: file that `recogniser` wrote.
         sources: pictures, folders of them, or `-` for paths from standard input, one per line; or feature files
             (.safetensors).
-        top: classes to name for each picture, the most probable first.
-        classes: CSV with more classes, in a column `class` and one column per attribute, or `description` where classes
-            are described by text; nothing is trained.
-        only: choose among seen or unseen classes alone.
-        reject: say "none of these" where even the best class fits too badly.
-        explain: name the attributes that spoke for the best class and against it, compared with the next.
+        top: number of classes to list for each picture, the most probable first.
+        classes: CSV with more classes: a column `class` and one per attribute, or `description` if the classes are
+            described by text; nothing is trained.
+        only: choose among the seen or among the unseen classes only.
+        reject: say "none of these" if even the best class fits too badly.
+        explain: list the attributes that favour the best class over the second one, and those against it.
         json: print one JSON object per line for each picture.
-        csv: print a table with a line for each class named.
-        batch: pictures looked at together; 1 answers each line of standard input at once.
+        csv: print a table with a line for each listed class.
+        batch: pictures processed together; with 1, each line of standard input is answered immediately.
         device: torch device to work on.
     """
     from firstsight.recogniser.recogniser import Recogniser
@@ -97,7 +97,7 @@ def more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
 
 
 def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: bool, batch: int) -> Iterator[Answer]:
-    """Of feature files, or of pictures."""
+    """Yield the predictions for feature files or for pictures."""
     is_features = [source.endswith(".safetensors") for source in sources]
     if not any(is_features):
         yield from known.recognise(picture_paths(sources), top, explain, batch)
@@ -116,7 +116,7 @@ def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: boo
 
 
 def picture_paths(sources: tuple[str, ...]) -> Iterator[str]:
-    """Paths, as they are asked for."""
+    """Yield the paths of pictures one by one."""
     from firstsight.pictures.find import pictures_in
 
     for source in sources:

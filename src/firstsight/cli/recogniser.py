@@ -1,14 +1,10 @@
-"""`firstsight recogniser`: make a recogniser of a saved model."""
+"""`firstsight recogniser`: make a recogniser from a saved model."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from firstsight.cli.options import PictureOptions
-
-if TYPE_CHECKING:
-    pass
 
 
 def recogniser(
@@ -19,14 +15,14 @@ def recogniser(
     calibrate: bool = True,
     device: str = "auto",
 ) -> None:
-    """Make a recogniser of a saved model: the classes to choose from, calibrated probabilities.
+    """Make a recogniser from a saved model: a model with its classes and calibrated probabilities.
 
     Args:
         model: file that `fit` wrote.
-        data: what it was trained on, features and class embeddings too; all classes become possible answers.
-        out: the recogniser's file; it is a model's file too.
-        calibrate: choose gamma, temperature and the threshold of "none of these" on validation classes, which trains
-            the same settings once more.
+        data: its training data, with the same features and class embeddings; all classes become candidates.
+        out: file of the recogniser; it can be used as a file of a model too.
+        calibrate: choose gamma, temperature and the threshold of "none of these" on validation classes; this trains
+            the same settings a second time.
         device: torch device to work on.
     """
     from firstsight.methods import FitControls, load_method

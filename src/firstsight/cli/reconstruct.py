@@ -1,4 +1,4 @@
-"""`firstsight reconstruct`: draw pictures again from their embeddings."""
+"""`firstsight reconstruct`: reconstruct pictures."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from firstsight.methods.abilities import DrawsPictures
 
 
-BLOCK = 64  # pictures at once
-
-
+BLOCK = 64  # pictures in one pass
 MOST = 400  # pictures on one sheet
 
 
@@ -33,15 +31,15 @@ def reconstruct(
     json: bool = False,
     device: str = "auto",
 ) -> None:
-    """Draw pictures again from what is left of them behind the embedding, below the originals.
+    """Reconstruct pictures, G(F(x)), and show them below the originals.
 
     Args:
         model: file that `fit` wrote, of a method that draws.
         pictures: files, or folders of them.
-        out: PNG file for all of them; reconstructed.png where neither this nor a folder is named.
-        out_folder: folder for one PNG file for each of them instead, however many there are.
-        skip_bad: leave out pictures that cannot be read, and list them; without it the first one ends the work.
-        json: print one JSON document, with the mean square error of the pixels of each, colours in 0..1.
+        out: PNG file for all pictures; by default reconstructed.png, unless --out-folder is given.
+        out_folder: folder for one PNG file per picture instead, for any number of pictures.
+        skip_bad: leave out pictures that cannot be read, and list them; without it, the first one is an error.
+        json: print one JSON document, with the mean square error per pixel of each picture, colours in 0..1.
         device: torch device to work on.
     """
     import numpy as np
@@ -61,14 +59,14 @@ def reconstruct(
     paths = list(dict.fromkeys(picture_paths(pictures)))
     if not out_folder and len(paths) > MOST:
         raise InputError(f"pictures must be {MOST} or fewer for one file; got {len(paths)}; name --out-folder")
-    names = dict(zip(paths, _different(Path(path).stem for path in paths), strict=True))
+    names = dict(zip(paths, _unique(Path(path).stem for path in paths), strict=True))
     skipped: dict[str, str] = {}
-    done: list[_Drawn] = []
+    done: list[_Pair] = []
     with Display() as display:
-        for drawn in _reconstructed(method, paths, skip_bad, skipped):
+        for drawn in _reconstruct(method, paths, skip_bad, skipped):
             if out_folder:
                 _write(out_folder / f"{names[drawn.source]}.png", [drawn])
-                drawn = replace(drawn, pair=np.empty(0, np.uint8))  # however many there are
+                drawn = replace(drawn, pair=np.empty(0, np.uint8))  # keeps memory small
             done.append(drawn)
             display("reconstruct", len(done) + len(skipped), len(paths))
         say_skipped(display, skipped)
@@ -87,18 +85,18 @@ def reconstruct(
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """A picture file, [2, side, side, 3] the picture and what is left of it, and the mean square error between them."""
+class _Pair:
+    """A picture file, the picture and its reconstruction [2, side, side, 3], and the mean square error between them."""
 
     source: str
     pair: NDArray[np.uint8]
     error: float
 
 
-def _reconstructed(
+def _reconstruct(
     method: DrawsPictures, paths: Sequence[str], skip_bad: bool, skipped: dict[str, str]
-) -> Iterator[_Drawn]:
-    """Each picture that can be read; the sentences about the others go to `skipped`."""
+) -> Iterator[_Pair]:
+    """Reconstruct each picture that can be read; add the messages about the others to `skipped`."""
     import numpy as np
 
     from firstsight.pictures.decode import open_picture, squared
@@ -118,23 +116,23 @@ def _reconstructed(
         pairs = np.stack([originals, method.reconstructed(originals)], axis=1)  # [n, 2, side, side, 3]
         for source, pair in zip(read, pairs, strict=True):
             before, after = pair / 255.0
-            yield _Drawn(source, pair, float(((before - after) ** 2).mean()))
+            yield _Pair(source, pair, float(((before - after) ** 2).mean()))
 
 
-def _write(file: Path, done: Sequence[_Drawn]) -> None:
-    """One sheet of them."""
+def _write(file: Path, done: Sequence[_Pair]) -> None:
+    """Write one sheet of pictures and reconstructions."""
     import numpy as np
 
     from firstsight.pictures.sheet import grid
 
     originals, drawn = np.stack([one.pair for one in done], axis=1)
     notes = [f"error {one.error:.4f}" for one in done]
-    names = [" / ".join(Path(one.source).parts[-2:]) for one in done]  # of folders of classes, the class too
+    names = [" / ".join(Path(one.source).parts[-2:]) for one in done]  # with the folder, which is often the class
     grid(file, [("original", originals), ("reconstructed", drawn)], names, notes)
 
 
-def _different(names: Iterator[str]) -> list[str]:
-    """The names, with a number where one is there already."""
+def _unique(names: Iterator[str]) -> list[str]:
+    """Make names unique: a repeated name gets a number."""
     made: dict[str, None] = {}
     for name in names:
         free, number = name, 2

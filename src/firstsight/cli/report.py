@@ -1,4 +1,4 @@
-"""`firstsight report`: one page about a folder of results."""
+"""`firstsight report`: make a page from a folder of results."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def report(
 
     Args:
         results: folder that `bench` wrote.
-        out: the page.
+        out: file of the page.
         tables: folder for every table as CSV and as LaTeX.
         figures: folder for every figure as SVG.
-        pdf: file to print the page to, with a browser of the Chromium family.
+        pdf: file to print the page to; needs a browser of the Chromium family.
     """
     from firstsight.report import write_pdf, write_report
 

@@ -1,4 +1,4 @@
-"""The command that answers over HTTP."""
+"""`firstsight serve`: recognise pictures over HTTP."""
 
 from __future__ import annotations
 
@@ -28,25 +28,24 @@ def serve(
     batch: int = 16,
     batch_wait: float = 5.0,
 ) -> None:
-    """Answer over HTTP, and show a page on which new classes can be described.
+    """Serve predictions over HTTP, with a page on which new classes can be described.
 
-    The API is described at /openapi.json; /healthz and /metrics are for those who look after the server.
+    The API is described at /openapi.json; /healthz and /metrics are for monitoring.
 
     Args:
-        model: file that `recogniser` wrote, of features that `firstsight features` made, or of a model trained end to
-            end.
-        host: address to listen on; 0.0.0.0 for all of this machine's.
-        port: to listen on; 0 takes a free one.
-        state: SQLite file for the classes that are added; MODEL.classes.db where none is named.
-        api_key: that changes of classes must carry; FIRSTSIGHT_API_KEY in the environment where none is given.
+        model: file that `recogniser` wrote, from features of `firstsight features` or from a model trained on pictures.
+        host: address to listen on; 0.0.0.0 for all addresses of this machine.
+        port: port to listen on; 0 takes a free one.
+        state: SQLite file for added classes; by default MODEL.classes.db.
+        api_key: key that requests to change classes must carry; by default FIRSTSIGHT_API_KEY in the environment.
         device: torch device to work on.
-        max_body: MiB of a request.
-        max_pixels: millions of pixels of a picture.
-        at_once: requests worked on side by side.
-        queue: requests that may wait beyond them.
+        max_body: largest request, in MiB.
+        max_pixels: largest picture, in millions of pixels.
+        at_once: requests processed in parallel.
+        queue: further requests that may wait.
         timeout: seconds for a request to arrive and be answered.
-        batch: pictures that go through the backbone together.
-        batch_wait: milliseconds a picture waits for others to share its batch.
+        batch: pictures in one pass of the backbone.
+        batch_wait: milliseconds that a picture waits for others to fill its batch.
     """
     try:
         from firstsight.serve import Limits, make_app, run

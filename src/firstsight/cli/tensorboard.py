@@ -1,4 +1,4 @@
-"""A training as TensorBoard shows it: losses, and some pictures above what is left of them."""
+"""The log of a training for TensorBoard: losses, and some pictures above their reconstructions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from firstsight.pictures.sheet import tiled
 
 
 class Board:
-    """Event files in a folder, written as the training goes on.
+    """Event files in a folder, written during the training.
 
-    A training that was stopped and goes on may repeat some steps; TensorBoard is told to forget the first telling.
+    A continued training may repeat some steps; TensorBoard then drops their first values.
 
     Args:
-        folder: where they go; made where it is not there.
+        folder: made if it does not exist.
 
     Raises:
         InputError: TensorBoard is not installed, or the folder cannot be written to.
@@ -43,18 +43,18 @@ class Board:
             self._writer.close()
 
     def progress(self, done: int, total: int, losses: Mapping[str, float]) -> None:
-        """Losses by name, after so many steps."""
+        """Log losses by name, after so many steps."""
         for name, value in losses.items():
-            self._at(done).add_scalar(f"training/{name.replace(' ', '_')}", value, done)
-        self._at(done).flush()
+            self._writer_at(done).add_scalar(f"training/{name.replace(' ', '_')}", value, done)
+        self._writer_at(done).flush()
 
     def draw(self, done: int, pair: NDArray[np.uint8]) -> None:
-        """[2, k, side, side, 3] pictures and what is left of them, after so many steps."""
-        self._at(done).add_image("originals_above_reconstructions", tiled(pair), done, dataformats="HWC")
-        self._at(done).flush()
+        """Log pictures and their reconstructions, [2, k, side, side, 3], after so many steps."""
+        self._writer_at(done).add_image("originals_above_reconstructions", tiled(pair), done, dataformats="HWC")
+        self._writer_at(done).flush()
 
-    def _at(self, step: int) -> Any:
-        """The writer, which begins with this step."""
+    def _writer_at(self, step: int) -> Any:
+        """Return the writer; a new one begins with this step."""
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from firstsight.cli.options import (
-    DataOptions,
-    as_json,
-    at_least_one,
-)
+from firstsight.cli.options import DataOptions, as_json, at_least_one
 from firstsight.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 
 def tune(
@@ -29,24 +22,24 @@ def tune(
     out: Path = Path("tuned.toml"),
     json: bool = False,
 ) -> None:
-    """Choose methods' settings on validation classes; test images are never looked at.
+    """Choose settings of methods on validation classes; test images are never used.
 
-    Settings are fitted without some seen classes, which then play the unseen ones, and without some images of the
-    others. Closed forms try their whole space from one factorisation; for the others Optuna proposes settings and
-    gives up on those that lag behind. The winner goes to a file that `fit` and `bench` take with `--settings`. Stopped
-    or killed, the same command goes on from the trials it has finished.
+    Some seen classes are held out and take the role of the unseen ones, and so are some images of the other classes.
+    Closed forms try their whole space from one factorisation. For the other methods, Optuna proposes settings and stops
+    early those that are behind. The best settings go to a file that `fit` and `bench` take with `--settings`. If it is
+    stopped or killed, the same command continues from the finished trials.
 
     Args:
-        methods: their names, or `all`; `firstsight methods` lists them.
-        data: what to tune on.
-        objective: what to maximise, as a mean over partitions; h_cal is h at the best gamma; AUSUC for most methods
-            where none is named.
-        partitions: how many sets of classes to hold out; the benchmark's own first, then random ones.
-        trials: settings to try where not all can be; 12 for most methods.
-        storage: URL of the database that keeps the studies; with postgresql+psycopg2://USER@HOST/NAME, and that driver
-            installed, several machines work on one study.
-            A SQLite file beside OUT, for one command at a time, where none is named.
-        jobs: methods tuned side by side.
+        methods: names of methods, or `all`; `firstsight methods` lists them.
+        data: data set to tune on.
+        objective: number to maximise, as a mean over partitions; h_cal is h at the best gamma; by default AUSUC for
+            most methods.
+        partitions: number of sets of classes to hold out; the benchmark's own first, then random ones.
+        trials: number of settings to try, for methods that do not try all; by default 12 for most methods.
+        storage: URL of the database that keeps the studies; by default a SQLite file beside OUT, for one command at a
+            time. With postgresql+psycopg2://USER@HOST/NAME, and that driver installed, several machines work on one
+            study.
+        jobs: number of methods tuned in parallel.
         preset: settings to start from.
         out: TOML file with a table for each data set and method; other tables stay.
         json: print one JSON document with every trial.
@@ -61,12 +54,11 @@ def tune(
     if not methods:
         raise InputError("methods must be named; got none; `all` is every one")
     at_least_one(jobs=jobs, partitions=partitions)
-    kinds = sorted(
-        map(named, all_names() if methods == ("all",) else methods), key=lambda kind: kind.search.trials
-    )  # slow first
-    if picky := [kind.name for kind in kinds if needs_pictures(kind)]:
+    names = all_names() if methods == ("all",) else methods
+    kinds = sorted(map(named, names), key=lambda kind: kind.search.trials)  # slow methods first
+    if others := [kind.name for kind in kinds if needs_pictures(kind)]:
         raise InputError(
-            f"methods must learn from features alone to be tuned; got {picky[0]}; tune spaen, whose E learns alike"
+            f"methods must learn from features alone to be tuned; got {others[0]}; tune spaen, whose E learns alike"
         )
     starts = [kind.preset(preset) if preset else kind() for kind in kinds]
     aims = [objective or kind.search.objective for kind in kinds]
@@ -88,7 +80,7 @@ def tune(
             reached = f"{aim} {best.mean:.4g}, best of {len(outcome.value)}"
             origin = f"{reached}, on {partitions} sets of validation classes; {full.description}"
             write_settings(out, full.name, start, best.settings, origin)
-            chosen = "  ".join(f"{name} {shown(best.settings[name])}" for name in start.search.space)
+            chosen = "  ".join(f"{name} {format_setting(best.settings[name])}" for name in start.search.space)
             display.say(f"{start.name:<10}{reached}: {chosen}")
             rows.append(
                 {"data": full.name, "method": start.name, "objective": aim, "trials": list(map(vars, outcome.value))}
@@ -101,6 +93,6 @@ def tune(
         print(f"The settings are in {out}; `--settings {out}` uses them")
 
 
-def shown(value: object) -> str:
-    """A setting in few characters."""
+def format_setting(value: object) -> str:
+    """Format a setting in few characters."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
