@@ -4,7 +4,7 @@
         --settings experiments/tuned.toml --seeds 5 --jobs 2 --out runs/baselines
     python experiments/baselines.py runs/baselines
 
-Each page has the names of its methods in a comment, `<!-- numbers: dap iap -->`; the table goes below it, up to
+Each page names its methods in a comment, `<!-- numbers: dap iap -->`; the table is written below it, up to
 `<!-- end of numbers -->`. In README.md the comment says `summary`, in docs/atlas.md `atlas`.
 """
 
@@ -61,7 +61,7 @@ def content(runs: list[dict], asked: str, published: dict) -> str:
 
 
 def summary(runs: list[dict], sets: dict[str, str]) -> str:
-    """All methods on several data sets, the highest mean AUSUC on the first one on top."""
+    """Make a table of all methods on several data sets, sorted by mean AUSUC on the first one."""
 
     def of(method: str, data: str, metric: str) -> list[float | None]:
         return [run[metric] for run in runs if (run["method"], run["data"]) == (method, data)]
@@ -78,7 +78,7 @@ def summary(runs: list[dict], sets: dict[str, str]) -> str:
 
 
 def table(runs: list[dict], methods: list[str], published: dict) -> str:
-    """Mean and, where there are several seeds, standard deviation; beside them what others report."""
+    """Make a table of means and, with several seeds, standard deviations, beside published numbers."""
     head = ["", "classes by", *(name.upper() if name == "ausuc" else name for name in METRICS), "GBU t1", "u", "s", "h"]
     lines = ["| " + " | ".join([*head, "public t1"]) + " |", "|" + "---|" * (len(head) + 1)]
     for method in methods:

@@ -1,11 +1,11 @@
-"""In what unit does a gamma chosen on validation classes carry over to the full fit? (docs/evaluation.md)
+"""Which unit of gamma carries over best from validation classes to the full fit? (docs/evaluation.md)
 
     python experiments/calibration.py path/to/CUB --features resnet_logits.mat
 
-Nested in the training images: the held-out classes of each validation partition play the unseen classes, gamma is
-chosen on classes held out of what remains, and what each unit loses against the best gamma is measured. The number of
-classes held out varies, since validation never has quite the test's shares of seen and unseen classes. No test image is
-looked at.
+All splits are nested in the training images: the held-out classes of each validation partition take the role of the
+unseen classes, gamma is chosen on classes held out from the remaining ones, and the loss of each unit against the best
+gamma is measured. The number of held-out classes varies, since the shares of seen and unseen classes in validation
+always differ a little from those of the test. No test image is used.
 """
 
 import argparse
@@ -59,12 +59,12 @@ def curve(method: Method, data: Dataset):
 
 
 def deviation(method: Method, data: Dataset) -> float:
-    """Of the scores of training images for seen classes."""
+    """Return the standard deviation of the scores of training images for seen classes."""
     return float(method.scores(data.inputs(data.trainval), data.classes[data.seen]).std(dtype=np.float64))
 
 
 def lead(method: Method, data: Dataset) -> float:
-    """Mean over training images of the best seen minus the best unseen score."""
+    """Return the mean over training images of the best seen minus the best unseen score."""
     seen, unseen = (
         method.scores(data.inputs(data.trainval), data.classes[of]).max(axis=1) for of in (data.seen, data.unseen)
     )

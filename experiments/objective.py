@@ -1,9 +1,9 @@
-"""Does the full objective of SP-AEN beat classification alone? CUB, three settings, with controls (docs/spaen.md).
+"""Is the full objective of SP-AEN better than classification alone? CUB, three settings, controls (docs/spaen.md).
 
     python experiments/objective.py path/to/CUB --features resnet_logits.mat --out runs/objective
 
-The controls are what a gain of the full objective must beat to be its own: the same classification loss with a
-smaller margin and a linear output, and with weight decay. Finished runs are kept.
+A gain that is due to the full objective must exceed the controls: the same classification loss with a smaller margin
+and a linear output, and with weight decay. Finished runs are kept.
 """
 
 import argparse

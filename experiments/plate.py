@@ -1,4 +1,4 @@
-"""The plate of the atlas in the README: some species with their names, unseen ones in the last row.
+"""The picture of the atlas in the README: some species with their names, unseen ones in the last row.
 
 python experiments/plate.py
 """

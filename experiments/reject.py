@@ -1,10 +1,10 @@
-"""Which number tells best that the right class is not among the candidates? (docs/recogniser.md)
+"""Which number shows best that the right class is not among the candidates? (docs/recogniser.md)
 
     python experiments/reject.py path/to/CUB --features resnet_logits.mat --methods eszsl ale sync conse sae devise
 
-On validation classes alone, mean over three partitions, a third of the classes taken out of the candidates in turn.
-First what is caught by the threshold that keeps 95 % of the images whose class is offered; then the same classes with a
-threshold from classes held out of what remains, carried over, as a recogniser does. No test image is looked at.
+On validation classes alone, as a mean over three partitions, with a third of the classes removed from the candidates in
+turn. First, the share of images rejected by the threshold that keeps 95 % of the images whose class is a candidate.
+Then the same with a threshold from classes held out from the remaining ones, as in a recogniser. No test image is used.
 """
 
 import argparse
@@ -35,7 +35,7 @@ CARRIED = ("highest probability", "best by root mean square", "best score")
 
 
 class Table:
-    """What a fit says of its validation images [n, k] and of its training images [m, k].
+    """Scores of a fit for its validation images [n, k] and its training images [m, k].
 
     Attributes:
         stacked: [n, k] of the validation images, gamma subtracted.
@@ -61,7 +61,9 @@ class Table:
         return float(np.subtract(*best).mean())
 
     def values(self, statistic: str) -> tuple[np.ndarray, np.ndarray]:
-        """[3 n] with a third of the classes left out in turn, and whether the image's own class was."""
+        """Return the statistic [3 n], with a third of the classes removed in turn, and whether the right class is
+        removed.
+        """
         third = np.random.default_rng(0).permutation(np.arange(len(self.is_seen)) % 3)
         measure = STATISTICS[statistic]
         found = [measure(self.stacked[:, third != out], self.temperature) for out in range(3)]
@@ -74,7 +76,7 @@ def threshold(table: Table, statistic: str) -> float:
 
 
 def outcome(table: Table, statistic: str, least: float) -> tuple[float, float]:
-    """Percent kept, and caught."""
+    """Return the percent of images kept if their class is a candidate, and rejected if it is not."""
     values, is_out = table.values(statistic)
     return 100 * float(np.mean(values[~is_out] >= least)), 100 * float(np.mean(values[is_out] < least))
 

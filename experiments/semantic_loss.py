@@ -1,10 +1,10 @@
-"""Does SP-AEN's advantage grow with semantic loss? The atlas at three settings of its dial (docs/atlas.md).
+"""Does SP-AEN's advantage grow with semantic loss? The atlas at three settings of it (docs/atlas.md).
 
     python experiments/semantic_loss.py --out runs/semantic_loss
 
-Several field guides of different seeds are drawn for each setting; the spread shown is over them. Prints the table,
-draws docs/semantic-loss.png. Settings are those of the demo; `longer` is a length that suits Cls. only better on
-validation classes, the control that a gain of SP-AEN must beat. Finished runs are kept.
+Several field guides with different seeds are drawn for each setting; the standard deviation is over them. Prints the
+table, draws docs/semantic-loss.png. Settings are those of the demo; `longer` is a training length that suits Cls. only
+better on validation classes, a control that a gain of SP-AEN must exceed. Finished runs are kept.
 """
 
 import argparse

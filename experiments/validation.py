@@ -1,8 +1,8 @@
-"""What the tuned settings of SP-AEN were chosen by: AUSUC on validation classes, one change at a time (docs/spaen.md).
+"""The choice of the settings of SP-AEN: AUSUC on validation classes, one change at a time (docs/spaen.md).
 
     python experiments/validation.py path/to/CUB --features resnet_logits.mat --out runs/validation.jsonl
 
-No test image is looked at: every fit and every number is inside `Dataset.validation_set`. Finished fits are kept.
+No test image is used: every fit and every number is inside `Dataset.validation_set`. Finished fits are kept.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Our way and another side by side, one file for each comparison; `__main__` runs them."""
+"""Speed measurements: firstsight and another way side by side, one file for each comparison; `__main__` runs them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Case:
-    """What is compared.
+    """A comparison of two ways to do the same work.
 
     Attributes:
         name: of the case.
-        ours: does all the work our way.
-        other: does the work another way, or the first part of it.
-        repeats: of which the median counts.
-        times: how often `other` must be done for all the work; all parts take as long.
+        ours: does all the work with firstsight.
+        other: does the work in another way, or one part of it.
+        repeats: number of runs; the median counts.
+        times: number of equal parts of the work, of which `other` does one.
     """
 
     name: str

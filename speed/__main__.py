@@ -1,6 +1,6 @@
-"""Run every benchmark, or those named: `python -m speed [curve] [eszsl] ...`.
+"""Run all speed measurements, or those named: `python -m speed [curve] [eszsl] ...`.
 
-Each measures our way and another beside it, in one run, and prints medians and their ratio.
+Each measures firstsight and another way beside it, in one run, and prints medians and their ratio.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The exact seen-unseen curve, against a sweep over 100 gammas (which is not even exact)."""
+"""The exact seen-unseen curve, against a sweep over 100 gammas (which is not exact)."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -21,7 +21,7 @@ def cases() -> Iterator[Case]:
 
 
 def sweep(scores: np.ndarray, labels: np.ndarray, is_seen: np.ndarray) -> list[tuple[float, float]]:
-    """The common way: an argmax per gamma."""
+    """Compute the curve in the common way: one argmax per gamma."""
     points = []
     for gamma in np.linspace(-5, 5, 100):
         hits = (scores - np.float32(gamma) * is_seen).argmax(axis=1) == labels

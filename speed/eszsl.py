@@ -1,4 +1,4 @@
-"""ESZSL, one fit and a grid of 49, against the common way: pseudo-inverses and a one-hot matrix for each."""
+"""ESZSL, one fit and a grid of 49, against the common way: pseudo-inverses and a one-hot matrix for each fit."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""Features of picture files: decoding, cropping and all, against the bare network on tensors in memory."""
+"""Features of picture files, with decoding and cropping, against the bare network on tensors in memory."""
 
 import io
 import tempfile
@@ -16,7 +16,7 @@ from firstsight.features.load import load_backbone
 from speed import Case
 
 N = 64
-SHOWN = (
+SETUPS = (
     ("resnet101", 500, 1),
     ("resnet18", 500, 1),
     ("resnet18", 500, 10),
@@ -30,7 +30,7 @@ def cases() -> Iterator[Case]:
         root = Path(folder)
         for width, height in ((500, 375), (4000, 3000)):
             pictures(root / str(width), width, height)
-        for name, width, crops in SHOWN:
+        for name, width, crops in SETUPS:
             place, backbone = root / str(width), load_backbone(f"random:{name}")
             yield Case(
                 f"{name}, {N} JPEGs {width} wide, crops {crops} (1x = no overhead)",
@@ -40,7 +40,7 @@ def cases() -> Iterator[Case]:
 
 
 def pictures(folder: Path, width: int, height: int) -> None:
-    """Four drawings, each as many files that differ in a byte after their end, so that none is taken for another."""
+    """Write four drawings, each as many files that differ in one byte after their end, so that no digests are equal."""
     (folder / "images" / "a").mkdir(parents=True)
     rng = np.random.default_rng(0)
     for number in range(N):

@@ -1,7 +1,7 @@
-"""SP-AEN on pictures: a step of training, pictures from a file and all, against the networks on tensors in memory.
+"""SP-AEN on pictures: training steps with pictures from a file, against the bare networks on tensors in memory.
 
-What is bare is forward and backward through F, G and phi and nothing else: no crops, no bytes to floats, no norm loss,
-no clipping, no optimiser, no sums of losses.
+The bare networks do forward and backward passes through F, G and phi and nothing else: no crops, no conversion of
+bytes, no norm loss, no clipping, no optimiser, no sums of losses.
 """
 
 import tempfile
@@ -41,7 +41,7 @@ def cases() -> Iterator[Case]:
 
 
 def on_pictures(method: SPAENPictures, device: torch.device, file: Path) -> PictureTraining:
-    """A training at its start, with pictures in a file."""
+    """Make a training at its start, with pictures in a file."""
     side = stored_side(method.side)
     store = np.memmap(file, np.uint8, "w+", shape=(N, side, side, 3))
     store[:] = np.random.default_rng(0).integers(0, 256, store.shape, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""One epoch of DeViSE, ALE, SJE and LATEM, against a plain loop that takes images one by one."""
+"""One epoch of DeViSE, ALE, SJE and LATEM, against a plain loop over single images."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -31,10 +31,10 @@ def cases() -> Iterator[Case]:
 
 
 def one_by_one(training: TrainingTensors, rule: Rule, learning_rate: float, n_maps: int, epochs: int) -> list[Tensor]:
-    """The maps [v, a] after stochastic gradient descent with one image per step and a margin of 1.
+    """Train maps [v, a] by stochastic gradient descent with one image per step and a margin of 1.
 
-    Each part is done where it is fastest: products and the rank-one update in place by torch (numpy's outer product
-    and subtraction take three times as long), the few numbers per class by numpy.
+    Each part uses the faster library: torch for products and the rank-one update in place (three times as fast as
+    numpy's outer product and subtraction), numpy for the few numbers per class.
     """
     rng = np.random.default_rng(0)
     features, labels, vectors = training.features, training.labels.tolist(), training.vectors

@@ -1,4 +1,4 @@
-"""SAE at 20 lambdas in one go, against `solve_sylvester` at each."""
+"""SAE at 20 lambdas in one fit, against `solve_sylvester` at each."""
 
 from collections.abc import Iterator
 from functools import partial

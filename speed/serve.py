@@ -1,7 +1,7 @@
 """The server with 1, 8 and 64 clients, against the bare backbone on batches of as many pictures.
 
-`python -m speed.serve` prints latencies as well: p50 and p99 in milliseconds, pictures per second, and what share
-of the bare backbone's that is; both sides look at as many pictures at a time as there are clients.
+`python -m speed.serve` prints latencies as well: p50 and p99 in milliseconds, pictures per second, and their share of
+the rate of the bare backbone; both sides have as many pictures at a time as there are clients.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from speed import Case
 
 BACKBONE = "random:resnet18"  # as fast as the trained one
 CLIENTS = (1, 8, 64)
-N = 128  # pictures, all different, as the server remembers those it has seen
+N = 128  # pictures, all different, because the server caches its answers
 
 
 def cases() -> Iterator[Case]:
@@ -44,16 +44,16 @@ def cases() -> Iterator[Case]:
 
 
 def asked(port: int, clients: int, pictures: list[bytes]) -> list[float]:
-    """Seconds each answer took, when so many clients ask one picture after the other."""
-    left = iter(pictures)
-    taking = threading.Lock()
+    """Return the seconds of each answer when so many clients send one picture after the other."""
+    waiting = iter(pictures)
+    lock = threading.Lock()
     seconds: list[float] = []
 
     def client(_: int) -> None:
         line = http.client.HTTPConnection("127.0.0.1", port)
         while True:
-            with taking:
-                content = next(left, None)
+            with lock:
+                content = next(waiting, None)
             if content is None:
                 line.close()
                 return
@@ -77,7 +77,7 @@ def asked(port: int, clients: int, pictures: list[bytes]) -> list[float]:
 
 
 def bare(batch: int, pictures: list[bytes]) -> None:
-    """The same work without a server: read, prepare, and look at pictures, so many at a time."""
+    """Do the same work without a server: decode, prepare and recognise pictures, so many at a time."""
     known = recogniser()
     for start in range(0, len(pictures), batch):
         part = [Image.open(io.BytesIO(content)) for content in pictures[start : start + batch]]
@@ -88,7 +88,7 @@ _made = 0
 
 
 def fresh_pictures(n: int) -> list[bytes]:
-    """JPEG files of 500 x 375 that nobody has seen; all alike but for a few pixels."""
+    """Make JPEG files of 500 x 375 that are new to the server and differ in a few pixels."""
     global _made
     _made += 1
     rng = np.random.default_rng([_made, time.time_ns()])
@@ -105,7 +105,7 @@ def fresh_pictures(n: int) -> list[bytes]:
 
 @cache
 def recogniser() -> Recogniser:
-    """Of 200 classes with 312 attributes on features of the backbone's width."""
+    """Make a recogniser of 200 classes with 312 attributes on features of the backbone's width."""
     rng = np.random.default_rng(0)
     backbone = load_backbone(BACKBONE, "cpu")
     vectors = rng.random((200, 312))
@@ -119,12 +119,12 @@ def recogniser() -> Recogniser:
 
 @contextlib.contextmanager
 def served() -> Iterator[int]:
-    """The port of a server in a process of its own, with as many threads as this one."""
+    """Start a server in its own process, with as many threads as this one, and give its port."""
     start = multiprocessing.get_context("spawn")
     ours, theirs = start.Pipe()
     process = start.Process(target=serve, args=(theirs, torch.get_num_threads()), daemon=True)
     process.start()
-    theirs.close()  # so that waiting ends where the process does
+    theirs.close()  # so that recv fails if the process ends
     port = ours.recv()
     asked(port, 1, fresh_pictures(2))  # warm up
     try:
@@ -135,7 +135,7 @@ def served() -> Iterator[int]:
 
 
 def serve(line: multiprocessing.connection.Connection, threads: int) -> None:
-    """What the process does."""
+    """Run the server in its process."""
     from firstsight.serve import Limits, make_app, run
 
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""SP-AEN on features, 100 steps of E: our loop, against bare forward and backward passes of E on one fixed batch."""
+"""SP-AEN on features, 100 steps of E, against bare forward and backward passes of E on one fixed batch."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""The five best of very many classes: in blocks against all at once, and by an approximate index against blocks.
+"""The five best of very many classes: in blocks against all together, and by an approximate index against blocks.
 
 python -m speed topk
 python -m speed.topk path/to/CUB [resnet_logits.mat]    # a million classes like CUB's, as docs/recogniser.md
@@ -20,7 +20,7 @@ from speed import Case
 
 IMAGES, CLASSES, ATTRIBUTES, TOPICS = 32, 100_000, 300, 2000
 MILLION, FAMILIES = 1_000_000, 20_000
-JITTERS = (0.7, 0.35)  # of families around classes, and of kin around families, in deviations of an attribute
+JITTERS = (0.7, 0.35)  # of families around classes, and of kin around families, in standard deviations of an attribute
 PROBES = (8, 32, 128)
 
 
@@ -42,7 +42,7 @@ def cases() -> Iterator[Case]:
 
 
 def fitted(vectors: np.ndarray, rng: np.random.Generator) -> tuple[Method, np.ndarray]:
-    """ESZSL of 200 classes, and images of them."""
+    """Fit ESZSL on 200 classes; return it and images of them."""
     labels = rng.integers(0, len(vectors), 4000 + IMAGES)
     features = vectors[labels] @ rng.standard_normal((ATTRIBUTES, 512), dtype=np.float32)
     features += 10 * rng.standard_normal(features.shape, dtype=np.float32)
@@ -52,12 +52,12 @@ def fitted(vectors: np.ndarray, rng: np.random.Generator) -> tuple[Method, np.nd
 
 
 def at_once(method: Method, images: np.ndarray, classes: ClassEmbeddings) -> np.ndarray:
-    """The common way."""
+    """Rank all classes in the common way, in one array."""
     return np.argsort(-method.scores(images, classes), axis=1)[:, :5]
 
 
 def million(folder: str, features: str | None) -> None:
-    """Time, memory and agreement at a million classes around those of a data set, as rows of a table."""
+    """Print time, memory and agreement for a million classes around those of a data set, as rows of a table."""
     data = fs.load(folder, features=features)
     method = ESZSL(scaling="l2", class_scaling="centred", gamma=0.1, device="cpu").fit(data.training_set())
     images = data.inputs(np.random.default_rng(0).choice(data.test_unseen, IMAGES, replace=False))
@@ -78,7 +78,7 @@ def million(folder: str, features: str | None) -> None:
 
 
 def row(name: str, top: Callable, images: np.ndarray, exact: np.ndarray | None = None) -> np.ndarray:
-    """Print a line of the table; [n, 5] what was found."""
+    """Print a row of the table; return the classes found, [n, 5]."""
     top(images[:1])  # warm up
     seconds = []
     with PeakMemory() as memory:
@@ -97,19 +97,19 @@ def row(name: str, top: Callable, images: np.ndarray, exact: np.ndarray | None =
 
 
 def memory_now() -> int:
-    """Bytes that this process holds."""
+    """Return the bytes of memory that this process holds."""
     with PeakMemory() as memory:
         time.sleep(0.02)
     return memory.peak
 
 
 def kin_of(vectors: np.ndarray) -> np.ndarray:
-    """[1,000,000, a] class embeddings in groups within groups around these, float32."""
+    """Make class embeddings [1,000,000, a] in groups within groups around these, float32."""
     rng, spread = np.random.default_rng(0), vectors.std(axis=0).astype(np.float32)
     found = vectors.astype(np.float32)
     for number, jitter in zip((FAMILIES, MILLION), JITTERS, strict=True):
         found = np.repeat(found, number // len(found), axis=0)
-        for rows in np.array_split(found, 100):  # written into, so that no second array as large is made
+        for rows in np.array_split(found, 100):  # in place, to save the memory of a second array
             rows += jitter * spread * rng.standard_normal(rows.shape, dtype=np.float32)
     return found
 

@@ -15,14 +15,14 @@ class InputError(ValueError):
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return the known name that an unknown one is most like, whatever its case; None where none is like it."""
+    """Return the known name that is most similar to an unknown one, ignoring case; None if none is similar."""
     lower = {known.lower(): known for known in reversed(list(names))}
     close = get_close_matches(name.lower(), lower, n=1)
     return lower[close[0]] if close else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """End a sentence about an unknown name with the nearest known one; return nothing where none is near."""
+    """Return the end of a message about an unknown name: the most similar known one, or an empty string."""
     known = nearest(name, names)
     return f"; did you mean {known!r}?" if known else ""
 

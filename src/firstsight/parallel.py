@@ -26,7 +26,7 @@ INTERVAL = 0.1  # seconds between two progress reports of one stage
 
 
 class Reports(Progress, Protocol):
-    """A `Progress` that can be told of an end: a `Display`, or a pipe to one."""
+    """A `Progress` whose stages can be ended early: a `Display`, or a pipe to the process that has one."""
 
     def clear(self, stage: str) -> None:
         """End the stage, whether it is done or not."""

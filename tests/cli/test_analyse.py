@@ -89,8 +89,8 @@ def test_models_for_people_with_a_figure(part, run, folder, models, temperature,
     numbers = expected(folder, ESZSL, temperature)[part]
     said = {
         "hubness": lambda: f"skewness {numbers['uu']['skewness'][0]:.3f} (N1)",
-        "confusion": lambda: f"with gamma     {numbers['calibrated'][0][0]:>6.1f} called seen",
-        "attributes": lambda: f"{numbers['mean']['unseen']:.3f} with unseen names",
+        "confusion": lambda: f"with gamma     {numbers['calibrated'][0][0]:>6.1f} predicted seen",
+        "attributes": lambda: f"{numbers['mean']['unseen']:.3f} among unseen classes",
         "probability": lambda: f"ECE {numbers['fitted']['ece']:.3f} (seen {numbers['fitted']['ece_seen']:.3f}",
         "reject": lambda: f"aurc    {numbers['aurc']:.3f} ",
     }

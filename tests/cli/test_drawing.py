@@ -189,9 +189,7 @@ def test_options_of_other_methods_and_data(run, folder, tmp_path):
     fails(run, sentence, "fit", "eszsl", "--data", folder, "--skip-bad", *out)
     sentence = "backbone must be left out for atlas, which has features; got 'compact'"
     fails(run, sentence, "fit", "spaen-pictures", "--data", "atlas", *TINY, "--backbone", "compact", *out)
-    sentence = (
-        "methods must learn from features alone to be tuned; got spaen-pictures; tune spaen, whose E learns alike"
-    )
+    sentence = "methods must learn from features alone to be tuned; got spaen-pictures; tune spaen, whose E is the same"
     fails(run, sentence, "tune", "spaen-pictures", "--data", folder)
 
 
@@ -386,7 +384,7 @@ def test_imagine_refuses(words, sentence, run, known):
 
 def test_imagine_needs_classes(run, model):
     sentence = (
-        f"{model} must know classes to imagine one; got a method alone; name what it was trained on with --data, "
+        f"{model} must know classes to imagine one; got a method alone; name its training data with --data, "
         f"or make a recogniser: `firstsight recogniser {model} --data PATH --out FILE`"
     )
     fails(run, sentence, "imagine", model, "--class", "red")

@@ -41,7 +41,7 @@ from firstsight.errors import InputError, did_you_mean, nearest
 USAGE = """\
 usage: firstsight COMMAND [OPTIONS]
 
-Recognise classes without any picture of them, from their descriptions.
+Recognise classes that nobody has given you a picture of, from a description of them.
 
 {commands}
 

@@ -112,12 +112,12 @@ def analyse_hubness(models: tuple[Path, ...], /, test: ModelOptions) -> None:
         return
     for one in tested:
         print(f"{one.name} on {one.data}, unseen images")
-        for key, names in (("uu", "unseen names"), ("ut", "all names")):
+        for key, names in (("uu", "unseen classes"), ("ut", "all classes")):
             found = one.analyses["hubness"][key]
             skews = [f"{_shown(value)} (N{k})" for k, value in zip(found["k"], found["skewness"], strict=True)]
             worst = ", ".join(f"{hub['name']} {hub['answers']} ({hub['images']})" for hub in found["hubs"][:3])
-            print(f"  {names:<14}skewness {', '.join(skews)}; {_shown(found['perfect'])} if all were right")
-            print(f"  {'':<14}images called so (its own): {worst}")
+            print(f"  {names:<16}skewness {', '.join(skews)}; {_shown(found['perfect'])} if all were correct")
+            print(f"  {'':<16}images predicted as a class (its own images): {worst}")
     say_figure(test.figure)
 
 
@@ -138,10 +138,9 @@ def analyse_confusion(models: tuple[Path, ...], /, test: CalibratedOptions) -> N
         print(f"{one.name} on {one.data}, percent of images, mean per class")
         for key, words in (("plain", "without gamma"), ("calibrated", "with gamma")):
             for side, shares in zip(("seen", "unseen"), found[key] or (), strict=bool(found[key])):
-                print(
-                    f"  {side + ' images':<15}{words:<15}{shares[0]:>6.1f} called seen {shares[1]:>6.1f} called unseen"
-                )
-        for key, words in (("pairs", "all names"), ("unseen_pairs", "unseen names")):
+                split = f"{shares[0]:>6.1f} predicted seen {shares[1]:>6.1f} predicted unseen"
+                print(f"  {side + ' images':<15}{words:<15}{split}")
+        for key, words in (("pairs", "all classes"), ("unseen_pairs", "unseen classes")):
             pairs = (f"{pair['truth']} as {pair['answer']} {pair['share']:.0f} %" for pair in found[key][:3])
             print(f"  most confused, {words}: {', '.join(pairs) or 'none'}")
     say_figure(test.figure)
@@ -204,7 +203,8 @@ def analyse_attributes(models: tuple[Path, ...], /, test: CalibratedOptions) -> 
         found = one.analyses["attributes"]
         known = sum(value is not None for value in found["auc"])
         print(f"{one.name} on {one.data}: area under the ROC curve, mean of {known} attributes")
-        print(f"  {_shown(found['mean']['unseen'])} with unseen names, {_shown(found['mean']['all'])} with all names")
+        unseen, among_all = _shown(found["mean"]["unseen"]), _shown(found["mean"]["all"])
+        print(f"  {unseen} among unseen classes, {among_all} among all classes")
         for key in ("best", "worst"):
             print(f"  {key:<6} " + ", ".join(f"{row['name']} {row['auc']:.2f}" for row in found[key][:4]))
     say_figure(test.figure)
@@ -228,7 +228,7 @@ def analyse_probability(models: tuple[Path, ...], /, test: CalibratedOptions) ->
     if _answered(tested, test, "probability", draw):
         return
     for one in tested:
-        print(f"{one.name} on {one.data}, all test images, all names")
+        print(f"{one.name} on {one.data}, all test images, all classes")
         for kind in ("fitted", "raw"):
             if found := one.analyses["probability"][kind]:
                 sides = ", ".join(f"{side} {_shown(found[f'ece_{side}'])}" for side in ("seen", "unseen"))
@@ -255,12 +255,12 @@ def analyse_reject(models: tuple[Path, ...], /, test: CalibratedOptions) -> None
         return
     for one in tested:
         found = one.analyses["reject"]
-        print(f"{one.name} on {one.data}, all test images, all names")
-        print(f"  auroc   {_shown(found['auroc'])}  telling unseen from seen images by the lead of unseen classes")
+        print(f"{one.name} on {one.data}, all test images, all classes")
+        print(f"  auroc   {_shown(found['auroc'])}  detection of unseen classes by the lead of the best unseen class")
         if found["aurc"] is not None:
-            print(f"  risk    {found['risk']:.3f}  share of wrong answers")
-            print(f"  aurc    {found['aurc']:.3f}  its mean over coverages, the most certain first")
-            print(f"  least   {found['least']:.3f}  if all right answers came first")
+            print(f"  risk    {found['risk']:.3f}  share of errors")
+            print(f"  aurc    {found['aurc']:.3f}  mean risk over all coverages, the most certain images first")
+            print(f"  least   {found['least']:.3f}  if all correct predictions came first")
     say_figure(test.figure)
 
 

@@ -107,7 +107,7 @@ def _known(options: Any) -> tuple[Recogniser, tuple[str, ...]]:
         known = Recogniser.load(options.model, options.device)
     else:
         raise InputError(
-            f"{options.model} must know classes to imagine one; got a method alone; name what it was trained on with "
+            f"{options.model} must know classes to imagine one; got a method alone; name its training data with "
             f"--data, or make a recogniser: `firstsight recogniser {options.model} --data PATH --out FILE`"
         )
     if options.classes is None:

@@ -58,7 +58,7 @@ def tune(
     kinds = sorted(map(named, names), key=lambda kind: kind.search.trials)  # slow methods first
     if others := [kind.name for kind in kinds if needs_pictures(kind)]:
         raise InputError(
-            f"methods must learn from features alone to be tuned; got {others[0]}; tune spaen, whose E learns alike"
+            f"methods must learn from features alone to be tuned; got {others[0]}; tune spaen, whose E is the same"
         )
     starts = [kind.preset(preset) if preset else kind() for kind in kinds]
     aims = [objective or kind.search.objective for kind in kinds]

@@ -56,7 +56,7 @@ def package(module: str, extra: str, wanted: str) -> Any:
 
 
 def check_known(name: str, known: Collection[str], what: str) -> None:
-    """Refuse a name that is not known, and suggest the nearest."""
+    """Raise InputError for an unknown name, with the most similar known one."""
     if name not in known:
         hint = did_you_mean(name, known) or f"; there are {len(known)}, such as {sorted(known)[0]!r}"
         raise InputError(f"unknown {what} {name!r}{hint}")
