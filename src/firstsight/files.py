@@ -13,7 +13,7 @@ from pathlib import Path
 
 from firstsight.errors import InputError
 
-FREE_BYTES = 50_000_000  # left on a disk that is written to
+FREE_BYTES = 50_000_000  # left free on a disk
 
 
 def check_free_space(folder: Path, needed: int, purpose: str) -> None:

@@ -174,7 +174,7 @@ def test_probabilities_need_calibration(words, run, folder, models, tmp_path, mo
 
 def test_what_needs_no_calibration(run, folder, models):
     for part, expected in (
-        ("reject", "telling unseen from seen"),
+        ("reject", "unseen against seen"),
         ("probability", "temperature 1 "),
         ("confusion", "without gamma"),
     ):

@@ -621,7 +621,7 @@ def test_check(folder):
     }
     assert report["warnings"] == [
         "test_unseen must hold images of classes that differ; got 1 classes",
-        "splits should be written down; got no birds/splits.csv; loading writes it where it may",
+        "splits should be written down; got no birds/splits.csv; loading the data set writes it if it can",
     ]
     load(folder)
     again = check(folder)

@@ -136,7 +136,7 @@ def _check_folder(files: folder.FolderFiles) -> Report:
         )
     if files.written is None:
         report["warnings"].append(
-            f"splits should be written down; got no {where}/splits.csv; loading writes it where it may"
+            f"splits should be written down; got no {where}/splits.csv; loading the data set writes it if it can"
         )
     return report
 

@@ -256,7 +256,7 @@ def analyse_reject(models: tuple[Path, ...], /, test: CalibratedOptions) -> None
     for one in tested:
         found = one.analyses["reject"]
         print(f"{one.name} on {one.data}, all test images, all classes")
-        print(f"  auroc   {_shown(found['auroc'])}  detection of unseen classes by the lead of the best unseen class")
+        print(f"  auroc   {_shown(found['auroc'])}  unseen against seen images, by the lead of the best unseen class")
         if found["aurc"] is not None:
             print(f"  risk    {found['risk']:.3f}  share of errors")
             print(f"  aurc    {found['aurc']:.3f}  mean risk over all coverages, the most certain images first")

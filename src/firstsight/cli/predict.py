@@ -90,7 +90,9 @@ def more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
         are_unit = np.allclose(np.linalg.norm(known.classes.vectors, axis=1), 1, atol=1e-3)
         return replace(more, vectors=unit_rows(more.vectors)) if are_unit else more
     names, beside = known.text_source.get("attributes"), None
-    table = read_class_table(file, () if names is None else names or None)  # all where they have no names
+    table = read_class_table(
+        file, () if names is None else names or None
+    )  # all columns if the attributes have no names
     if names is not None:
         beside = ClassEmbeddings(table.names, table.vectors, tuple(names))
     return ClassEmbeddings(table.names, known.words(table.names, table.descriptions, beside))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from firstsight.cli.options import DataOptions, as_json, at_least_one
 from firstsight.errors import InputError
+
+if TYPE_CHECKING:
+    from firstsight.methods import Method
 
 
 def tune(
@@ -44,8 +47,6 @@ def tune(
         out: TOML file with a table for each data set and method; other tables stay.
         json: print one JSON document with every trial.
     """
-    from firstsight.methods import all_names, named
-    from firstsight.methods.abilities import needs_pictures
     from firstsight.parallel import run_jobs
     from firstsight.progress import Display
     from firstsight.tuning.settings_file import write_settings
@@ -54,14 +55,8 @@ def tune(
     if not methods:
         raise InputError("methods must be named; got none; `all` is every one")
     at_least_one(jobs=jobs, partitions=partitions)
-    names = all_names() if methods == ("all",) else methods
-    kinds = sorted(map(named, names), key=lambda kind: kind.search.trials)  # slow methods first
-    if others := [kind.name for kind in kinds if needs_pictures(kind)]:
-        raise InputError(
-            f"methods must learn from features alone to be tuned; got {others[0]}; tune spaen, whose E is the same"
-        )
-    starts = [kind.preset(preset) if preset else kind() for kind in kinds]
-    aims = [objective or kind.search.objective for kind in kinds]
+    starts = _starts(methods, preset)
+    aims = [objective or start.search.objective for start in starts]
     out.parent.mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{out.with_suffix('.db')}"
     open_storage(storage)
@@ -91,6 +86,20 @@ def tune(
         print(as_json({"tuned": rows}))
     else:
         print(f"The settings are in {out}; `--settings {out}` uses them")
+
+
+def _starts(methods: tuple[str, ...], preset: str | None) -> list[Method]:
+    """Make the methods to tune, slow ones first."""
+    from firstsight.methods import all_names, named
+    from firstsight.methods.abilities import needs_pictures
+
+    names = all_names() if methods == ("all",) else methods
+    kinds = sorted(map(named, names), key=lambda kind: kind.search.trials)
+    if others := [kind.name for kind in kinds if needs_pictures(kind)]:
+        raise InputError(
+            f"methods must learn from features alone to be tuned; got {others[0]}; tune spaen, whose E is the same"
+        )
+    return [kind.preset(preset) if preset else kind() for kind in kinds]
 
 
 def format_setting(value: object) -> str:

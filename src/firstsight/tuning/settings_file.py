@@ -57,7 +57,7 @@ def read_settings(path: Path) -> dict[tuple[str, str], Chosen]:
         text = path.read_text(encoding="utf-8")
         by_data = tomllib.loads(text)
     except FileNotFoundError as error:
-        raise InputError(f"settings must be a TOML file; got {path}, where nothing is") from error
+        raise InputError(f"settings must be a TOML file; got {path}, which does not exist") from error
     except (OSError, ValueError) as error:
         raise InputError(f"settings must be a TOML file; got {path}: {error}") from error
     return dict(_tables(by_data, text, path))

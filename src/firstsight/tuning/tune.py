@@ -184,15 +184,10 @@ def _search(
         random.Random(method.seed).shuffle(others)
         points += [point for point in others if point != start]
         trials = min(trials, len(points))
-    alone = storage is None or storage.startswith("sqlite")  # trials marked as running were killed
-    known = [one.system_attrs.get("fixed_params", one.params) for one in study.get_trials() if one.state != states.FAIL]
-    if alone:
+    if storage is None or storage.startswith("sqlite"):  # one process at a time: trials marked as running were killed
         for one in study.get_trials(states=[states.RUNNING]):
             study.tell(one.number, state=states.FAIL)
-            known.remove(one.system_attrs.get("fixed_params", one.params))
-    for point in points[:trials]:
-        if point not in known:
-            study.enqueue_trial(point)
+    _enqueue(study, points[:trials])
     distributions = {name: _distribution(values) for name, values in space.items()}
     finished = (states.COMPLETE, states.PRUNED)
     while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:
@@ -208,13 +203,18 @@ def _search(
     if not any(one.state == states.COMPLETE for one in found):
         raise InputError(str(found[0].user_attrs["error"]))
     return [
-        Trial(
-            replace(method, **one.params).settings(),
-            tuple(one.user_attrs["values"]),
-            given_up=one.state == states.PRUNED,
-        )
+        Trial(replace(method, **one.params).settings(), tuple(one.user_attrs["values"]), one.state == states.PRUNED)
         for one in found
     ]
+
+
+def _enqueue(study: optuna.Study, points: list[dict[str, Any]]) -> None:
+    """Add settings to the queue of a study, unless a trial that has not failed has them."""
+    valid = [one for one in study.get_trials() if one.state.name != "FAIL"]
+    known = [one.system_attrs.get("fixed_params", one.params) for one in valid]
+    for point in points:
+        if point not in known:
+            study.enqueue_trial(point)
 
 
 def _include(values: Any, start: Any) -> Any:
