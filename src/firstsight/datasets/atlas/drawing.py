@@ -358,15 +358,8 @@ class _Bird:
         cream = (*self.colors["cream"], int(240 * min(1, self.moment.boldness)))
         if kind == "spotted":
             spots = [(0.17, -0.09), (0.17, 0.03), (0.05, -0.12), (0.05, 0.0), (0.05, 0.1), (-0.08, -0.07)]
-            spots += [
-                (-0.08, 0.05),
-                (-0.21, -0.08),
-                (-0.21, 0.03),
-                (-0.21, 0.12),
-                (-0.35, -0.02),
-                (-0.35, 0.08),
-                (-0.5, 0.06),
-            ]
+            spots += [(-0.08, 0.05), (-0.21, -0.08), (-0.21, 0.03), (-0.21, 0.12), (-0.35, -0.02)]
+            spots += [(-0.35, 0.08), (-0.5, 0.06)]
             for x, y in np.array(spots) + rng.normal(0, 0.008, (len(spots), 2)):
                 fill(pen, self.body(circle(x, y * d, 0.028)), cream)
         elif kind == "barred":
