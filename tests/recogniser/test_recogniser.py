@@ -20,6 +20,7 @@ from firstsight.errors import InputError
 from firstsight.evaluation.calibration import fit_calibration
 from firstsight.evaluation.explanation import attribute_weights
 from firstsight.methods import ESZSL, METHODS, load_method
+from firstsight.recogniser import recogniser, topk
 from firstsight.recogniser.recogniser import Recogniser
 from tests.support.tiny import FAST, tiny_dataset, widths
 
@@ -198,7 +199,7 @@ def test_more_classes_never_refuse_more(known):
 
 def test_explanations_compare_with_the_next_best(known):
     best = known.top(FEATURES, 2).rows
-    found = known.explain(FEATURES, best[:, 0], n=2)
+    found = known.explain(FEATURES, best, n=2)
     weights = attribute_weights(METHOD, FEATURES, DATA.classes, best[:, 0], best[:, 1])
     for (speak_for, against), row in zip(found, weights, strict=True):
         assert len(speak_for) <= 2
@@ -206,20 +207,36 @@ def test_explanations_compare_with_the_next_best(known):
         assert all(weight < 0 for _, weight in against)
         if (row > 0).any():
             assert speak_for[0] == [DATA.classes.attributes[row.argmax()], pytest.approx(row.max())]
-    runner_up = known.explain(FEATURES, best[:, 1], n=2)
+    runner_up = known.explain(FEATURES, best[:, ::-1], n=2)
     reverse = attribute_weights(METHOD, FEATURES, DATA.classes, best[:, 1], best[:, 0])
     for (speak_for, _), row in zip(runner_up, reverse, strict=True):
         assert [weight for _, weight in speak_for] == pytest.approx(sorted(row[row > 0], reverse=True)[:2])
 
 
+@pytest.mark.parametrize("k", [1, 4])
+def test_an_answer_scores_once(known, k, monkeypatch):
+    asked = []
+    real = topk.top_classes
+    monkeypatch.setattr(recogniser, "top_classes", lambda *given: asked.append(given[3]) or real(*given))
+    scored = []
+    monkeypatch.setattr(ESZSL, "scores", lambda method, inputs, classes: scored.append(len(classes)) or 1 / 0)
+    monkeypatch.setattr(recogniser, "attribute_weights", lambda method, features, *_: np.ones((len(features), 4)))
+    answers = known.answers(FEATURES[:3], "abc", k, explain=True)
+    assert (asked, scored) == ([max(k, 2)], [])
+    assert [len(answer.classes) for answer in answers] == [k] * 3
+    assert [len(answer.probabilities) for answer in answers] == [k] * 3
+    assert all(answer.because[0] and answer.rejected is not None for answer in answers)
+
+
 def test_explanations_need_names(known):
+    best = known.top(FEATURES, 2).rows
     nameless = replace(known, classes=ClassEmbeddings(DATA.classes.names, DATA.classes.vectors))
-    says("recogniser must have named attributes to explain its answers; got none", nameless.explain, FEATURES, [0])
+    says("recogniser must have named attributes to explain its answers; got none", nameless.explain, FEATURES, best)
     says(
         "recogniser must know 2 classes or more to explain its answers; got 1",
         replace(known, classes=DATA.classes[[0]], is_seen=np.array([True])).explain,
         FEATURES,
-        [0],
+        best[:, :1],
     )
 
 

@@ -176,7 +176,7 @@ def seconds_since(start: float) -> float:
 
 def explanation(chosen: Recognising, features: Floats, order: Any) -> dict[str, Any]:
     """The attributes that spoke for the best class, and against it, compared with the next."""
-    [(speak_for, against)] = chosen.explain(features, order[:1])
+    [(speak_for, against)] = chosen.explain(features, order[None])
     names = chosen.classes.names
     return {
         "class": names[order[0]],

@@ -39,7 +39,7 @@ class Recognising(Protocol):
     def rejects(self, top: Any) -> NDArray[np.bool_]: ...  # noqa: D102
     def only(self, which: Literal["seen", "unseen"]) -> Self: ...  # noqa: D102
     def with_classes(self, more: ClassEmbeddings) -> Self: ...  # noqa: D102
-    def explain(self, features: Floats, answers: Indices) -> Sequence[tuple[list, list]]: ...  # noqa: D102
+    def explain(self, features: Floats, rows: Indices) -> Sequence[tuple[list, list]]: ...  # noqa: D102
 
 
 class Known:
