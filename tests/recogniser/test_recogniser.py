@@ -105,7 +105,7 @@ def test_without_calibration():
     says(
         "recogniser must be calibrated to refuse answers; got one without a threshold",
         plain.rejects,
-        plain.top(FEATURES),
+        plain.top(FEATURES).scores[:, 0],
     )
     assert plain.answers(FEATURES[:1], ["x"])[0].rejected is None
 
@@ -185,14 +185,14 @@ def test_a_method_that_needs_seen_classes_cannot_choose_among_unseen_ones():
 def test_what_is_refused(known):
     top = known.top(DATA.features)
     best = (METHOD.scores(DATA.features, DATA.classes) - known.gamma * known.is_seen).max(axis=1)
-    np.testing.assert_array_equal(known.rejects(top), best < known.threshold)
-    assert replace(known, threshold=best.max() + 0.1).rejects(top).all()
-    assert not replace(known, threshold=best.min() - 0.1).rejects(top).any()
+    np.testing.assert_array_equal(known.rejects(top.scores[:, 0]), best < known.threshold)
+    assert replace(known, threshold=best.max() + 0.1).rejects(top.scores[:, 0]).all()
+    assert not replace(known, threshold=best.min() - 0.1).rejects(top.scores[:, 0]).any()
 
 
 def test_more_classes_never_refuse_more(known):
     more = ClassEmbeddings(tuple("xyz"), DATA.classes.vectors[:3] + 0.1)
-    refused, then = (each.rejects(each.top(DATA.features)) for each in (known, known.with_classes(more)))
+    refused, then = (each.rejects(each.top(DATA.features).scores[:, 0]) for each in (known, known.with_classes(more)))
     assert refused.any()
     assert not (then & ~refused).any()
 
@@ -226,6 +226,25 @@ def test_an_answer_scores_once(known, k, monkeypatch):
     assert [len(answer.classes) for answer in answers] == [k] * 3
     assert [len(answer.probabilities) for answer in answers] == [k] * 3
     assert all(answer.because[0] and answer.rejected is not None for answer in answers)
+
+
+def test_one_scoring_answers_every_question(known, monkeypatch):
+    best = (METHOD.scores(FEATURES, DATA.classes) - known.handicap).max(axis=1)
+    known = replace(known, threshold=float(np.median(best)))
+    asked = []
+    real = ESZSL.scores
+    monkeypatch.setattr(ESZSL, "scores", lambda *given: asked.append(given[2]) or real(*given))
+    scored = known.score(FEATURES)
+    assert asked == [known.classes]
+    top = known.top(FEATURES, len(DATA.classes))
+    np.testing.assert_array_equal(scored.rows, top.rows)
+    np.testing.assert_array_equal(scored.probabilities, known.probabilities(FEATURES))
+    np.testing.assert_array_equal(scored.rejected, known.rejects(top.scores[:, 0]))
+    assert 0 < scored.rejected.sum() < len(FEATURES)
+    asked.clear()
+    assert scored.explain(2) == known.explain(FEATURES, top.rows, 2)
+    assert asked
+    assert all(" without " in classes.names[0] for classes in asked)  # variants of the two best classes alone
 
 
 def test_explanations_need_names(known):

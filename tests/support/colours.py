@@ -145,8 +145,8 @@ class Colours:
     def top(self, features, k):
         return SimpleNamespace(scores=-np.sort(-self.scores(features), axis=1)[:, :k])
 
-    def rejects(self, top):
-        return top.scores[:, 0] < self.threshold
+    def rejects(self, scores):
+        return scores < self.threshold
 
     def only(self, which):
         keep = self.is_seen == (which == "seen")

@@ -19,18 +19,17 @@ from numpy.typing import NDArray
 
 from firstsight.data import ClassEmbeddings, Dataset, Floats, Indices, frozen
 from firstsight.errors import InputError
-from firstsight.evaluation.calibration import fit_calibration, probabilities
+from firstsight.evaluation.calibration import fit_calibration
 from firstsight.evaluation.evaluate import check_trained_on
-from firstsight.evaluation.explanation import attribute_weights, strongest
+from firstsight.evaluation.explanation import Explanation, attribute_weights, strongest
 from firstsight.methods import FitControls, Method
 from firstsight.methods.abilities import own_backbone, with_own_features
 from firstsight.recogniser.recogniser_file import SOURCE, read_recogniser, write_recogniser
+from firstsight.recogniser.scored import Scored
 from firstsight.recogniser.topk import Top, top_classes
 
 BATCH = 32  # pictures at once
 EXPLAINED = 8  # images at once, for which a variant of each class is made per attribute
-
-Explanation = tuple[list[list[Any]], list[list[Any]]]  # attributes for and against, [name, weight] each
 
 
 @dataclass(frozen=True)
@@ -196,26 +195,30 @@ class Recogniser:
 
     def probabilities(self, features: Floats) -> Floats:
         """Return the calibrated probabilities [n, c] of all classes for images [n, v]; rows sum to 1."""
-        return probabilities(self.method.scores(features, self.classes) - self.handicap, self.temperature)
+        return self.score(features).probabilities
+
+    def score(self, features: Floats) -> Scored:
+        """Score all classes for images [n, v], once for probabilities, rejection and explanation."""
+        return Scored(self, features, self.method.scores(features, self.classes) - self.handicap)
 
     def top(self, features: Floats, k: int = 5) -> Top:
         """Find the k most probable classes of images [n, v]; memory does not grow with the number of classes."""
         return top_classes(self.method, features, self.classes, k, self.handicap, self.temperature)
 
-    def rejects(self, top: Top) -> NDArray[np.bool_]:
-        """Return [n] whether an image is rejected, as even its best class fits too badly: "none of these".
+    def rejects(self, scores: Floats) -> NDArray[np.bool_]:
+        """Return [n] whether images are rejected, as even their best scores [n] are too low: "none of these".
 
         The threshold keeps 95 % of the validation images whose class was among the candidates, while a third of the
         classes was left out of them. More candidates never make it refuse more.
         """
         if self.threshold is None:
             raise InputError("recogniser must be calibrated to refuse answers; got one without a threshold")
-        return top.scores[:, 0] < self.threshold
+        return scores < self.threshold
 
     def answers(self, features: Floats, sources: Iterable[str], k: int = 5, explain: bool = False) -> list[Answer]:
         """Answer for images [n, v] in words, with the k best classes; the images are scored once."""
         top = self.top(features, max(k, 2) if explain and k > 0 else k)
-        rejected = [None] * len(features) if self.threshold is None else self.rejects(top).tolist()
+        rejected = [None] * len(features) if self.threshold is None else self.rejects(top.scores[:, 0]).tolist()
         because = self.explain(features, top.rows) if explain else [None] * len(features)
         found = zip(sources, top.rows[:, :k], top.probabilities[:, :k], rejected, because, strict=True)
         return [

@@ -156,7 +156,7 @@ class Answering:
         answer: dict[str, Any] = {
             "answers": [entry(row) for row in order[: question.top]],
             "n_classes": len(names),
-            "rejected": bool(chosen.rejects(chosen.top(features, 1))[0]) if question.reject else None,
+            "rejected": bool(chosen.rejects(chosen.top(features, 1).scores[:, 0])[0]) if question.reject else None,
             "extra": [
                 {"class": names[row], "probability": float(chances[row]), "rank": rank}
                 for rank, row in enumerate(order.tolist(), start=1)
