@@ -20,6 +20,7 @@ from firstsight.errors import InputError
 from firstsight.evaluation.calibration import fit_calibration
 from firstsight.evaluation.explanation import attribute_weights
 from firstsight.methods import ESZSL, METHODS, load_method
+from firstsight.recogniser import recogniser, topk
 from firstsight.recogniser.recogniser import Recogniser
 from tests.support.tiny import FAST, tiny_dataset, widths
 
@@ -104,7 +105,7 @@ def test_without_calibration():
     says(
         "recogniser must be calibrated to refuse answers; got one without a threshold",
         plain.rejects,
-        plain.top(FEATURES),
+        plain.top(FEATURES).scores[:, 0],
     )
     assert plain.answers(FEATURES[:1], ["x"])[0].rejected is None
 
@@ -184,21 +185,21 @@ def test_a_method_that_needs_seen_classes_cannot_choose_among_unseen_ones():
 def test_what_is_refused(known):
     top = known.top(DATA.features)
     best = (METHOD.scores(DATA.features, DATA.classes) - known.gamma * known.is_seen).max(axis=1)
-    np.testing.assert_array_equal(known.rejects(top), best < known.threshold)
-    assert replace(known, threshold=best.max() + 0.1).rejects(top).all()
-    assert not replace(known, threshold=best.min() - 0.1).rejects(top).any()
+    np.testing.assert_array_equal(known.rejects(top.scores[:, 0]), best < known.threshold)
+    assert replace(known, threshold=best.max() + 0.1).rejects(top.scores[:, 0]).all()
+    assert not replace(known, threshold=best.min() - 0.1).rejects(top.scores[:, 0]).any()
 
 
 def test_more_classes_never_refuse_more(known):
     more = ClassEmbeddings(tuple("xyz"), DATA.classes.vectors[:3] + 0.1)
-    refused, then = (each.rejects(each.top(DATA.features)) for each in (known, known.with_classes(more)))
+    refused, then = (each.rejects(each.top(DATA.features).scores[:, 0]) for each in (known, known.with_classes(more)))
     assert refused.any()
     assert not (then & ~refused).any()
 
 
 def test_explanations_compare_with_the_next_best(known):
     best = known.top(FEATURES, 2).rows
-    found = known.explain(FEATURES, best[:, 0], n=2)
+    found = known.explain(FEATURES, best, n=2)
     weights = attribute_weights(METHOD, FEATURES, DATA.classes, best[:, 0], best[:, 1])
     for (speak_for, against), row in zip(found, weights, strict=True):
         assert len(speak_for) <= 2
@@ -206,20 +207,55 @@ def test_explanations_compare_with_the_next_best(known):
         assert all(weight < 0 for _, weight in against)
         if (row > 0).any():
             assert speak_for[0] == [DATA.classes.attributes[row.argmax()], pytest.approx(row.max())]
-    runner_up = known.explain(FEATURES, best[:, 1], n=2)
+    runner_up = known.explain(FEATURES, best[:, ::-1], n=2)
     reverse = attribute_weights(METHOD, FEATURES, DATA.classes, best[:, 1], best[:, 0])
     for (speak_for, _), row in zip(runner_up, reverse, strict=True):
         assert [weight for _, weight in speak_for] == pytest.approx(sorted(row[row > 0], reverse=True)[:2])
 
 
+@pytest.mark.parametrize("k", [1, 4])
+def test_an_answer_scores_once(known, k, monkeypatch):
+    asked = []
+    real = topk.top_classes
+    monkeypatch.setattr(recogniser, "top_classes", lambda *given: asked.append(given[3]) or real(*given))
+    scored = []
+    monkeypatch.setattr(ESZSL, "scores", lambda method, inputs, classes: scored.append(len(classes)) or 1 / 0)
+    monkeypatch.setattr(recogniser, "attribute_weights", lambda method, features, *_: np.ones((len(features), 4)))
+    answers = known.answers(FEATURES[:3], "abc", k, explain=True)
+    assert (asked, scored) == ([max(k, 2)], [])
+    assert [len(answer.classes) for answer in answers] == [k] * 3
+    assert [len(answer.probabilities) for answer in answers] == [k] * 3
+    assert all(answer.because[0] and answer.rejected is not None for answer in answers)
+
+
+def test_one_scoring_answers_every_question(known, monkeypatch):
+    best = (METHOD.scores(FEATURES, DATA.classes) - known.handicap).max(axis=1)
+    known = replace(known, threshold=float(np.median(best)))
+    asked = []
+    real = ESZSL.scores
+    monkeypatch.setattr(ESZSL, "scores", lambda *given: asked.append(given[2]) or real(*given))
+    scored = known.score(FEATURES)
+    assert asked == [known.classes]
+    top = known.top(FEATURES, len(DATA.classes))
+    np.testing.assert_array_equal(scored.rows, top.rows)
+    np.testing.assert_array_equal(scored.probabilities, known.probabilities(FEATURES))
+    np.testing.assert_array_equal(scored.rejected, known.rejects(top.scores[:, 0]))
+    assert 0 < scored.rejected.sum() < len(FEATURES)
+    asked.clear()
+    assert scored.explain(2) == known.explain(FEATURES, top.rows, 2)
+    assert asked
+    assert all(" without " in classes.names[0] for classes in asked)  # variants of the two best classes alone
+
+
 def test_explanations_need_names(known):
+    best = known.top(FEATURES, 2).rows
     nameless = replace(known, classes=ClassEmbeddings(DATA.classes.names, DATA.classes.vectors))
-    says("recogniser must have named attributes to explain its answers; got none", nameless.explain, FEATURES, [0])
+    says("recogniser must have named attributes to explain its answers; got none", nameless.explain, FEATURES, best)
     says(
         "recogniser must know 2 classes or more to explain its answers; got 1",
         replace(known, classes=DATA.classes[[0]], is_seen=np.array([True])).explain,
         FEATURES,
-        [0],
+        best[:, :1],
     )
 
 

@@ -145,8 +145,8 @@ class Colours:
     def top(self, features, k):
         return SimpleNamespace(scores=-np.sort(-self.scores(features), axis=1)[:, :k])
 
-    def rejects(self, top):
-        return top.scores[:, 0] < self.threshold
+    def rejects(self, scores):
+        return scores < self.threshold
 
     def only(self, which):
         keep = self.is_seen == (which == "seen")
@@ -162,13 +162,11 @@ class Colours:
         )
         return replace(self, classes=both, is_seen=np.append(self.is_seen, np.zeros(len(more), dtype=bool)))
 
-    def explain(self, features, answers):
+    def explain(self, features, rows):
         if not self.classes.attributes:
             raise InputError("recogniser must have named attributes to explain its answers; got none")
-        best = np.argsort(-self.probabilities(features), axis=1, kind="stable")
         found = []
-        for row, answer in enumerate(answers):
-            other = best[row, 1] if best[row, 0] == answer else best[row, 0]
+        for row, (answer, other) in enumerate(rows[:, :2]):
             own, next_best = (2 * self.classes.vectors[each] - 1 for each in (answer, other))
             weights = (features[row] - next_best) ** 2 - (features[row] - own) ** 2
             pairs = sorted(zip(self.classes.attributes, weights.tolist(), strict=True), key=lambda pair: -pair[1])

@@ -1,4 +1,4 @@
-"""Which attributes decided: what an answer's lead loses when a class has an average value of the attribute instead.
+"""Attributes that favour a prediction: how much of its lead is lost when a class has the attribute's mean instead.
 
 A class is data, so the question can be put to any method: give the class the mean value of one attribute, leave all
 else as it is, and score the image again (occlusion; Zeiler and Fergus, ECCV 2014, for attributes instead of patches).
@@ -6,17 +6,21 @@ else as it is, and score the image again (occlusion; Zeiler and Fergus, ECCV 201
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from firstsight.data import ClassEmbeddings, Floats, Indices
 from firstsight.errors import InputError
 from firstsight.methods import Method
 
+Explanation = tuple[list[list[Any]], list[list[Any]]]  # attributes for and against, [name, weight] each
+
 
 def attribute_weights(
     method: Method, inputs: Floats, candidates: ClassEmbeddings, answers: Indices, others: Indices
 ) -> Floats:
-    """How much each attribute speaks for one class rather than another.
+    """Weigh each attribute by how much it favours one class over another.
 
     Args:
         method: fitted.
@@ -46,8 +50,8 @@ def attribute_weights(
     return losses[images, np.searchsorted(asked, answers)] - losses[images, np.searchsorted(asked, others)]
 
 
-def strongest(weights: Floats, attributes: tuple[str, ...], n: int = 3) -> tuple[list, list]:
-    """The attributes that speak loudest for an answer and against it, [name, weight] each, from [a] weights."""
+def strongest(weights: Floats, attributes: tuple[str, ...], n: int = 3) -> Explanation:
+    """Pick from weights [a] the n attributes that favour an answer most, and the n that do least."""
     order = np.argsort(-weights)
     speak_for = [[attributes[row], float(weights[row])] for row in order[:n] if weights[row] > 0]
     against = [[attributes[row], float(weights[row])] for row in order[::-1][:n] if weights[row] < 0]

@@ -1,4 +1,4 @@
-"""What only some methods can do: draw pictures, and make features of pictures."""
+"""Abilities of a few methods: drawing pictures, and making features of pictures."""
 
 from __future__ import annotations
 

@@ -61,6 +61,12 @@ class Method(ABC):
     seed: int = 0
     device: str = "auto"
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.shares_fits and writer(cls, "_fit") not in writer(cls, "_fit_group").__mro__:
+            cls.shares_fits = False  # `_fit_group` does not know of this `_fit`
+            cls._fit_group = vars(Method)["_fit_group"]  # type: ignore[method-assign]
+
     def __post_init__(self) -> None:
         check_settings(self)
 
@@ -117,7 +123,10 @@ class Method(ABC):
 
     @classmethod
     def _fit_group(cls, variants: Sequence[Self], training: TrainingTensors, controls: FitControls) -> Iterator[Self]:
-        """Learn with settings that scale the data alike; a method that `shares_fits` writes its own."""
+        """Learn with settings that scale the data alike; a method that `shares_fits` writes its own.
+
+        A class that changes `_fit` alone does not inherit it: then each setting is fitted by that `_fit`.
+        """
         for variant in variants:
             variant._fit(training, controls)
             yield variant
@@ -261,3 +270,8 @@ class Method(ABC):
     def _scaled_classes(self, vectors: Tensor) -> Tensor:
         """Return class embeddings [k, a] scaled."""
         return scale_classes(self.class_scaling, vectors, self.class_mean_)
+
+
+def writer(kind: type, name: str) -> type:
+    """Find the class that writes a member which a class has."""
+    return next(one for one in kind.__mro__ if name in vars(one))

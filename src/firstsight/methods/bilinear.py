@@ -74,7 +74,7 @@ class Bilinear(ProductMethod):
 
     @abstractmethod
     def _weights(self, hinges: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """How much each wrong class counts.
+        """Weigh the wrong classes: how much each counts.
 
         Args:
             hinges: [b, s] max(0, margin + score - score of the right class); 0 for the right class.
@@ -108,7 +108,7 @@ class Bilinear(ProductMethod):
     def _descend(
         self, maps: Tensor, features: Tensor, labels: Tensor, vectors: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """One step down the loss of a batch.
+        """Take one step down the loss of a batch.
 
         Args:
             maps: [m r, v] the m maps, each transposed; written to.

@@ -165,7 +165,7 @@ class CMTStar(CMT):
     def _fit_group(
         cls, variants: Sequence[CMTStar], training: TrainingTensors, controls: FitControls
     ) -> Iterator[CMTStar]:
-        """What is learned does not depend on `outliers`, so settings that differ in nothing else share it."""
+        """Learn once for settings that differ in `outliers` alone: nothing that is learned depends on it."""
         learned: dict[tuple[object, ...], CMTStar] = {}
         for variant in variants:
             twin = learned.setdefault(dataclasses.astuple(dataclasses.replace(variant, outliers=0.0)), variant)
@@ -176,7 +176,7 @@ class CMTStar(CMT):
             yield variant
 
     def _novelty(self, points: Tensor) -> Tensor:
-        """[n] how far mapped images [n, a] are from the training images; only `outliers` says how far is novel."""
+        """Return [n] how far mapped images [n, a] are from the training images; `outliers` says how far is novel."""
         if self.novelty == "gaussian":
             distances = squared_distances(points, self.seen_vectors_) / self.variance_  # [n, s]
             return distances.amin(dim=1) / points.shape[1]
@@ -194,23 +194,23 @@ class CMTStar(CMT):
 
 
 def mapped(features: Tensor, theta1: Tensor, theta2: Tensor) -> Tensor:
-    """[n, a] features [n, v] among the class embeddings."""
+    """Map features [n, v] to points [n, a] among the class embeddings."""
     return torch.tanh(features @ theta1.T) @ theta2.T
 
 
 def squared_distances(points: Tensor, vectors: Tensor) -> Tensor:
-    """[n, k] between [n, a] and [k, a]."""
+    """Return [n, k] squared distances between points [n, a] and vectors [k, a]."""
     lengths = points.square().sum(dim=1)[:, None] + vectors.square().sum(dim=1)
     return (lengths - 2 * points @ vectors.T).clamp(min=0)
 
 
 def are_among(vectors: Tensor, others: Tensor) -> Tensor:
-    """[k] whether each vector [k, a] is one of the others up to rounding."""
+    """Return [k] whether each vector [k, a] is one of the others up to rounding."""
     return torch.cdist(vectors, others, p=math.inf).amin(dim=1) <= SAME * others.abs().max()
 
 
 def class_variances(points: Tensor, labels: Tensor, vectors: Tensor) -> Tensor:
-    """[s] mean square of each class's errors per column; no class is so narrow that its density is infinite."""
+    """Return [s] mean square of each class's errors per column; no class is so narrow that its density is infinite."""
     errors = (points - vectors[labels]).square().mean(dim=1)  # [n]
     variances = torch.zeros_like(vectors[:, 0]).index_add_(0, labels, errors)
     variances /= torch.bincount(labels, minlength=len(vectors))
@@ -218,7 +218,7 @@ def class_variances(points: Tensor, labels: Tensor, vectors: Tensor) -> Tensor:
 
 
 def nearest(points: Tensor, others: Tensor, n_nearest: int, exclude_self: bool = False) -> tuple[Tensor, Tensor]:
-    """[n, m] distances of each point to its nearest others, and their rows; fewer where there are not so many."""
+    """Return [n, m] distances of each point to its nearest others, and their rows; fewer if there are not so many."""
     found = []
     # a graph that is exported takes any number of images, so it cannot hold one step for each block of them
     blocks = (points,) if torch.compiler.is_exporting() else points.split(ROWS)
@@ -231,10 +231,10 @@ def nearest(points: Tensor, others: Tensor, n_nearest: int, exclude_self: bool =
 
 
 def outlier_factor(reach: Tensor, others: Tensor) -> Tensor:
-    """[n] PLOF: a point's distance to its neighbours over theirs [n, m] to theirs, less 1."""
+    """Return [n] PLOF: a point's distance to its neighbours over theirs [n, m] to theirs, less 1."""
     return reach / others.mean(dim=1).clamp(min=TINY) - 1
 
 
 def root_mean_square(values: Tensor) -> Tensor:
-    """Over the last axis."""
+    """Take the root of the mean square over the last axis."""
     return values.square().mean(dim=-1).sqrt()

@@ -57,7 +57,7 @@ class CONSE(ProductMethod):
 
     @classmethod
     def _fit_group(cls, variants: Sequence[CONSE], training: TrainingTensors, controls: FitControls) -> Iterator[CONSE]:
-        """Settings that differ in n_top alone share the classifier."""
+        """Train the classifier once for settings that differ in `n_top` alone."""
         first: dict[float, CONSE] = {}
         for variant in variants:
             fitted = first.setdefault(variant.penalty, variant)

@@ -70,10 +70,10 @@ class DAP(ProductMethod):
 
 
 def presence_thresholds(vectors: Tensor) -> Tensor:
-    """[a] that an attribute of a class must exceed to count as present: 0 where class embeddings [s, a] are binary.
+    """Return [a] values above which an attribute of a class is present: 0 where class embeddings [s, a] are binary.
 
-    Rows at unit length have to be known by their look: 1 / sqrt(2) and 1 / sqrt(9) are both a yes, which the mean over
-    classes may part.
+    Binary rows may come at unit length, where 1 / sqrt(2) and 1 / sqrt(9) both mean yes. They are recognised by their
+    values, as the mean over classes could lie between the two.
     """
     has = (vectors > 0).to(vectors)
     is_binary = torch.equal(vectors, has) or torch.allclose(vectors, unit_rows(has), rtol=0, atol=1e-6)
@@ -81,6 +81,6 @@ def presence_thresholds(vectors: Tensor) -> Tensor:
 
 
 def prior_logits(present: Tensor) -> Tensor:
-    """[a] logits of the share of the classes [s, a] that have each attribute; of 1/2 where all have it, or none."""
+    """Return [a] logits of the share of classes [s, a] with each attribute; of 1/2 where all have it, or none."""
     share = present.double().mean(dim=0)
     return torch.where((share > 0) & (share < 1), share, 0.5).logit().float()

@@ -54,7 +54,7 @@ class ESZSL(ProductMethod):
 
     @classmethod
     def _fit_group(cls, variants: Sequence[ESZSL], training: TrainingTensors, controls: FitControls) -> Iterator[ESZSL]:
-        """One eigendecomposition of each Gram matrix serves every gamma and lam."""
+        """Solve for every gamma and lam with one eigendecomposition of each Gram matrix."""
         if len(variants) < 3:  # a Cholesky factor costs a third of an eigendecomposition
             yield from super()._fit_group(variants, training, controls)
             return
@@ -72,7 +72,7 @@ class ESZSL(ProductMethod):
 
 
 def inverses(gram: Tensor, penalties: set[float], setting: str) -> dict[float, Callable[[Tensor], Tensor]]:
-    """For each penalty a function that multiplies by (gram + penalty I)^-1, from one eigendecomposition."""
+    """Return for each penalty a function that multiplies by (gram + penalty I)^-1, from one eigendecomposition."""
     values, basis = torch.linalg.eigh(gram)
     smallest = min(penalties)
     if values[0] + smallest <= values[-1] * torch.finfo(gram.dtype).eps:
@@ -81,12 +81,12 @@ def inverses(gram: Tensor, penalties: set[float], setting: str) -> dict[float, C
 
 
 def spectral_solve(basis: Tensor, values: Tensor, matrix: Tensor) -> Tensor:
-    """The inverse of the symmetric matrix with these eigenvectors and eigenvalues, times a matrix."""
+    """Multiply a matrix by the inverse of the symmetric one with these eigenvectors and eigenvalues."""
     return basis @ ((basis.T @ matrix) / values[:, None])
 
 
 def cholesky(gram: Tensor, penalty: float, setting: str) -> Tensor:
-    """The factor of gram + penalty I."""
+    """Factor gram + penalty I."""
     factor, info = torch.linalg.cholesky_ex(gram + penalty * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
     if info != 0:
         raise InputError(f"{setting} must be large enough to make the problem well-posed; got {penalty:g}")

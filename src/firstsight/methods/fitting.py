@@ -1,4 +1,4 @@
-"""What a fit is handed: the training set as tensors, and how the fit is watched and kept."""
+"""The arguments of a fit: the training set as tensors, and controls for progress and checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from firstsight.progress import StageProgress
 
 @dataclass(frozen=True)
 class FitControls:
-    """How a fit is watched and kept; nothing in it changes what is learned.
+    """Progress and checkpoints of a fit; nothing here changes what is learned.
 
     Attributes:
         progress: called with (steps done, steps in all, losses by name) as training advances.

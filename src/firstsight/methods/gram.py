@@ -12,7 +12,7 @@ BLOCK = 4096  # images
 
 
 def gram(features: Tensor) -> Tensor:
-    """[v, v] X'X of features [n, v]."""
+    """Return [v, v] X'X of features [n, v]."""
     total = features.new_zeros(features.shape[1], features.shape[1], dtype=torch.float64)
     for block in features.split(BLOCK):
         wide = block.double()
@@ -21,7 +21,7 @@ def gram(features: Tensor) -> Tensor:
 
 
 def class_sums(features: Tensor, labels: Tensor, n_classes: int) -> Tensor:
-    """[s, v] Y'X, the sum of each class's features, without making the one-hot Y."""
+    """Return [s, v] Y'X, the sum of each class's features, without making the one-hot Y."""
     total = features.new_zeros(n_classes, features.shape[1], dtype=torch.float64)
     for block, rows in zip(features.split(BLOCK), labels.split(BLOCK), strict=True):
         total.index_add_(0, rows, block.double())

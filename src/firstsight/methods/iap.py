@@ -45,7 +45,7 @@ class IAP(DAP):
         return self._logits(features) - prior_logits(self.present_)  # [n, a]
 
     def _logits(self, features: Tensor) -> Tensor:
-        """[n, a] of the probabilities that images have the attributes."""
+        """Return [n, a] logits of the probabilities that images have the attributes."""
         posterior = torch.addmm(self.bias_, features, self.weight_).softmax(dim=1)  # [n, s]
         present = self.present_.to(posterior.dtype)
         smallest = torch.finfo(posterior.dtype).tiny  # instead of a logarithm of zero

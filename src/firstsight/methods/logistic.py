@@ -42,7 +42,7 @@ Loss = Callable[[Tensor, slice], Tensor]  # of logits [b, m] and the images they
 def softmax_regression(
     features: Tensor, labels: Tensor, n_classes: int, penalty: float, controls: FitControls
 ) -> tuple[Tensor, Tensor]:
-    """One classifier of the classes.
+    """Fit one classifier of the classes.
 
     Args:
         features: [n, v].
@@ -65,7 +65,7 @@ def softmax_regression(
 def logistic_regressions(
     features: Tensor, labels: Tensor, present: Tensor, penalty: float, controls: FitControls
 ) -> tuple[Tensor, Tensor]:
-    """One binary classifier for each attribute.
+    """Fit one binary classifier for each attribute.
 
     Args:
         features: [n, v].
@@ -117,7 +117,7 @@ class WhitenedSpace:
         self.tolerance = TOLERANCE * math.sqrt(curvature * len(features))
 
     def minimise(self, loss: Loss, n_columns: int, report: Report) -> tuple[Tensor, Tensor]:
-        """[v, m] weights and [m] biases of the plain features with the least loss and penalty.
+        """Find [v, m] weights and [m] biases of the plain features with the least loss and penalty.
 
         Args:
             loss: of logits, block by block.
@@ -151,7 +151,7 @@ class WhitenedSpace:
         return weight, bias.detach() * self.bias_scale - self.mean @ weight
 
     def objective(self, loss: Loss, weight: Tensor, bias: Tensor) -> tuple[float, Tensor, Tensor]:
-        """Loss and penalty at [v, m] weights and [m] biases of this space, and their gradients."""
+        """Return loss and penalty at [v, m] weights and [m] biases of this space, and their gradients."""
         scaled = self.scale[:, None] * weight
         value = self.penalty / 2 * float(scaled.square().sum(dtype=torch.float64))
         slope, bias_slope = self.penalty * self.scale[:, None] * scaled, torch.zeros_like(bias)  # [v, m], [m]
@@ -167,7 +167,7 @@ class WhitenedSpace:
 
 
 def reporter(controls: FitControls, begin: float, end: float) -> Report:
-    """A function that tells `run` how much of the whole work is done, where this part runs from `begin` to `end`."""
+    """Return a function that reports the progress of one part of the work, which runs from `begin` to `end` of it."""
 
     def report(share: float, loss: float) -> None:
         if controls.progress is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from firstsight.data import ClassEmbeddings, Floats
 from firstsight.errors import InputError
-from firstsight.methods.base import Method
+from firstsight.methods.base import Method, writer
 
 PARTS = ("_scores", "_project", "_describe")
 
@@ -29,7 +29,7 @@ class ProductMethod(Method):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        scores, *parts = (next(kind for kind in cls.__mro__ if name in vars(kind)) for name in PARTS)
+        scores, *parts = (writer(cls, name) for name in PARTS)
         cls._splits = scores is ProductMethod or parts == [scores, scores]
 
     @property

@@ -71,7 +71,7 @@ class SAE(ProductMethod):
 
     @classmethod
     def _fit_group(cls, variants: Sequence[SAE], training: TrainingTensors, controls: FitControls) -> Iterator[SAE]:
-        """One eigendecomposition of each Gram matrix serves every lam, and one W both directions."""
+        """Solve for every lam with one eigendecomposition of each Gram matrix; one W serves both directions."""
         if len(variants) == 1:
             yield from super()._fit_group(variants, training, controls)
             return
@@ -103,13 +103,13 @@ class Sylvester:
         )  # [p, q] U' S X' V
 
     def solution(self, lam: float) -> Tensor:
-        """[a, v] W."""
+        """Return W [a, v]."""
         quotient = (1 + lam) * self.product / (self.alpha[:, None] + lam * self.beta)  # [p, q]
         return self.left @ (quotient @ self.right.T)
 
 
 def spectrum(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """[r] eigenvalues of a Gram matrix that are not zero up to rounding, and [m, r] their eigenvectors."""
+    """Return [r] eigenvalues of a Gram matrix that are not zero up to rounding, and [m, r] their eigenvectors."""
     values, basis = torch.linalg.eigh(matrix)
     kept = values > len(matrix) * torch.finfo(matrix.dtype).eps * values[-1]
     return values[kept], basis[:, kept]

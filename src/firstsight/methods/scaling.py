@@ -15,7 +15,7 @@ SMALLEST = 1e-12  # length that is divided by; a row of zeros stays one
 def scale_features(
     kind: FeatureScaling, features: Tensor, widths: tuple[int, ...], mean: Tensor, deviation: Tensor
 ) -> Tensor:
-    """[n, v] the features scaled, in place: a second copy of a large table may not fit.
+    """Scale features [n, v] in place: a second copy of a large table may not fit.
 
     `l2` makes every row of each joined feature set unit length, so that a wide set does not drown a narrow one;
     `standard` gives every column zero mean and unit variance; `standard-l2` does the second, then the first.
@@ -36,7 +36,7 @@ def scale_features(
 
 
 def scale_classes(kind: ClassScaling, vectors: Tensor, mean: Tensor) -> Tensor:
-    """[k, a] class embeddings scaled.
+    """Scale class embeddings [k, a].
 
     `l2` makes every row unit length, as the benchmarks do. `centred` then subtracts the mean of the seen classes and
     makes rows unit length again: what nearly all classes share dominates raw dot products, and the difference from
@@ -53,5 +53,5 @@ def scale_classes(kind: ClassScaling, vectors: Tensor, mean: Tensor) -> Tensor:
 
 
 def unit_rows(matrix: Tensor) -> Tensor:
-    """Every row divided by its length; a row of zeros stays."""
+    """Divide every row by its length; a row of zeros stays."""
     return torch.nn.functional.normalize(matrix, dim=-1, eps=SMALLEST)

@@ -1,4 +1,4 @@
-"""The settings of a method: what each may be, and how tuning searches them."""
+"""The settings of a method: their types and bounds, and the space that tuning searches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Search:
-    """How tuning searches a method's settings.
+    """Search of a method's settings by tuning.
 
     Attributes:
         space: choices, or a `Span` of numbers, by setting.

@@ -112,17 +112,17 @@ class SSE(ProductMethod):
         return self._mixtures(vectors)  # [k, s]
 
     def _mixtures(self, vectors: Tensor) -> Tensor:
-        """[k, s] of the seen classes that come nearest to class embeddings."""
+        """Return [k, s] mixtures of the seen classes that come nearest to class embeddings."""
         return nearest_mixtures(vectors.double(), self.seen_.double(), self.gamma).to(vectors)
 
     def _evidence(self, features: Tensor, references: Tensor, weights: Tensor) -> Tensor:
-        """[n, s] for each seen class."""
+        """Return [n, s] evidence of images for each seen class."""
         shared = weighted_intersection(features, references, weights)
         return shared if self.transform == "intersection" else (features * weights).sum(dim=1, keepdim=True) - shared
 
 
 def weighted_intersection(features: Tensor, references: Tensor, weights: Tensor) -> Tensor:
-    """[n, s] sum_d w_d min(x_d, v_sd).
+    """Return [n, s] sum_d w_d min(x_d, v_sd).
 
     Under a positive weight w min(x, v) = (w x + w v - |w x - w v|) / 2, whose sum is an L1 distance for which nothing
     of size [n, s, v] has to be made; negative weights take their turn.
@@ -136,7 +136,7 @@ def weighted_intersection(features: Tensor, references: Tensor, weights: Tensor)
 
 
 def hinge_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean over images of max_c([c != y] + f_c - f_y).
+    """Return the mean over images of max_c([c != y] + f_c - f_y).
 
     Args:
         scores: [b, s].
@@ -147,13 +147,13 @@ def hinge_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def class_means(features: Tensor, labels: Tensor, n_classes: int) -> Tensor:
-    """[s, v] mean feature of each class."""
+    """Return [s, v] mean feature of each class."""
     sums = features.new_zeros(n_classes, features.shape[1]).index_add_(0, labels, features)
     return sums / labels.bincount(minlength=n_classes)[:, None]
 
 
 def first_weights(references: Tensor, mixtures: Tensor) -> Tensor:
-    """[v] equal weights with which the references win as their own class by one on average."""
+    """Return [v] equal weights with which the references win as their own class by one on average."""
     weights = torch.ones_like(references[0])
     scores = weighted_intersection(references, references, weights) @ mixtures.T  # [s, s]
     lead = (scores.diagonal() - scores.mean(dim=1)).mean()
@@ -161,7 +161,7 @@ def first_weights(references: Tensor, mixtures: Tensor) -> Tensor:
 
 
 def nearest_mixtures(targets: Tensor, atoms: Tensor, gamma: float) -> Tensor:
-    """[k, s] argmin over the simplex of ||y - A' z||^2 + gamma ||z||^2, by accelerated projected gradient.
+    """Find [k, s] argmin over the simplex of ||y - A' z||^2 + gamma ||z||^2, by accelerated projected gradient.
 
     Args:
         targets: [k, a].
@@ -186,7 +186,7 @@ def nearest_mixtures(targets: Tensor, atoms: Tensor, gamma: float) -> Tensor:
 
 
 def simplex_projection(points: Tensor) -> Tensor:
-    """[k, s] nearest points whose entries are not negative and sum to one."""
+    """Return [k, s] the nearest points whose entries are not negative and sum to one."""
     descending = points.sort(dim=1, descending=True).values
     excess = descending.cumsum(dim=1) - 1  # [k, s]
     ranks = torch.arange(1, points.shape[1] + 1, device=points.device)

@@ -84,7 +84,7 @@ class SYNC(ProductMethod):
 
     @classmethod
     def _fit_group(cls, variants: Sequence[SYNC], training: TrainingTensors, controls: FitControls) -> Iterator[SYNC]:
-        """One training serves every scale."""
+        """Train once for every scale."""
         twins: dict[tuple[str, float, int], SYNC] = {}
         for variant in variants:
             twin = twins.setdefault((variant.loss, variant.lam, variant.steps), variant)
@@ -102,30 +102,30 @@ class SYNC(ProductMethod):
         return self._synthesised(vectors).to(self.dtype)  # [k, v]
 
     def _place_phantoms(self, vectors: Tensor) -> None:
-        """At the seen classes."""
+        """Place the phantoms at the seen classes."""
         distances = torch.pdist(vectors.double())
         self.bandwidth_ = distances[distances > 0].median() if distances.any() else distances.new_ones(())
         self.phantoms_ = vectors.double() / self.bandwidth_  # [s, a]
 
     def _solve_phantoms(self, classifiers: Tensor, vectors: Tensor) -> None:
-        """The phantoms' classifiers that synthesise those of the seen classes."""
+        """Solve for the phantoms' classifiers that synthesise those of the seen classes."""
         # A small scale makes the similarities nearly equal, which float64 resolves and float32 does not.
         self.phantom_classifiers_ = torch.linalg.pinv(self._similarities(vectors)) @ classifiers.double()  # [s, v]
 
     def _synthesised(self, vectors: Tensor) -> Tensor:
-        """[k, v] classifiers of any classes."""
+        """Return [k, v] classifiers of any classes."""
         return self._similarities(vectors) @ self.phantom_classifiers_
 
     def _similarities(self, vectors: Tensor) -> Tensor:
-        """[k, s] of classes to phantoms; rows sum to one."""
+        """Return [k, s] similarities of classes to phantoms; rows sum to one."""
         return torch.softmax(-self.scale * self._distances(vectors).square(), dim=1)
 
     def _distances(self, vectors: Tensor) -> Tensor:
-        """[k, s] between classes and phantoms."""
+        """Return [k, s] distances between classes and phantoms."""
         return torch.cdist(vectors.double() / self.bandwidth_, self.phantoms_)
 
     def _train(self, training: TrainingTensors, controls: FitControls) -> Tensor:
-        """[s, v] classifiers of the seen classes."""
+        """Train classifiers [s, v] of the seen classes."""
         features, labels, n_seen = training.features, training.labels, len(training.vectors)
         distances = self._distances(training.vectors).to(features)
         margins = distances if self.loss == "structured" else 1 - torch.eye(n_seen).to(features)  # [s, s]
@@ -150,7 +150,7 @@ class SYNC(ProductMethod):
 
 
 def one_vs_other_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Squared hinges of every class against the others, the mean over images.
+    """Return squared hinges of every class against the others, the mean over images.
 
     Args:
         scores: [n, s].
@@ -161,7 +161,7 @@ def one_vs_other_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def best_wrong_loss(scores: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
-    """Hinge of the class that comes closest to beating the right one, smoothed, the mean over images.
+    """Return the smoothed hinge of the wrong class that comes closest to the right one, the mean over images.
 
     Args:
         scores: [n, s].
@@ -173,7 +173,7 @@ def best_wrong_loss(scores: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
 
 
 def white_basis(features: Tensor, curvature: float, penalty: float) -> Tensor:
-    """[v, v] T such that curvature X'X / n + penalty I becomes the identity: T' (..) T = I.
+    """Return T [v, v] such that curvature X'X / n + penalty I becomes the identity: T' (..) T = I.
 
     In these coordinates the losses curve about alike in every direction, and L-BFGS needs far fewer steps. Any basis
     has the same solution, so float32 is enough.
@@ -187,7 +187,7 @@ def white_basis(features: Tensor, curvature: float, penalty: float) -> Tensor:
 def minimise(
     objective: Callable[[Tensor], tuple[float, Tensor]], start: Tensor, steps: int, controls: FitControls
 ) -> Tensor:
-    """Where a smooth function, which comes with its gradient, is least, by L-BFGS."""
+    """Find where a smooth function, which comes with its gradient, is least, by L-BFGS."""
     point = start.requires_grad_()
     optimizer = torch.optim.LBFGS(
         [point], max_iter=steps, max_eval=steps, history_size=HISTORY, line_search_fn="strong_wolfe"

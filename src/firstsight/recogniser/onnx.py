@@ -58,7 +58,7 @@ class PictureScorer(nn.Module):
             self.register_buffer(name, torch.tensor(getattr(backbone.preparation, name)).view(1, 3, 1, 1))
 
     def forward(self, pictures: Tensor, classes: Tensor) -> Tensor:
-        """[n, k] of pictures [n, 3, side, side] in 0..255 and class embeddings [k, a]."""
+        """Return [n, k] scores of pictures [n, 3, side, side] in 0..255 and class embeddings [k, a]."""
         x = (pictures.float() / 255 - self.mean) / self.std  # type: ignore[operator]
         return self.scorer(self.network(x).float().flatten(1), classes)
 
@@ -86,7 +86,7 @@ def export_recogniser(known: Recogniser, path: str | Path) -> Path:
 
 
 def _on_cpu(method: Method) -> Method:
-    """The method where graphs are made."""
+    """Copy a method to the CPU, where graphs are made."""
     copy = dataclasses.replace(method, device="cpu")
     copy.restore(method.state())
     return copy
@@ -125,14 +125,14 @@ def _write(
 
 
 def why_not(method: Method) -> str:
-    """Why a method has no graph; empty where it has one."""
+    """Say why a method has no graph; nothing where it has one."""
     if method.name == "sse":
         return "its mixtures of seen classes are solved for by iterating until they no longer move"
     return ""
 
 
 def _exported(module: nn.Module, example: Example, inputs: list[str]) -> Any:
-    """The graph, for any number of rows of both inputs."""
+    """Make the graph, for any number of rows of both inputs."""
     many = {0: torch.export.Dim.DYNAMIC}
     table = torch.export.default_decompositions()
     table[torch.ops.aten._cdist_forward.default] = distances
@@ -145,7 +145,7 @@ def _exported(module: nn.Module, example: Example, inputs: list[str]) -> Any:
 
 
 def distances(points: Tensor, others: Tensor, p: float, compute_mode: int | None) -> Tensor:
-    """[n, m] `torch.cdist`, which ONNX lacks, of what ONNX has."""
+    """Return [n, m] `torch.cdist`, which ONNX lacks, with operations that ONNX has."""
     if p == 2:
         lengths = points.square().sum(dim=1)[:, None] + others.square().sum(dim=1)
         return (lengths - 2 * points @ others.T).clamp(min=0).sqrt()
@@ -155,7 +155,7 @@ def distances(points: Tensor, others: Tensor, p: float, compute_mode: int | None
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter has to say about itself."""
+    """Silence what the exporter says about itself."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -15,41 +15,34 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings, Dataset, Floats, Indices, frozen
-from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.evaluation.calibration import fit_calibration, probabilities
+from firstsight.evaluation.calibration import fit_calibration
 from firstsight.evaluation.evaluate import check_trained_on
-from firstsight.evaluation.explanation import attribute_weights, strongest
+from firstsight.evaluation.explanation import Explanation, attribute_weights, strongest
 from firstsight.methods import FitControls, Method
 from firstsight.methods.abilities import own_backbone, with_own_features
-from firstsight.methods.registry import RECOGNISER, from_file
+from firstsight.recogniser.recogniser_file import SOURCE, read_recogniser, write_recogniser
+from firstsight.recogniser.scored import Scored
 from firstsight.recogniser.topk import Top, top_classes
 
-VECTORS = RECOGNISER + "vectors"
-NUMBERS = {"gamma": "gamma", "temperature": "temperature", "threshold": "least_score", "caught": "caught"}  # in files
-SOURCE = ("backbone", "crops", "transform")  # what the features of another picture must have in common with ours
 BATCH = 32  # pictures at once
 EXPLAINED = 8  # images at once, for which a variant of each class is made per attribute
-
-Explanation = tuple[list[list[Any]], list[list[Any]]]  # attributes for and against, [name, weight] each
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one picture was taken for.
+    """The answer to one picture.
 
     Attributes:
         source: the picture's file, or its number.
         classes: names, best first.
         probabilities: of these.
         seen: whether these were trained on.
-        rejected: whether even the best fits too badly to be the answer; None where the recogniser has no threshold.
-        because: attributes that speak for the best class and against it, compared with the next, or None.
+        rejected: whether it is rejected, as even the best class fits too badly; None without a threshold.
+        because: attributes that speak for the best class and against it, compared with the next; None if not asked.
         error: why there is no answer, or None.
     """
 
@@ -109,7 +102,7 @@ class Recogniser:
 
     @classmethod
     def of(cls, method: Method, data: Dataset, calibrate: bool = True, controls: FitControls | None = None) -> Self:
-        """A recogniser of all classes of a data set.
+        """Make a recogniser of all classes of a data set.
 
         Args:
             method: fitted on `data.training_set()`.
@@ -147,69 +140,19 @@ class Recogniser:
 
     def save(self, path: str | Path) -> Path:
         """Write one .safetensors file, which `load_method` reads as well; no pickle."""
-        state, metadata = self.method.as_file()
-        source = self.feature_source or {}
-        extras = {
-            "names": list(self.classes.names),
-            "attributes": list(self.classes.attributes),
-            "is_seen": self.is_seen.tolist(),
-            **{key: getattr(self, name) for name, key in NUMBERS.items()},
-            **{key: source.get(key) for key in SOURCE},
-            "text": None if self.text_source is None else dict(self.text_source),
-        }
-        vectors = torch.tensor(self.classes.vectors)
-        return checkpoint.write(path, {**state, VECTORS: vectors}, {**metadata, "recogniser": extras})
+        return write_recogniser(self, path)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        """A recogniser from a file that `save` wrote.
+        """Read a recogniser from a file that `save` wrote.
 
         Raises:
             InputError: no such file, or not one that `save` wrote; nothing in the file is executed.
         """
-        torch_device(device)
-        state, metadata = checkpoint.read(path)
-        method = from_file(path, state, metadata, device)
-        if "recogniser" not in metadata or VECTORS not in state:
-            raise InputError(
-                f"{path} must be a recogniser; got a method without classes to choose from; "
-                f"make one with `firstsight recogniser {path} --data PATH --out FILE`"
-            )
-        try:
-            return cls._restored(method, state[VECTORS].numpy(), metadata["recogniser"])
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-            raise InputError(f"{path} must hold a recogniser; got {reason}") from error
-
-    @classmethod
-    def _restored(cls, method: Method, vectors: Floats, extras: Any) -> Self:
-        """From what any file says; errors of any kind where it says nonsense."""
-        from firstsight.semantics.text import checked_source
-
-        for key, kind in (("names", str), ("attributes", str), ("is_seen", bool)):
-            if not isinstance(extras[key], list) or not all(isinstance(entry, kind) for entry in extras[key]):
-                raise ValueError(f"{key} that are not a list of {kind.__name__}")
-        numbers: dict[str, Any] = {}
-        for name, key in NUMBERS.items():
-            value = extras.get(key) if name == "threshold" else extras[key]  # files of old have one of probabilities
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number and (value is not None or key in ("gamma", "temperature")):
-                raise ValueError(f"{key} {value!r}")
-            numbers[name] = None if value is None else float(value)
-        source = {key: extras[key] for key in SOURCE if extras[key] is not None}
-        if not all(isinstance(text, str) for text in source.values()):
-            raise ValueError("a source of features that is not text")
-        return cls(
-            method,
-            ClassEmbeddings(tuple(extras["names"]), vectors, tuple(extras["attributes"])),
-            np.array(extras["is_seen"], dtype=bool),
-            feature_source=source or None,
-            text_source=None if extras.get("text") is None else checked_source(extras["text"]),
-            **numbers,
-        )
+        return read_recogniser(cls, path, device)
 
     def with_classes(self, more: ClassEmbeddings) -> Self:
-        """The same with more classes, all unseen, without training.
+        """Return a recogniser with more classes, all unseen, without training.
 
         Args:
             more: vectors in the scale of those trained on, with the same attributes in the same order.
@@ -235,7 +178,7 @@ class Recogniser:
         )
 
     def only(self, which: Literal["seen", "unseen"]) -> Self:
-        """The same, choosing among the seen or the unseen classes alone."""
+        """Return a recogniser that chooses among the seen or the unseen classes alone."""
         if which not in ("seen", "unseen"):
             raise InputError(f"only must be seen or unseen; got {which!r}")
         keep = np.flatnonzero(self.is_seen == (which == "seen"))
@@ -247,32 +190,37 @@ class Recogniser:
 
     @property
     def handicap(self) -> Floats:
-        """[c] what is subtracted from scores: gamma where the class was seen."""
+        """Return [c] numbers to subtract from scores: gamma where the class was seen."""
         return self.is_seen * np.float32(self.gamma)
 
     def probabilities(self, features: Floats) -> Floats:
         """Return the calibrated probabilities [n, c] of all classes for images [n, v]; rows sum to 1."""
-        return probabilities(self.method.scores(features, self.classes) - self.handicap, self.temperature)
+        return self.score(features).probabilities
+
+    def score(self, features: Floats) -> Scored:
+        """Score all classes for images [n, v], once for probabilities, rejection and explanation."""
+        return Scored(self, features, self.method.scores(features, self.classes) - self.handicap)
 
     def top(self, features: Floats, k: int = 5) -> Top:
-        """The k most probable classes of each image [n, v]; memory does not grow with the number of classes."""
+        """Find the k most probable classes of images [n, v]; memory does not grow with the number of classes."""
         return top_classes(self.method, features, self.classes, k, self.handicap, self.temperature)
 
-    def rejects(self, top: Top) -> NDArray[np.bool_]:
-        """[n] whether even the best class fits too badly: "none of these".
+    def rejects(self, scores: Floats) -> NDArray[np.bool_]:
+        """Return [n] whether images are rejected, as even their best scores [n] are too low: "none of these".
 
         The threshold keeps 95 % of the validation images whose class was among the candidates, while a third of the
         classes was left out of them. More candidates never make it refuse more.
         """
         if self.threshold is None:
             raise InputError("recogniser must be calibrated to refuse answers; got one without a threshold")
-        return top.scores[:, 0] < self.threshold
+        return scores < self.threshold
 
     def answers(self, features: Floats, sources: Iterable[str], k: int = 5, explain: bool = False) -> list[Answer]:
-        """What images [n, v] are taken for, in words."""
-        top = self.top(features, k)
-        rejected = [None] * len(features) if self.threshold is None else self.rejects(top).tolist()
-        because = self.explain(features, top.rows[:, 0]) if explain else [None] * len(features)
+        """Answer for images [n, v] in words, with the k best classes; the images are scored once."""
+        top = self.top(features, max(k, 2) if explain and k > 0 else k)
+        rejected = [None] * len(features) if self.threshold is None else self.rejects(top.scores[:, 0]).tolist()
+        because = self.explain(features, top.rows) if explain else [None] * len(features)
+        found = zip(sources, top.rows[:, :k], top.probabilities[:, :k], rejected, because, strict=True)
         return [
             Answer(
                 source,
@@ -282,29 +230,25 @@ class Recogniser:
                 refused,
                 reasons,
             )
-            for source, rows, chances, refused, reasons in zip(
-                sources, top.rows, top.probabilities, rejected, because, strict=True
-            )
+            for source, rows, chances, refused, reasons in found
         ]
 
-    def explain(self, features: Floats, answers: Indices, n: int = 3) -> list[Explanation]:
-        """The attributes that decided for an answer rather than the next best class, or the best where it is not that.
+    def explain(self, features: Floats, rows: Indices, n: int = 3) -> list[Explanation]:
+        """Find the attributes that favour a class over another.
 
         Args:
-            features: [n, v].
-            answers: [n] rows of the classes.
+            features: [n, v] images.
+            rows: [n, 2 or more] rows of the classes, as in `Top`: the first is explained against the second.
             n: attributes for, and against, each.
         """
         if not self.classes.attributes:
             raise InputError("recogniser must have named attributes to explain its answers; got none")
         if len(self.classes) < 2:
             raise InputError("recogniser must know 2 classes or more to explain its answers; got 1")
-        best = self.top(features, 2).rows  # [n, 2]
-        others = np.where(best[:, 0] == answers, best[:, 1], best[:, 0])
         found = []
         for start in range(0, len(features), EXPLAINED):
             part = slice(start, start + EXPLAINED)
-            weights = attribute_weights(self.method, features[part], self.classes, answers[part], others[part])
+            weights = attribute_weights(self.method, features[part], self.classes, rows[part, 0], rows[part, 1])
             found += [strongest(row, self.classes.attributes, n) for row in weights]
         return found
 
@@ -317,7 +261,7 @@ class Recogniser:
 
     @cached_property
     def backbone(self) -> Any:
-        """What turns pictures into features like those trained on.
+        """Return the backbone that turns pictures into features like those trained on.
 
         Raises:
             InputError: not known, or one that prepares pictures otherwise than the one that was trained on.
@@ -338,7 +282,7 @@ class Recogniser:
 
     @cached_property
     def words(self) -> Any:
-        """The `ClassText` that described the classes, for more of them; its model is loaded when it is first called."""
+        """Return the `ClassText` that described the classes; its model is loaded when it is first called."""
         from firstsight.semantics.text import ClassText
 
         if self.text_source is None:
@@ -346,7 +290,7 @@ class Recogniser:
         return ClassText(**self.text_source, device=self.method.device)
 
     def features(self, pictures: list[Any]) -> Floats:
-        """[n, v] of pictures: files or images."""
+        """Return features [n, v] of pictures: files or images."""
         crops = (self.feature_source or {}).get("crops", "1")
         if crops not in ("1", "10"):
             raise InputError(f"crops must be 1 or 10; got {crops!r}")
@@ -355,12 +299,12 @@ class Recogniser:
     def recognise(
         self, pictures: Iterable[Any], k: int = 5, explain: bool = False, batch: int = BATCH
     ) -> Iterator[Answer]:
-        """What pictures are taken for, one at a time or a million: they are read as answers are asked for.
+        """Answer for pictures, one or a million: they are read as answers are asked for.
 
         Args:
             pictures: files or images; one that cannot be read becomes an answer with an `error`.
             k: classes to name for each.
-            explain: name the attributes that decided.
+            explain: name the attributes that speak for the best class and against it.
             batch: pictures looked at together.
         """
         numbered = enumerate(pictures)
@@ -373,7 +317,7 @@ class Recogniser:
                 yield next(found) if error is None else Answer(source, error=error)
 
     def readable(self, pictures: list[Any]) -> tuple[Floats, list[str | None]]:
-        """Features of the pictures that can be read, and of each picture why it cannot, or None."""
+        """Return features of the pictures that can be read, and for each picture why it cannot, or None."""
         _ = self.backbone  # what is wrong with it is not the pictures' fault
         rows: list[Floats] = []
         errors: list[str | None] = []

@@ -48,7 +48,7 @@ class Top:
 
     @property
     def probabilities(self) -> Floats:
-        """[n, k] softmax over all candidates, of these."""
+        """Return [n, k] the softmax over all candidates, of these."""
         return np.exp(self.scores.astype(np.float64) / self.temperature - self.log_total[:, None])
 
 
@@ -61,7 +61,7 @@ def top_classes(
     temperature: float = 1.0,
     block: int = CLASSES,
 ) -> Top:
-    """The k best candidates of each image, exactly.
+    """Find the k best candidates of each image, exactly.
 
     Args:
         method: fitted.
@@ -94,7 +94,7 @@ def top_classes(
 def _blocks(
     method: Method, inputs: Floats, candidates: ClassEmbeddings, block: int
 ) -> Iterator[tuple[slice, int, NDArray[np.float32]]]:
-    """Images, the first class, and scores of these images against classes from there on; every pair once."""
+    """Yield images, the first class, and scores of these images against classes from there on; every pair once."""
     images = [slice(start, min(start + IMAGES, len(inputs))) for start in range(0, len(inputs), IMAGES)]
     product = method.product
     points = [] if product is None else [product.project(inputs[which]) for which in images]
@@ -113,7 +113,7 @@ def _blocks(
 
 
 def _part(candidates: ClassEmbeddings, rows: slice) -> ClassEmbeddings:
-    """Neighbouring classes; no other rows are read."""
+    """Take neighbouring classes; no other rows are read."""
     return ClassEmbeddings(candidates.names[rows], candidates.vectors[rows], candidates.attributes)
 
 
@@ -173,7 +173,7 @@ class ClassIndex:
 
     @property
     def n_probe(self) -> int:
-        """Clusters that are searched."""
+        """Return the number of clusters that are searched."""
         return int(self._index.nprobe)
 
     @n_probe.setter
@@ -181,7 +181,7 @@ class ClassIndex:
         self._index.nprobe = min(number, self.n_lists)
 
     def top(self, inputs: Floats, k: int = 5, n_proposals: int = 100) -> Top:
-        """The best k of the classes that the index proposes, scored exactly; -1 where it proposes fewer.
+        """Find the best k of the classes that the index proposes, scored exactly; -1 where it proposes fewer.
 
         Args:
             inputs: [n, v] features.
@@ -207,7 +207,7 @@ class ClassIndex:
         return Top(rows, scores, np.full(len(found), np.nan), 1.0)
 
     def _vectors(self, part: ClassEmbeddings, rows: slice | Indices) -> NDArray[np.float32]:
-        """[b, d] of these classes, with the handicap as one more column where there is one."""
+        """Return [b, d] vectors of these classes, with the handicap as one more column where there is one."""
         vectors = self.method.describe(part).float().cpu().numpy()
         if self.handicap is not None:
             vectors = np.column_stack([vectors, self.handicap[rows].astype(np.float32)])

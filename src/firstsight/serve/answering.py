@@ -156,7 +156,7 @@ class Answering:
         answer: dict[str, Any] = {
             "answers": [entry(row) for row in order[: question.top]],
             "n_classes": len(names),
-            "rejected": bool(chosen.rejects(chosen.top(features, 1))[0]) if question.reject else None,
+            "rejected": bool(chosen.rejects(chosen.top(features, 1).scores[:, 0])[0]) if question.reject else None,
             "extra": [
                 {"class": names[row], "probability": float(chances[row]), "rank": rank}
                 for rank, row in enumerate(order.tolist(), start=1)
@@ -176,7 +176,7 @@ def seconds_since(start: float) -> float:
 
 def explanation(chosen: Recognising, features: Floats, order: Any) -> dict[str, Any]:
     """The attributes that spoke for the best class, and against it, compared with the next."""
-    [(speak_for, against)] = chosen.explain(features, order[:1])
+    [(speak_for, against)] = chosen.explain(features, order[None])
     names = chosen.classes.names
     return {
         "class": names[order[0]],

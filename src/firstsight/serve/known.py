@@ -36,10 +36,10 @@ class Recognising(Protocol):
     def words(self) -> Callable[..., Floats]: ...  # noqa: D102
     def probabilities(self, features: Floats) -> Floats: ...  # noqa: D102
     def top(self, features: Floats, k: int) -> Any: ...  # noqa: D102
-    def rejects(self, top: Any) -> NDArray[np.bool_]: ...  # noqa: D102
+    def rejects(self, scores: Floats) -> NDArray[np.bool_]: ...  # noqa: D102
     def only(self, which: Literal["seen", "unseen"]) -> Self: ...  # noqa: D102
     def with_classes(self, more: ClassEmbeddings) -> Self: ...  # noqa: D102
-    def explain(self, features: Floats, answers: Indices) -> Sequence[tuple[list, list]]: ...  # noqa: D102
+    def explain(self, features: Floats, rows: Indices) -> Sequence[tuple[list, list]]: ...  # noqa: D102
 
 
 class Known:
