@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from firstsight.analysis.dataset_check import check, describe, split_fingerprint
-from firstsight.datasets import atlas_settings
+from firstsight.datasets import DataFiles, atlas_settings
 from firstsight.errors import InputError
 from tests.support.matlab import toy_variables, write_mat73
 
 FEATURES, SPLITS = toy_variables()
 
 
-def checked(*args, **kwargs) -> dict:
+def checked(path, **files) -> dict:
     """The report, after a trip through strict JSON."""
-    report = check(*args, **kwargs)
+    report = check(path, DataFiles(**files))
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert describe(report)
     return report
@@ -186,7 +186,7 @@ def test_atlas(make_gbu, monkeypatch):
     from firstsight.datasets import load
 
     toy = load(make_gbu())
-    monkeypatch.setattr("firstsight.analysis.dataset_check.load", lambda path, features, semantics: toy)
+    monkeypatch.setattr("firstsight.analysis.dataset_check.load_files", lambda path, chosen: toy)
     assert atlas_settings("atlas:0.5") == {"semantic_loss": 0.5}
     report = checked("atlas:0.5")
     assert (report["name"], report["layout"], report["leak"], report["files"]) == ("atlas:0.5", "atlas", None, None)

@@ -17,6 +17,7 @@ from firstsight.datasets import load
 from firstsight.methods import ESZSL
 from firstsight.recogniser.recogniser import Recogniser
 from tests.recogniser.test_recogniser import SOURCE, fake_backbone  # noqa: F401 (a fixture)
+from tests.support.matlab import write_mat5
 from tests.support.tiny import tiny_dataset, write_gbu
 
 DATA = tiny_dataset()
@@ -212,6 +213,17 @@ def test_features_of_another_backbone(run, model, tmp_path):
     save_file({"features": DATA.features[:5]}, path, {"backbone": "other"})
     sentence = f"backbone of {path} must be 'fake', as in training; got 'other'"
     assert run("predict", model, path) == (2, "", f"firstsight: {sentence}\n")
+
+
+@pytest.mark.parametrize("kind", [".npz", ".mat"])
+def test_feature_files_of_other_kinds(kind, run, model, features, tmp_path):
+    expected = run("predict", model, features, "--json")
+    names = [f"{row}.jpg" for row in range(5)]
+    if kind == ".npz":
+        np.savez(tmp_path / "x.npz", features=DATA.features[:5], image_files=np.array(names))
+    else:
+        write_mat5(tmp_path / "x.mat", {"features": DATA.features[:5].T, "image_files": names})
+    assert run("predict", model, tmp_path / f"x{kind}", "--json") == expected
 
 
 def test_features_of_another_width(run, model, tmp_path):

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from scipy.io import loadmat
 
 from firstsight.analysis.dataset_check import check
-from firstsight.datasets import data_name, load
+from firstsight.datasets import DataFiles, data_name, load
 from firstsight.recogniser.recogniser import Recogniser
 from firstsight.semantics import text as semantics
 from firstsight.semantics.text import ClassText
@@ -212,7 +212,7 @@ def test_names_of_a_gbu_folder(run, tiny, tmp_path):
     assert known.text_source["attributes"] == ["one", "two", "three", "four"]
     attributes = load(tiny).classes.vectors
     np.testing.assert_allclose(known.classes.vectors[:, :4], np.sqrt(0.5) * unit(attributes), atol=1e-6)
-    report = check(tiny, semantics="text", vectors=ClassText())
+    report = check(tiny, DataFiles(semantics="text", vectors=ClassText()))
     assert (report["problems"], report["counts"]["attributes"]) == ([], 26)
     assert report["files"]["semantics"] == "TINY/att_splits.mat, text"
 

@@ -11,7 +11,7 @@ from firstsight.datasets import build as module
 from firstsight.datasets import load
 from firstsight.datasets.build import build, write_gbu
 from firstsight.errors import InputError
-from firstsight.pictures.find import read_pictures
+from firstsight.pictures.find import list_pictures
 from tests.datasets.test_folder import CSV, run, write, write_features
 from tests.datasets.test_folder import folder as folder  # a fixture
 from tests.support.tiny import tiny_dataset
@@ -180,4 +180,4 @@ def test_problems_stop_it(folder, tmp_path, capsys):
     assert (code, err.count("\n")) == (2, 1)
     assert "pictures must not be empty files" in err
     assert not (tmp_path / "OUT").exists()
-    assert len(read_pictures(folder).problems) == 1
+    assert len(list_pictures(folder).problems) == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from firstsight.analysis.dataset_check import check, describe
-from firstsight.datasets import load
+from firstsight.datasets import DataFiles, load
 from firstsight.datasets.gbu_pictures import distinct_depth, find_pictures
 from firstsight.errors import InputError
 from tests.datasets.test_folder import run, write
@@ -112,7 +112,7 @@ def test_missing_pictures(make_gbu, pictures, capsys):
     with pytest.raises(InputError) as caught:
         load(folder, pictures=pictures)
     assert str(caught.value) == sentence
-    report = check(folder, pictures=pictures)
+    report = check(folder, DataFiles(pictures=pictures))
     assert report["problems"] == [sentence]
     assert report["pictures"] == {
         "root": str(pictures),
@@ -160,7 +160,7 @@ def test_own_features_of_a_benchmark(make_gbu, pictures):
     np.testing.assert_array_equal(data.features[:, 0], np.arange(30))
     np.testing.assert_array_equal(data.labels, there.labels)
     assert (data.feature_source, there.feature_source) == ({"backbone": "random:resnet18"}, None)
-    assert check(folder, features="mine")["features"][0]["file"] == "TOY/mine.safetensors"
+    assert check(folder, DataFiles(features="mine"))["features"][0]["file"] == "TOY/mine.safetensors"
     joined = load(folder, features=["res101.mat", "mine"])
     assert (joined.feature_widths, joined.feature_source) == ((4, 2), None)
 
@@ -191,7 +191,7 @@ def test_own_features_of_images_that_share_a_picture(make_gbu):
 @pytest.mark.parametrize(("name", "n_files"), [("CUB", 11788), ("SUN", 14340), ("AWA2", 37322), ("APY", 6577)])
 def test_real_names_tell_pictures_apart(gbu_root, name, n_files):
     """Every picture of the benchmark is known by its name alone."""
-    from firstsight.datasets.matfile import read_mat
+    from firstsight.features.matfile import read_mat
 
     names = read_mat(gbu_root / name / "labels.mat", ["image_files"])["image_files"]
     assert distinct_depth(names) == 1

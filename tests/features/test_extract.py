@@ -22,7 +22,7 @@ from firstsight import cli
 from firstsight.errors import InputError
 from firstsight.features import extract as extraction
 from firstsight.features.backbone import Backbone
-from firstsight.features.extract import extract, picture_files
+from firstsight.features.extract import extract, pictures_of
 from firstsight.features.preparation import Preparation
 
 SMALL = Preparation(resize=12, crop=10, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -54,7 +54,7 @@ def paint(path: Path, seed: int) -> None:
 
 @pytest.fixture
 def folder(tmp_path):
-    """Eleven pictures of three classes, and files that are none."""
+    """Eleven pictures of three classes, and files that are not pictures."""
     for seed in range(11):
         paint(
             tmp_path / "birds" / "images" / f"class {'cab'[seed % 3]}" / f"{seed}.{['png', 'JPG', 'webp'][seed % 3]}",
@@ -62,8 +62,11 @@ def folder(tmp_path):
         )
     (tmp_path / "birds" / "images" / "class a" / "notes.txt").write_text("no picture")
     (tmp_path / "birds" / "images" / "class a" / "._1.JPG").write_text("what a Mac leaves behind")
-    (tmp_path / "birds" / "images" / "stray.png").write_text("in no class")
     return tmp_path / "birds"
+
+
+def names_of(folder):
+    return [file.path for file in pictures_of(folder)]
 
 
 def contents(path):
@@ -81,7 +84,7 @@ def test_the_file_holds_a_row_for_every_picture(folder, tmp_path):
     done = extract(folder, backbone(), tmp_path / "new" / "f.safetensors", crops=10)
     rows, metadata = contents(tmp_path / "new" / "f.safetensors")
     files = json.loads(metadata["files"])
-    assert files == done.files == picture_files(folder) == sorted(files)
+    assert files == done.files == names_of(folder) == sorted(files)
     assert files[0] == "images/class a/1.JPG"
     assert len(files) == 11
     assert done.computed == 11
@@ -110,7 +113,7 @@ def test_a_second_run_computes_nothing(folder, tmp_path):
 def test_only_what_changed_is_computed(folder, tmp_path):
     out = tmp_path / "f.safetensors"
     extract(folder, backbone(), out)
-    files = picture_files(folder)
+    files = names_of(folder)
     paint(folder / "images" / "class d" / "new.png", 40)
     (folder / files[2]).rename(folder / "images" / "class d" / ("moved" + Path(files[2]).suffix))
     (folder / files[3]).unlink()
@@ -148,7 +151,7 @@ def test_features_made_in_another_way_are_not_used(folder, tmp_path, other):
     assert extract(folder, backbone(**other), tmp_path / "f", crops).computed == 11
     np.testing.assert_array_equal(
         contents(tmp_path / "f")[0],
-        backbone(**other).features([folder / file for file in picture_files(folder)], crops),
+        backbone(**other).features([folder / file for file in names_of(folder)], crops),
     )
 
 
@@ -224,7 +227,7 @@ def test_kill_and_continue(folder, tmp_path):
 
 def test_pictures_that_cannot_be_read(folder, tmp_path):
     (folder / "images" / "class b" / "bad.jpg").write_bytes(b"nothing")
-    (folder / "images" / "class c" / "cut.png").write_bytes((folder / picture_files(folder)[8]).read_bytes()[:60])
+    (folder / "images" / "class c" / "cut.png").write_bytes((folder / names_of(folder)[8]).read_bytes()[:60])
     sentence = "images/class b/bad.jpg must be a picture (JPEG, PNG, WebP, BMP, TIFF or GIF); got something else"
     says(sentence, extract, folder, backbone(), tmp_path / "f")
     done = extract(folder, backbone(), tmp_path / "f", skip_bad=True)
@@ -245,10 +248,10 @@ def test_nothing_but_bad_pictures(tmp_path):
 
 
 def test_no_pictures(tmp_path):
-    sentence = f"{tmp_path} must hold pictures as images/CLASS/NAME.jpg; got "
-    says(sentence + "no folder images", picture_files, tmp_path)
+    sentence = f"{tmp_path} must hold a folder images with a folder of pictures per class; got none"
+    says(sentence, pictures_of, tmp_path)
     (tmp_path / "images" / "a").mkdir(parents=True)
-    says(sentence + "none", picture_files, tmp_path)
+    says(f"{tmp_path / 'images'} must hold pictures in a folder per class; got none", pictures_of, tmp_path)
 
 
 def test_a_file_in_the_way_is_not_overwritten(folder, tmp_path):
@@ -339,7 +342,7 @@ def test_the_command(folder, run):
 
 
 def test_the_command_refuses_a_folder_before_it_loads_weights(tmp_path, run):
-    sentence = f"firstsight: {tmp_path} must hold pictures as images/CLASS/NAME.jpg; got no folder images\n"
+    sentence = f"firstsight: {tmp_path} must hold a folder images with a folder of pictures per class; got none\n"
     assert run("features", tmp_path) == (2, "", sentence)
 
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from firstsight.analysis import attribute_variance
 from firstsight.data import Dataset
-from firstsight.datasets import atlas_settings, folder, is_own_pictures, load
+from firstsight.datasets import atlas_settings, folder, is_own_pictures, load_files
+from firstsight.datasets.data_files import DEFAULT, DataFiles
 from firstsight.datasets.gbu import as_dataset, find_problems, is_bad_row, read_files
-from firstsight.datasets.gbu_files import SPLITS, VALIDATION_SPLITS, FeatureNames, GBUFiles
-from firstsight.errors import InputError
+from firstsight.datasets.gbu_files import SPLITS, VALIDATION_SPLITS, GBUFiles
+from firstsight.errors import InputError, first_of
 from firstsight.pictures.decode import SUFFIXES
-from firstsight.semantics.given import Vectors
 
 Report = dict[str, Any]
 
@@ -35,21 +35,12 @@ PUBLISHED = {
 }
 
 
-def check(
-    path: str | Path,
-    features: FeatureNames = None,
-    semantics: str | None = None,
-    pictures: str | Path | None = None,
-    vectors: Vectors | None = None,
-) -> Report:
+def check(path: str | Path, chosen: DataFiles = DEFAULT) -> Report:
     """Measure everything about a data set that matters before training, ready for JSON.
 
     Args:
-        path: as for `firstsight.datasets.load`, like the other arguments.
-        features: feature files, or None.
-        semantics: class embeddings, or None.
-        pictures: folder with the pictures of a GBU data set, or None.
-        vectors: class embeddings made of text, or None.
+        path: as for `firstsight.load`.
+        chosen: its files, as for `firstsight.load`.
 
     Returns:
         Sizes and findings by name. `problems` lists messages about errors that prevent loading, `warnings` about other
@@ -59,7 +50,7 @@ def check(
         InputError: a file is missing or cannot be read at all.
     """
     if atlas_settings(path) is not None:
-        data = load(path, features, semantics)
+        data = load_files(path, chosen)
         splits = {name: getattr(data, name.removesuffix("_loc")) + 1 for name in SPLITS}
         report = _report(path, "atlas", data.classes.names, data.classes.vectors, data.labels + 1, splits, [])
         if data.features is not None:
@@ -67,9 +58,9 @@ def check(
         return _complete(report, data)
 
     if is_own_pictures(path):
-        return _check_folder(folder.read_folder(path, features, semantics, vectors=vectors))
+        return _check_folder(folder.read_folder(path, chosen))
 
-    files = read_files(path, features, semantics, pictures=pictures, vectors=vectors)
+    files = read_files(path, chosen)
     problems = find_problems(files)
     sound = _dataset(lambda: as_dataset(files), problems)
     report = _report(path, "gbu", files.class_names, files.vectors, files.labels, files.splits, problems)
@@ -112,7 +103,9 @@ def _check_folder(files: folder.FolderFiles) -> Report:
         "labels": f"{where}/images",
         "features": [file.name for file in files.features],
     }
-    report["features"] = [{"file": file.name, "dtype": file.dtype, **_norms(file.features)} for file in files.features]
+    report["features"] = [
+        {"file": file.name, "dtype": str(file.stored.dtype), **_norms(file.features)} for file in files.features
+    ]
     report["pictures"] = {
         "root": str(files.folder),
         "files": len(files.pictures.paths),
@@ -123,7 +116,7 @@ def _check_folder(files: folder.FolderFiles) -> Report:
     report = _complete(report, sound)
     if others:
         report["warnings"].append(
-            f"files in {where}/images should be pictures ({', '.join(SUFFIXES)}); left out {folder.first_of(others)}"
+            f"files in {where}/images should be pictures ({', '.join(SUFFIXES)}); left out {first_of(others)}"
         )
     if files.table.text_columns and files.semantics == "attributes":
         columns = ", ".join(map(repr, files.table.text_columns[:3]))

@@ -31,8 +31,10 @@ def data_check(
         json: print one JSON document.
     """
     from firstsight.analysis.dataset_check import check, describe
+    from firstsight.datasets import DataFiles
 
-    report = check(path, list(features) or None, semantics, pictures, *text.texts(semantics))
+    (vectors,) = text.texts(semantics)
+    report = check(path, DataFiles(features=features or None, semantics=semantics, pictures=pictures, vectors=vectors))
     print(as_json(report) if json else describe(report))
     if report["problems"]:
         sys.exit(2)
@@ -65,9 +67,11 @@ def data_build(
         semantics: class embeddings: `attributes`, the columns of numbers, by default; `text` or `attributes+text`.
         json: print one JSON document.
     """
+    from firstsight.datasets import DataFiles
     from firstsight.datasets.build import build
 
-    built = build(folder, out, features or None, semantics, *text.texts(semantics))
+    (vectors,) = text.texts(semantics)
+    built = build(folder, out, DataFiles(features=features or None, semantics=semantics, vectors=vectors))
     data = built.data
     counts = {name: len(getattr(data, name)) for name in ("trainval", "test_seen", "test_unseen")}
     if json:

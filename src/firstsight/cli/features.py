@@ -37,11 +37,11 @@ def features(
         skip_bad: leave out pictures that cannot be read, and list them; without it, the first one is an error.
         json: print one JSON document.
     """
-    from firstsight.features.extract import extract, picture_files
+    from firstsight.features.extract import extract, pictures_of
     from firstsight.features.load import load_backbone
     from firstsight.progress import Display
 
-    picture_files(folder)  # refuse a folder without pictures before weights are loaded
+    pictures_of(folder)  # refuse a folder without pictures before weights are loaded
     out = out or folder / "features.safetensors"
     network = load_backbone(backbone, device, precision, batch)
     asked = network.batch

@@ -101,7 +101,7 @@ def _known(options: Any) -> tuple[Recogniser, tuple[str, ...]]:
     method = load_method(options.model, options.device)
     drawing(method, "have a size of them")
     if options.data is not None:
-        data = load(options.data, (), options.semantics, vectors=options.texts(options.semantics)[0])
+        data = load(options.data, features=(), semantics=options.semantics, vectors=options.texts(options.semantics)[0])
         known = Recogniser.of(method, data, calibrate=False)
     elif "recogniser" in checkpoint.read(options.model)[1]:
         known = Recogniser.load(options.model, options.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from firstsight.data import Dataset
+    from firstsight.datasets import DataFiles
     from firstsight.methods import Method
     from firstsight.progress import Display
     from firstsight.semantics.text import ClassText
@@ -68,11 +69,22 @@ class FileOptions(TextOptions):
 
     def load_all(self, data: Sequence[str], semantics: Sequence[str | None], display: Display) -> list[Dataset]:
         """Load each data set with each kind of class embeddings."""
-        from firstsight.datasets import load
+        from firstsight.datasets import load_files
+
+        return [load_files(folder, files, display) for folder in data for files in self.chosen(*semantics)]
+
+    def chosen(self, *semantics: str | None) -> list[DataFiles]:
+        """Return the files of a data set with each kind of class embeddings."""
+        from firstsight.datasets import DataFiles
 
         return [
-            load(folder, self.features or None, kind, self.reconstruction_features, display, self.pictures, text)
-            for folder in data
+            DataFiles(
+                features=self.features or None,
+                semantics=kind,
+                reconstruction_features=self.reconstruction_features,
+                pictures=self.pictures,
+                vectors=text,
+            )
             for kind, text in zip(semantics, self.texts(*semantics), strict=True)
         ]
 
@@ -128,10 +140,9 @@ class PictureOptions(DataOptions):
             if not (isinstance(method, MakesFeatures) and method.makes_features()):
                 data.inputs(data.trainval[:1])  # report missing features before the pictures are shrunk
         else:
-            from firstsight.datasets import load
+            from firstsight.datasets import load_files
 
-            text = self.texts(self.semantics)[0]
-            data = load(self.data, (), self.semantics, None, display, self.pictures, text)
+            data = load_files(self.data, replace(self.chosen(self.semantics)[0], features=()), display)
         data, bad = with_pictures(data, method.side, skip_bad=self.skip_bad, progress=display.stage("pictures"))
         say_skipped(display, bad)
         if self.backbone is None:

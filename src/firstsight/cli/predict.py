@@ -6,6 +6,7 @@ import csv as csvlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ from firstsight.errors import InputError
 
 if TYPE_CHECKING:
     from firstsight.data import ClassEmbeddings
+    from firstsight.pictures.find import File
     from firstsight.recogniser.recogniser import Answer, Recogniser
 
 
@@ -38,7 +40,7 @@ def predict(
     Args:
         model: file that `recogniser` wrote.
         sources: pictures, folders of them, or `-` for paths from standard input, one per line; or feature files
-            (.safetensors).
+            (.safetensors, .npz or .mat).
         top: number of classes to list for each picture, the most probable first.
         classes: CSV with more classes: a column `class` and one per attribute, or `description` if the classes are
             described by text; nothing is trained.
@@ -100,34 +102,40 @@ def more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
 
 def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: bool, batch: int) -> Iterator[Answer]:
     """Yield the predictions for feature files or for pictures."""
-    is_features = [source.endswith(".safetensors") for source in sources]
+    from firstsight.features.feature_file import SUFFIXES, FeatureFile
+    from firstsight.pictures.find import printable
+    from firstsight.recogniser.recogniser import Answer
+
+    is_features = [source.endswith(SUFFIXES) for source in sources]
     if not any(is_features):
-        yield from known.recognise(picture_paths(sources), top, explain, batch)
+        for is_bad, group in groupby(listed(sources), lambda picture: bool(picture.fault)):
+            if is_bad:
+                yield from (Answer(printable(bad.path), error=bad.problem) for bad in group)
+            else:
+                yield from known.recognise((good.path for good in group), top, explain, batch)
         return
     if not all(is_features):
         picture = sources[is_features.index(False)]
         raise InputError(f"sources must be pictures or feature files, not both; got {picture} beside a feature file")
-    from firstsight.recogniser.sources import FeatureFile
-
-    files = [FeatureFile.open(source) for source in sources]
-    for file in files:
+    opened = [FeatureFile.open(source).checked() for source in sources]
+    for file in opened:
         known.check_source(file.source, str(file.path))
-    for file in files:
+    for file in opened:
         for names, features in file.blocks(max(batch, 256)):
             yield from known.answers(features, names, top, explain)
 
 
-def picture_paths(sources: tuple[str, ...]) -> Iterator[str]:
-    """Yield the paths of pictures one by one."""
-    from firstsight.pictures.find import pictures_in
+def listed(sources: tuple[str, ...]) -> Iterator[File]:
+    """Yield pictures one by one: files, those of folders, and for `-` each line of standard input."""
+    from firstsight.pictures.find import File, pictures_in
 
     for source in sources:
         if source == "-":
-            yield from (path for line in sys.stdin if (path := line.rstrip("\r\n")))
+            yield from (File(path) for line in sys.stdin if (path := line.rstrip("\r\n")))
         elif Path(source).is_dir():
-            yield from map(str, pictures_in(Path(source)))
+            yield from (File(str(Path(source, path)), fault) for path, fault in pictures_in(source))
         else:
-            yield source
+            yield File(source)
 
 
 def _json_writer(reject: bool) -> Callable[[Answer], None]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from firstsight.methods.abilities import DrawsPictures
+    from firstsight.pictures.find import File
 
 
 BLOCK = 64  # pictures in one pass
@@ -44,7 +45,7 @@ def reconstruct(
     """
     import numpy as np
 
-    from firstsight.cli.predict import picture_paths
+    from firstsight.cli.predict import listed
     from firstsight.methods import load_method
     from firstsight.methods.abilities import drawing
     from firstsight.pictures.sheet import as_png
@@ -56,14 +57,15 @@ def reconstruct(
         raise InputError("pictures must be files or folders; got none")
     file = as_png(out or Path("reconstructed.png"))
     method = drawing(load_method(model, device), "have a size of them")
-    paths = list(dict.fromkeys(picture_paths(pictures)))
+    files = {file.path: file for file in listed(pictures)}
+    paths = list(files)
     if not out_folder and len(paths) > MOST:
         raise InputError(f"pictures must be {MOST} or fewer for one file; got {len(paths)}; name --out-folder")
     names = dict(zip(paths, _unique(Path(path).stem for path in paths), strict=True))
     skipped: dict[str, str] = {}
     done: list[_Pair] = []
     with Display() as display:
-        for drawn in _reconstruct(method, paths, skip_bad, skipped):
+        for drawn in _reconstruct(method, list(files.values()), skip_bad, skipped):
             if out_folder:
                 _write(out_folder / f"{names[drawn.source]}.png", [drawn])
                 drawn = replace(drawn, pair=np.empty(0, np.uint8))  # keeps memory small
@@ -94,17 +96,20 @@ class _Pair:
 
 
 def _reconstruct(
-    method: DrawsPictures, paths: Sequence[str], skip_bad: bool, skipped: dict[str, str]
+    method: DrawsPictures, files: Sequence[File], skip_bad: bool, skipped: dict[str, str]
 ) -> Iterator[_Pair]:
     """Reconstruct each picture that can be read; add the messages about the others to `skipped`."""
     import numpy as np
 
     from firstsight.pictures.decode import open_picture, squared
 
-    for start in range(0, len(paths), BLOCK):
+    for start in range(0, len(files), BLOCK):
         read = {}
-        for path in paths[start : start + BLOCK]:
+        for file in files[start : start + BLOCK]:
+            path = file.path
             try:
+                if file.fault:
+                    raise InputError(file.problem)
                 read[path] = squared(open_picture(path, enough=2 * method.side), method.side)
             except InputError as error:
                 if not skip_bad:

@@ -1,4 +1,4 @@
-"""Where data sets come from: one file per layout, one function to load them all."""
+"""Data sets: one file per layout, one function to load them all."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firstsight.data import Dataset
+from firstsight.datasets.data_files import DEFAULT, DataFiles
 from firstsight.errors import InputError
 from firstsight.progress import Progress
 
 if TYPE_CHECKING:
     from firstsight.semantics.given import Vectors
 
-__all__ = ["atlas_settings", "data_name", "load"]
+__all__ = ["DataFiles", "atlas_settings", "data_name", "load", "load_files"]
 
 
 def load(
@@ -26,14 +27,14 @@ def load(
     pictures: str | Path | None = None,
     vectors: Vectors | None = None,
 ) -> Dataset:
-    """A data set by its folder or name.
+    """Load a data set by its folder or name. None stands for the default everywhere, an empty choice for none.
 
     Args:
         path: a folder in the GBU layout, a folder of pictures with a `classes.csv`, or `atlas`, rendered on the spot;
             `atlas:0.5` sets its semantic loss.
         features: a feature file by name or path, or several whose columns are joined; where None, `res101.mat` or else
-            the only file in the folder that holds features; the labels alone where there is none, or of a folder of
-            pictures where `features` is empty.
+            the only file in the folder that holds features. There are labels alone where there is no such file, or
+            where `features` is empty.
         semantics: which class embeddings: `att` (where None), `sent`, `binaryAtt`, ... or the name of a file; of a
             folder of pictures `attributes`; of both layouts `text` or `attributes+text`, for which `vectors` is needed.
         reconstruction_features: the feature file on which F and G work; `features` where None.
@@ -43,26 +44,38 @@ def load(
             `attributes+text` of their attributes as `ClassEmbeddings`, such as `semantics.text.ClassText`. What it
             has as `source` becomes the data set's `text_source`.
     """
+    files = DataFiles(
+        features=features,
+        semantics=semantics,
+        reconstruction_features=reconstruction_features,
+        pictures=pictures,
+        vectors=vectors,
+    )
+    return load_files(path, files, progress)
+
+
+def load_files(path: str | Path, files: DataFiles = DEFAULT, progress: Progress | None = None) -> Dataset:
+    """Load a data set by its folder or name, made of these files; see `load`."""
     settings = atlas_settings(path)
-    given = {"pictures": pictures, "vectors": vectors}
     if settings is not None:
-        files = {"features": features, "semantics": semantics, "reconstruction features": reconstruction_features}
-        _refuse(files | given, "atlas, which renders its own")
+        for argument, value in vars(files).items():
+            _refuse(argument.replace("_", " "), value, "atlas, which renders its own")
         from firstsight.datasets.atlas import atlas
 
-        return atlas(**settings, progress=progress)
+        data = atlas(**settings, progress=progress)
+        return data if files.features is None else replace(data, features=None, feature_widths=())
     if is_own_pictures(path):
         from firstsight.datasets.folder import load_folder
 
-        _refuse({"pictures": pictures}, "a folder of pictures, which holds its own")
-        return _with_source(load_folder(path, features, semantics, reconstruction_features, vectors), vectors)
+        _refuse("pictures", files.pictures, "a folder of pictures, which holds its own")
+        return _with_source(load_folder(path, files), files.vectors)
     from firstsight.datasets.gbu import load_gbu
 
-    return _with_source(load_gbu(path, features, semantics, reconstruction_features, pictures, vectors), vectors)
+    return _with_source(load_gbu(path, files), files.vectors)
 
 
 def _with_source(data: Dataset, vectors: Vectors | None) -> Dataset:
-    """The data set that knows which text model described its classes."""
+    """Return the data set with a note of the text model that described its classes."""
     source = getattr(vectors, "source", None)
     if source is None:
         return data
@@ -70,15 +83,15 @@ def _with_source(data: Dataset, vectors: Vectors | None) -> Dataset:
     return replace(data, text_source=source, description=f"{data.description} by {source['model']}{weight}")
 
 
-def _refuse(given: dict[str, Any], by: str) -> None:
-    for argument, value in given.items():
-        if value is not None and (not isinstance(value, str | Sequence) or value):
-            shown = repr(str(value)) if isinstance(value, str | Path | Sequence) else "some"
-            raise InputError(f"{argument} must be left out for {by}; got {shown}")
+def _refuse(argument: str, value: Any, by: str) -> None:
+    """Refuse a choice of files that is not empty."""
+    if value is not None and (not isinstance(value, str | Sequence) or value):
+        shown = repr(str(value)) if isinstance(value, str | Path | Sequence) else "some"
+        raise InputError(f"{argument} must be left out for {by}; got {shown}")
 
 
 def is_own_pictures(path: str | Path) -> bool:
-    """Whether the folder holds pictures with a `classes.csv`, not a data set in the GBU layout."""
+    """Return whether the folder holds pictures with a `classes.csv`, not a data set in the GBU layout."""
     folder = Path(path)
     if not folder.is_dir() or any(folder.glob("*_splits.mat")):
         return False
@@ -93,7 +106,7 @@ def is_own_pictures(path: str | Path) -> bool:
 
 
 def data_name(path: str | Path, semantics: str | None = None) -> str:
-    """The name that `load` gives the data set, without loading it."""
+    """Return the name that `load` gives the data set, without loading it."""
     settings = atlas_settings(path)
     if settings is None and is_own_pictures(path):
         from firstsight.datasets.folder import folder_name
@@ -108,7 +121,7 @@ def data_name(path: str | Path, semantics: str | None = None) -> str:
 
 
 def atlas_settings(path: str | Path) -> dict[str, Any] | None:
-    """What `atlas` or `atlas:0.5` asks of the rendered data set; None for a folder."""
+    """Return the settings in `atlas` or `atlas:0.5`, which name the rendered data set; None for a folder."""
     word, colon, loss = str(path).partition(":")
     if word != "atlas":
         return None

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from firstsight.data import Dataset
+from firstsight.datasets.data_files import DEFAULT, DataFiles
 from firstsight.datasets.folder import as_dataset, find_problems, read_folder, unit_rows
 from firstsight.datasets.folder_splits import write_splits
-from firstsight.datasets.gbu_files import FeatureNames
 from firstsight.errors import InputError
-from firstsight.semantics.given import Vectors
 
 _LARGEST = 2**31 - 1  # bytes of one variable in a MATLAB 5 file
 N_PARTITIONS = 3
@@ -42,25 +41,17 @@ class Built:
     left_out: tuple[str, ...]
 
 
-def build(
-    folder: str | Path,
-    out: str | Path,
-    features: FeatureNames = None,
-    semantics: str | None = None,
-    vectors: Vectors | None = None,
-) -> Built:
+def build(folder: str | Path, out: str | Path, chosen: DataFiles = DEFAULT) -> Built:
     """Write a folder of pictures as a data set in the GBU layout.
 
     Args:
         folder: pictures with a `classes.csv`; `splits.csv` is written if it does not exist.
         out: a new or empty folder.
-        features: feature files, as for `firstsight.load`; without any, only labels are written.
-        semantics: `attributes`, `text` or `attributes+text`.
-        vectors: as for `firstsight.load`.
+        chosen: files as for `firstsight.load`; without features, only labels are written.
     """
     out = Path(out).absolute()
     _check_out(out)
-    files = read_folder(folder, features, semantics, vectors=vectors)
+    files = read_folder(folder, chosen)
     for problem in find_problems(files):
         raise InputError(problem)
     data = as_dataset(files)

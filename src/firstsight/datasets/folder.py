@@ -18,30 +18,19 @@ from pathlib import Path
 import numpy as np
 
 from firstsight.data import ClassEmbeddings, Dataset
+from firstsight.datasets.data_files import DEFAULT, DataFiles
 from firstsight.datasets.folder_splits import NAMES, SPLITS_FILE, draw_splits, read_splits, split_problems, write_splits
 from firstsight.datasets.gbu import is_bad_row
-from firstsight.datasets.gbu_files import FeatureNames
 from firstsight.errors import InputError, did_you_mean, first_of
-from firstsight.features.feature_file import FeatureFile, find_feature_files, read_features
-from firstsight.pictures.find import IMAGES_FOLDER, Pictures, key_of, read_pictures
+from firstsight.features.feature_file import FeatureFile, find_feature_files
+from firstsight.pictures.find import Found, key_of, list_pictures
 from firstsight.semantics.class_table import CLASSES_FILE, ClassTable, read_class_table, zeros_problem
 from firstsight.semantics.given import BOTH, TEXT, Vectors, check_given, made_vectors, vectors_problem
-
-__all__ = [
-    "FolderFiles",
-    "Vectors",
-    "as_dataset",
-    "find_problems",
-    "first_of",
-    "folder_name",
-    "load_folder",
-    "read_folder",
-]
 
 
 @dataclass(frozen=True, eq=False)
 class FolderFiles:
-    """What the files of one folder say, before anyone has judged it.
+    """Contents of the files of one folder, not checked yet.
 
     Attributes:
         folder: where they are.
@@ -58,7 +47,7 @@ class FolderFiles:
 
     folder: Path
     table: ClassTable
-    pictures: Pictures
+    pictures: Found
     labels: np.ndarray
     splits: Sequence[str]
     written: dict[str, str] | None
@@ -69,36 +58,30 @@ class FolderFiles:
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Return what reports call it."""
         return folder_name(self.folder, self.semantics)
 
     @property
     def is_unseen(self) -> np.ndarray:
-        """[c] True for classes marked as unseen or without pictures."""
+        """Return [c] True for classes marked as unseen or without pictures."""
         has_pictures = np.isin(np.arange(len(self.table.names)), self.labels)
         return np.array([split == "unseen" for split in self.table.splits]) | ~has_pictures
 
 
-def load_folder(
-    folder: str | Path,
-    features: FeatureNames = None,
-    semantics: str | None = None,
-    reconstruction_features: str | Path | None = None,
-    vectors: Vectors | None = None,
-    seed: int = 0,
-) -> Dataset:
-    """The data set in a folder of pictures; writes `splits.csv` if it is not there and can be written.
+def load_folder(folder: str | Path, chosen: DataFiles = DEFAULT, seed: int = 0) -> Dataset:
+    """Load the data set in a folder of pictures; write `splits.csv` if it is not there and can be written.
 
     Args:
         folder: where `classes.csv` and `images` are.
-        features: feature files by name or path; the only one in the folder where None; no features where none is there.
-        semantics: `attributes`, the columns of numbers in `classes.csv`; `text`, what `vectors` makes of names and
-            descriptions; or `attributes+text`, what it makes of the attributes too.
-        reconstruction_features: the feature file on which F and G work; `features` where None.
-        vectors: where text is in it: [c, a] numbers, or a function that gives them; see `firstsight.load`.
+        chosen: `features` default to the only feature file in the folder, or to none. `semantics` are `attributes`,
+            the columns of numbers in `classes.csv`; `text`, what `vectors` makes of names and descriptions; or
+            `attributes+text`, what it makes of the attributes too.
         seed: of the fifth that tests seen classes, where `splits.csv` is not there.
+
+    Raises:
+        InputError: the files are no data set.
     """
-    files = read_folder(folder, features, semantics, reconstruction_features, vectors, seed)
+    files = read_folder(folder, chosen, seed)
     for problem in find_problems(files):
         raise InputError(problem)
     data = as_dataset(files)
@@ -108,39 +91,29 @@ def load_folder(
 
 
 def folder_name(folder: Path, semantics: str | None) -> str:
-    """The folder's name, with what the class embeddings are where text is in it."""
+    """Return the folder's name, with the kind of class embeddings where they are made of text."""
     return folder.resolve().name + (f" {semantics}" if semantics in (TEXT, BOTH) else "")
 
 
-def read_folder(
-    folder: str | Path,
-    features: FeatureNames = None,
-    semantics: str | None = None,
-    reconstruction_features: str | Path | None = None,
-    vectors: Vectors | None = None,
-    seed: int = 0,
-) -> FolderFiles:
-    """Everything the data set needs from its files; raises only where a file is not there or cannot be read."""
+def read_folder(folder: str | Path, chosen: DataFiles = DEFAULT, seed: int = 0) -> FolderFiles:
+    """Read everything the data set needs from its files; raise only where one is not there or cannot be read."""
     folder = Path(folder)
     table = _table(folder / CLASSES_FILE)
-    kind = _semantics(semantics, vectors, table, folder)
-    pictures = read_pictures(folder)
-    labels = _labels(pictures.paths, table.names)
-    named = [features] if isinstance(features, str | Path) else features
-    reconstruction = [reconstruction_features] if reconstruction_features else None
+    kind = _semantics(chosen, table, folder)
+    pictures = list_pictures(folder)
+    other = [chosen.reconstruction_features] if chosen.reconstruction_features else []
+    reconstruction = find_feature_files(folder, other, "reconstruction features")
     files = FolderFiles(
         folder=folder,
         table=table,
         pictures=pictures,
-        labels=labels,
+        labels=_labels(pictures.paths, table.names),
         splits=[],
         written=read_splits(folder),
-        vectors=table.vectors if vectors is None else _vectors(vectors, kind, table),
+        vectors=table.vectors if chosen.vectors is None else _vectors(chosen.vectors, kind, table),
         semantics=kind,
-        features=tuple(read_features(path) for path in find_feature_files(folder, named)),
-        reconstruction=read_features(find_feature_files(folder, reconstruction, "reconstruction features")[0])
-        if reconstruction
-        else None,
+        features=tuple(FeatureFile.open(path).checked() for path in find_feature_files(folder, chosen.feature_names)),
+        reconstruction=FeatureFile.open(reconstruction[0]).checked() if reconstruction else None,
     )
     if files.written is None:
         splits = draw_splits(pictures.paths, *_of_pictures(files), seed)
@@ -160,14 +133,14 @@ def _table(path: Path) -> ClassTable:
     return table
 
 
-def _semantics(semantics: str | None, vectors: Vectors | None, table: ClassTable, folder: Path) -> str:
-    kind = semantics or ("text" if vectors is not None else "attributes")
+def _semantics(chosen: DataFiles, table: ClassTable, folder: Path) -> str:
+    kind = chosen.semantics or ("attributes" if chosen.vectors is None else TEXT)
     kind = "attributes" if kind == "att" else kind
     kinds = ["attributes", TEXT, BOTH]
     if kind not in kinds:
         close = did_you_mean(kind, kinds)
         raise InputError(f"semantics must be one of {', '.join(kinds)} for {folder}; got {kind!r}{close}")
-    check_given(vectors, kind, folder)
+    check_given(chosen.vectors, kind, folder)
     if kind != TEXT and not table.attributes:
         raise InputError(
             f"{folder / CLASSES_FILE} must have columns of numbers for class embeddings; got none; "
@@ -182,7 +155,7 @@ def _vectors(vectors: Vectors, kind: str, table: ClassTable) -> np.ndarray:
 
 
 def _labels(paths: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """[n] row of each picture's class: the deepest folder under `images` that is the name of one; -1 for none."""
+    """Return [n] row of each picture's class: the deepest folder under `images` that is named as one; -1 for none."""
     rows = {name: row for row, name in enumerate(names)}
     known: dict[str, int] = {}
 
@@ -196,18 +169,18 @@ def _labels(paths: Sequence[str], names: Sequence[str]) -> np.ndarray:
 
 
 def _of_pictures(files: FolderFiles) -> tuple[list[str], list[bool]]:
-    """For each picture the name of its class and whether that is unseen."""
+    """Return for each picture the name of its class and whether that is unseen."""
     is_unseen = files.is_unseen
     names = [files.table.names[row] if row >= 0 else "" for row in files.labels]
     return names, [bool(is_unseen[row]) for row in files.labels]
 
 
 def find_problems(files: FolderFiles) -> list[str]:
-    """A sentence for everything that keeps the files from being a data set; empty where all is well."""
+    """Return a sentence for everything that keeps the files from being a data set; empty where all is well."""
     table, folder = files.table, files.folder
-    problems = list(files.pictures.problems)
+    problems = files.pictures.problems
     if not files.pictures.paths:
-        return [*problems, f"{folder / IMAGES_FOLDER} must hold pictures in a folder per class; got none"]
+        return problems
     homeless = [path for path, label in zip(files.pictures.paths, files.labels, strict=True) if label < 0]
     if homeless:
         place = key_of(homeless[0]).partition("/")[0] if "/" in key_of(homeless[0]) else ""
@@ -259,7 +232,7 @@ def _feature_problems(file: FeatureFile, paths: Sequence[str]) -> list[str]:
 
 
 def as_dataset(files: FolderFiles) -> Dataset:
-    """The data set the files describe, if `find_problems` found none.
+    """Make the data set that the files describe, if `find_problems` found none.
 
     Class embeddings get unit length, as the benchmarks have it, where they do not have it already.
     """
@@ -285,11 +258,11 @@ def as_dataset(files: FolderFiles) -> Dataset:
         feature_widths=tuple(part.shape[1] for part in parts),
         paths=paths,
         root=str(files.folder),
-        feature_source=dict(files.features[0].source) or None if len(parts) == 1 else None,
+        feature_source=files.features[0].source or None if len(parts) == 1 else None,
     )
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """[c, a] the rows with unit length; the same numbers where they all have it to a thousandth."""
+    """Return [c, a] the rows with unit length; the same numbers where they all have it to a thousandth."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     return vectors if (np.abs(lengths - 1) < 1e-3).all() else vectors / lengths

@@ -9,7 +9,7 @@ A folder holds `att_splits.mat` (class embeddings, class names, splits), a featu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -18,51 +18,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstsight.data import ClassEmbeddings, Dataset
-from firstsight.datasets.gbu_files import SPLITS, FeatureNames, GBUFiles, ImageFile, read_gbu
+from firstsight.datasets.data_files import DEFAULT, DataFiles
+from firstsight.datasets.gbu_files import SPLITS, GBUFiles, ImageFile, read_gbu
+from firstsight.datasets.gbu_pictures import tail
 from firstsight.errors import InputError
-from firstsight.semantics.given import BOTH, TEXT, Vectors, check_given, made_vectors, vectors_problem
+from firstsight.semantics.given import BOTH, TEXT, check_given, made_vectors, vectors_problem
 
 
-def load_gbu(
-    folder: str | Path,
-    features: FeatureNames = None,
-    semantics: str | None = None,
-    reconstruction_features: str | Path | None = None,
-    pictures: str | Path | None = None,
-    vectors: Vectors | None = None,
-) -> Dataset:
-    """The data set in a folder of the GBU layout; see `firstsight.datasets.load` for the arguments."""
-    files = read_files(folder, features, semantics, reconstruction_features, pictures, vectors)
+def load_gbu(folder: str | Path, chosen: DataFiles = DEFAULT) -> Dataset:
+    """Load the data set in a folder of the GBU layout; see `firstsight.datasets.load`."""
+    files = read_files(folder, chosen)
     for problem in find_problems(files):
         raise InputError(problem)
     return as_dataset(files)
 
 
-def read_files(
-    folder: str | Path,
-    features: FeatureNames = None,
-    semantics: str | None = None,
-    reconstruction_features: str | Path | None = None,
-    pictures: str | Path | None = None,
-    vectors: Vectors | None = None,
-) -> GBUFiles:
-    """As `read_gbu`; where vectors are given, they take the place of those in the file."""
-    if vectors is None:
-        return read_gbu(folder, features, semantics, reconstruction_features, pictures)
-    kind = semantics or TEXT
-    check_given(vectors, kind, folder)
-    files = read_gbu(folder, features, None, reconstruction_features, pictures)
+def read_files(folder: str | Path, chosen: DataFiles = DEFAULT) -> GBUFiles:
+    """Read the files as `read_gbu` does; where vectors are given, they take the place of those in the file."""
+    if chosen.vectors is None:
+        return read_gbu(folder, chosen)
+    kind = chosen.semantics or TEXT
+    check_given(chosen.vectors, kind, folder)
+    files = read_gbu(folder, replace(chosen, semantics=None))
     names = tuple(files.class_names)
     attributes = _attributes(files.folder, files.vectors.shape[1])
     beside = ClassEmbeddings(names, files.vectors, attributes) if kind == BOTH else None
-    made = made_vectors(vectors, kind, names, [""] * len(names), beside)
+    made = made_vectors(chosen.vectors, kind, names, [""] * len(names), beside)
     if problem := vectors_problem(made, len(names)):
         raise InputError(problem)
     return replace(files, vectors=made, made=kind)
 
 
 def as_dataset(files: GBUFiles) -> Dataset:
-    """The data set the files describe, if `find_problems` found none."""
+    """Make the data set that the files describe, if `find_problems` found none."""
     numbers = {name: files.splits[name].astype(np.int64) - 1 for name in SPLITS}
     labels = files.labels.astype(np.int64) - 1
     seen = {files.class_names[row] for row in np.unique(labels[numbers["trainval_loc"]])}
@@ -92,7 +80,7 @@ def as_dataset(files: GBUFiles) -> Dataset:
 
 
 def gbu_name(folder: Path, semantics: str) -> str:
-    """The folder's name, with that of the class embeddings where they are not the attributes."""
+    """Return the folder's name, with that of the class embeddings where they are not the attributes."""
     kind = Path(semantics).name.removesuffix(".mat").removesuffix("_splits")
     return folder.resolve().name + ("" if kind == "att" else f" {kind}")
 
@@ -103,7 +91,7 @@ def _attributes(folder: Path, a: int) -> tuple[str, ...]:
 
 
 def _validation_classes(folder: Path, seen: set[str]) -> tuple[tuple[str, ...], ...]:
-    """The authors' partitions; one that holds out none of the seen classes, or all, cannot be used."""
+    """Read the authors' partitions; one that holds out none of the seen classes, or all, cannot be used."""
     lists = (_lines(folder / f"valclasses{number}.txt") for number in (1, 2, 3))
     partitions = (tuple(name for name in dict.fromkeys(names) if name in seen) for names in lists)
     return tuple(names for names in partitions if 0 < len(names) < len(seen))
@@ -117,7 +105,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def find_problems(files: GBUFiles) -> list[str]:
-    """A sentence for everything that keeps the files from being a data set; empty where all is well."""
+    """Return a sentence for everything that keeps the files from being a data set; empty where all is well."""
     return [
         *_class_problems(files),
         *_label_problems(files),
@@ -163,7 +151,7 @@ def _label_problems(files: GBUFiles) -> Iterator[str]:
 
 
 def _number_problem(numbers: np.ndarray, what: str, n: int, of: str) -> str | None:
-    """What is wrong with numbers that should be 1 to n, or None."""
+    """Return what is wrong with numbers that should be 1 to n, or None."""
     if numbers.dtype.kind not in "iuf":
         return f"{what} must be whole numbers; got {numbers.dtype}"
     broken = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
@@ -195,20 +183,20 @@ def _feature_problems(file: ImageFile, files: GBUFiles) -> Iterator[str]:
 
 
 def is_bad_row(table: np.ndarray) -> NDArray[np.bool_]:
-    """[n] True for rows of [n, v] with NaN or inf."""
+    """Return [n] True for rows of [n, v] with NaN or inf."""
     with np.errstate(invalid="ignore", over="ignore"):  # inf - inf
         is_finite: NDArray[np.bool_] = np.isfinite(table.sum(axis=1, dtype=np.float64))
     return ~is_finite
 
 
 def _order_problems(files: GBUFiles) -> Iterator[str]:
-    """Files about the same images must list them in the same order, or features get the wrong labels."""
+    """Find files that list the same images in another order, which would give features the wrong labels."""
     labels = [(file.name, file.labels) for file in files.image_files if file.labels is not None]
     pictures = [(file.name, file.pictures) for file in files.image_files if file.pictures]
     if pictures:
         # A name alone finds its picture unless folders share names (001/1.jpg, 002/1.jpg).
-        depth = 1 if len(set(_tails(pictures[0][1], 1))) == len(pictures[0][1]) else 2
-        pictures = [(name, _tails(paths, depth)) for name, paths in pictures]
+        depth = 1 if len({tail(path, 1) for path in pictures[0][1]}) == len(pictures[0][1]) else 2
+        pictures = [(name, [tail(path, depth) for path in paths]) for name, paths in pictures]
     for what, entries in (("labels", labels), ("image_files", pictures)):
         for name, given in entries[1:]:
             first, expected = entries[0]
@@ -224,18 +212,13 @@ def _order_problems(files: GBUFiles) -> Iterator[str]:
 
 
 def picture_problems(files: GBUFiles) -> Iterator[str]:
-    """A sentence where pictures that were asked for are missing."""
+    """Return a sentence where pictures that were asked for are missing."""
     if files.pictures and (missing := files.pictures.missing):
         total = len(missing) + files.pictures.n_files
         yield (
             f"pictures of {files.folder.resolve().name} must all be in {files.pictures.root}; got {len(missing)} of "
             f"{total} missing, the first {', '.join(map(repr, missing[:3]))}"
         )
-
-
-def _tails(pictures: Sequence[str], depth: int) -> list[str]:
-    """The last parts of each path, without what differs from disk to disk."""
-    return ["/".join(picture.replace("\\", "/").split("/")[-depth:]) for picture in pictures]
 
 
 def _split_problems(files: GBUFiles) -> Iterator[str]:

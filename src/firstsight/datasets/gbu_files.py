@@ -1,4 +1,4 @@
-"""The files of a GBU folder: which are meant, and what they say before anyone has judged it."""
+"""Read the files of a GBU folder. Nothing is checked yet but that they are there and can be read."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from firstsight.datasets.data_files import DEFAULT, DataFiles
 from firstsight.datasets.gbu_pictures import FoundPictures, distinct_depth, find_pictures, names_in, tail
-from firstsight.datasets.matfile import read_mat, variable_names
 from firstsight.errors import InputError, did_you_mean
-from firstsight.features.feature_file import SUFFIXES, files_with_features, read_features
+from firstsight.features.feature_file import (
+    NAMING,
+    SUFFIXES,
+    FeatureFile,
+    files_with_features,
+    find_feature_files,
+    short_name,
+)
+from firstsight.features.matfile import read_mat, variable_names
 
 SPLITS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 VALIDATION_SPLITS = ("train_loc", "val_loc")
-FeatureNames = str | Path | Sequence[str | Path] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +49,7 @@ class ImageFile:
 
 @dataclass(frozen=True, eq=False)
 class GBUFiles:
-    """What the files of one data set say, before anyone has judged it.
+    """Contents of the files of one data set, not checked yet.
 
     Attributes:
         folder: where they are.
@@ -74,33 +81,26 @@ class GBUFiles:
 
     @property
     def image_files(self) -> list[ImageFile]:
-        """All files with an entry for each image, each once."""
+        """Return all files with an entry for each image, each once."""
         extra = [self.reconstruction] if self.reconstruction and self.reconstruction not in self.features else []
         return [*self.features, *extra, *self.others]
 
 
-def read_gbu(
-    folder: str | Path,
-    features: FeatureNames = None,
-    semantics: str | None = None,
-    reconstruction_features: str | Path | None = None,
-    pictures: str | Path | None = None,
-) -> GBUFiles:
-    """Everything the data set needs from its files; raises only where a file is not there or cannot be read."""
+def read_gbu(folder: str | Path, chosen: DataFiles = DEFAULT) -> GBUFiles:
+    """Read everything the data set needs from its files; raise only where one is not there or cannot be read."""
     folder = Path(folder)
-    semantics_path = _semantics_path(folder, semantics)
-    feature_paths = _feature_paths(folder, features)
-    reconstruction_path = None
-    if reconstruction_features:
-        reconstruction_path = _feature_path(folder, reconstruction_features, "reconstruction features")
-    needs = dict.fromkeys([*feature_paths, *([reconstruction_path] if reconstruction_path else [])], "features")
+    semantics_path = _semantics_path(folder, chosen.semantics)
+    feature_paths = _feature_paths(folder, chosen.feature_names)
+    other = [chosen.reconstruction_features] if chosen.reconstruction_features else []
+    reconstruction = find_feature_files(folder, other, "reconstruction features", SUFFIXES)
+    needs = dict.fromkeys([*feature_paths, *reconstruction], "features")
     if (folder / "labels.mat").is_file():
         needs.setdefault(folder / "labels.mat", "labels")
-    own = [path for path in needs if path.suffix in SUFFIXES]  # these hold no labels, and name their pictures
-    if own and len(own) == len(needs) and (folder / "res101.mat").is_file():
-        needs[folder / "res101.mat"] = "labels"
+    own = [path for path in needs if path.suffix in NAMING]  # these hold no labels, and name their pictures
+    if len(own) == len(needs):
+        needs |= dict.fromkeys(_with_labels(folder), "labels")
     # Paths of pictures take longest to read, and only say something beside those of another file.
-    with_pictures = len(needs) > 1 or pictures is not None
+    with_pictures = len(needs) > 1 or bool(chosen.pictures)
     files = {path: _read_image_file(path, need, with_pictures) for path, need in needs.items() if path not in own}
     if own:
         image_names = _names_of_pictures(folder, list(files.values()))
@@ -117,23 +117,23 @@ def read_gbu(
     names = stored["allclasses_names"]
     return GBUFiles(
         folder=folder,
-        semantics=_short(semantics_path),
+        semantics=short_name(semantics_path),
         class_names=[str(name).strip() for name in (names if isinstance(names, list) else names.ravel())],
         vectors=np.asarray(stored.get("att", stored.get("original_att"))).T,
         labels=labels,
         labels_from=labels_from,
         splits={name: np.asarray(stored[name]).ravel() for name in (*SPLITS, *VALIDATION_SPLITS) if name in stored},
         features=tuple(files[path] for path in feature_paths),
-        reconstruction=files[reconstruction_path] if reconstruction_path else None,
+        reconstruction=files[reconstruction[0]] if reconstruction else None,
         others=tuple(files[path] for path, need in needs.items() if need == "labels"),
-        pictures=None
-        if pictures is None
-        else find_pictures(pictures, _names_of_pictures(folder, list(files.values()))),
+        pictures=find_pictures(chosen.pictures, _names_of_pictures(folder, list(files.values())))
+        if chosen.pictures
+        else None,
     )
 
 
 def _names_of_pictures(folder: Path, files: Sequence[ImageFile]) -> Sequence[str]:
-    """The paths on the authors' disks, one per image."""
+    """Return the paths on the authors' disks, one per image."""
     n = next((len(file.labels) for file in files if file.labels is not None), 0)
     names = next((file.pictures for file in files if file.pictures), ())
     if not names or len(names) != n:
@@ -145,37 +145,27 @@ def _names_of_pictures(folder: Path, files: Sequence[ImageFile]) -> Sequence[str
 
 
 def _read_own_features(path: Path, names: Sequence[str]) -> ImageFile:
-    """A file of `firstsight features`, its rows in the order of the images."""
-    file = read_features(path)
+    """Read a file of `firstsight features`, its rows in the order of the images."""
+    file = FeatureFile.open(path).checked()
     names = names_in(names, file.files)
     depth = distinct_depth(names)
     rows = file.rows_of(names, lambda name: tail(name, depth))
-    return ImageFile(name=file.name, features=file.features[rows], dtype=file.dtype, source=file.source)
+    return ImageFile(file.name, file.features[rows], dtype=str(file.stored.dtype), source=file.source)
 
 
 def _read_image_file(path: Path, need: str, with_pictures: bool) -> ImageFile:
-    optional = ["labels"] if need == "features" else []
-    stored = read_mat(path, [need], [*optional, "image_files"] if with_pictures else optional)
-    features, labels, pictures = stored.get("features"), stored.get("labels"), stored.get("image_files", [])
-    if isinstance(features, list):
-        raise InputError(f"features in {_short(path)} must be numbers; got text")
-    dtype = "" if features is None else str(features.dtype)
-    if features is not None:
-        with np.errstate(over="ignore"):  # a double beyond float32 becomes inf, which has its own sentence
-            features = np.asarray(features.T, dtype=np.float32)
-    return ImageFile(
-        name=_short(path),
-        features=features,
-        labels=None if labels is None else np.asarray(labels).ravel(),
-        pictures=pictures if isinstance(pictures, list) else (),
-        dtype=dtype,
-    )
+    """Read a MATLAB file with an entry for each image, as far as it is needed: its features, or its labels alone."""
+    file = FeatureFile.open(path)
+    pictures = file.files if with_pictures else ()
+    if need == "labels":
+        return ImageFile(file.name, labels=file.labels, pictures=pictures)
+    return ImageFile(file.name, file.features, file.labels, pictures, str(file.stored.dtype))
 
 
 def _semantics_path(folder: Path, semantics: str | None) -> Path:
     if not folder.is_dir():
         raise _not_a_folder(folder)
-    name = str(semantics or "att")
+    name = semantics or "att"
     path = folder / (name if name.endswith(".mat") else f"{name}_splits.mat")
     if path.is_file():
         return path
@@ -203,34 +193,14 @@ def _not_a_folder(folder: Path) -> InputError:
     )
 
 
-def _feature_paths(folder: Path, features: FeatureNames) -> list[Path]:
-    if isinstance(features, str | Path):
-        features = [features]
-    if features:
-        return [_feature_path(folder, name, "features") for name in features]
-    if (folder / "res101.mat").is_file():
+def _feature_paths(folder: Path, names: Sequence[str | Path] | None) -> list[Path]:
+    if names is None and (folder / "res101.mat").is_file():
         return [folder / "res101.mat"]
-    there = _files_with_features(folder)
-    if len(there) > 1:
-        names = ", ".join(path.name for path in there)
-        raise InputError(f"features must name a file where {folder} holds several; got none of {names}")
-    return there
+    return find_feature_files(folder, names, suffixes=SUFFIXES)
 
 
-def _feature_path(folder: Path, name: str | Path, argument: str) -> Path:
-    for path in (folder / name, *(folder / f"{name}{suffix}" for suffix in (".mat", *SUFFIXES)), Path(name)):
-        if path.is_file():
-            return path
-    there = [path.name for path in _files_with_features(folder)]
-    expected = f"one of {', '.join(there)}" if there else "a file that holds features, none of which is"
-    raise InputError(f"{argument} must be {expected} in {folder}; got {str(name)!r}{did_you_mean(str(name), there)}")
-
-
-def _files_with_features(folder: Path) -> list[Path]:
-    candidates = (path for path in sorted(folder.glob("*.mat")) if not path.name.endswith("_splits.mat"))
-    with_features = [path for path in candidates if "features" in variable_names(path)]  # names only: a quick look
-    return [*with_features, *files_with_features(folder)]
-
-
-def _short(path: Path) -> str:
-    return f"{path.resolve().parent.name}/{path.name}"
+def _with_labels(folder: Path) -> list[Path]:
+    """Find a file that holds labels beside features of its own, at most one, where no other file has any."""
+    there = files_with_features(folder, (".mat",))
+    there.sort(key=lambda path: path.name != "res101.mat")
+    return [path for path in there if "labels" in variable_names(path)][:1]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from firstsight.errors import InputError
-from firstsight.pictures.find import files_below
+from firstsight.pictures.find import TWICE, walk
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class FoundPictures:
 
     @property
     def n_files(self) -> int:
-        """How many files were found; images cut from the same picture share one."""
+        """Count the files that were found; images cut from the same picture share one."""
         return len(set(self.paths) - {""})
 
 
 def find_pictures(root: str | Path, image_files: Sequence[str]) -> FoundPictures:
-    """The file under `root` for each of the n names.
+    """Find the file under `root` for each of the n names.
 
     Args:
         root: a folder with the pictures, at any depth.
@@ -52,7 +52,7 @@ def find_pictures(root: str | Path, image_files: Sequence[str]) -> FoundPictures
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"pictures must be a folder; got {str(root)!r}, {'a file' if root.exists() else 'nothing'}")
-    below = [path for path, size in files_below(root, root) if size]
+    below = [file.path for file in walk(root) if file.fault in ("", TWICE)]
     image_files = names_in(image_files, below)
     wanted = [_parts(path) for path in image_files]
     depth = distinct_depth(image_files)
@@ -74,7 +74,7 @@ def find_pictures(root: str | Path, image_files: Sequence[str]) -> FoundPictures
 
 
 def object_names(image_files: Sequence[str]) -> list[str]:
-    """Names of the files that hold each object alone: `horses-1.jpg` and `horses-2.jpg` of two in `horses.jpg`."""
+    """Name the files that hold each object alone: `horses-1.jpg` and `horses-2.jpg` of two in `horses.jpg`."""
     names, counts = [], Counter[str]()
     for path in image_files:
         counts[path] += 1
@@ -84,7 +84,7 @@ def object_names(image_files: Sequence[str]) -> list[str]:
 
 
 def names_in(image_files: Sequence[str], files: Iterable[str]) -> Sequence[str]:
-    """The names to look for among files: of pictures, or where these repeat and were cut, of their objects."""
+    """Return the names to look for among files: of pictures, or where these repeat and were cut, of their objects."""
     if len(set(image_files)) == len(image_files):
         return image_files
     objects = object_names(image_files)
@@ -92,7 +92,7 @@ def names_in(image_files: Sequence[str], files: Iterable[str]) -> Sequence[str]:
 
 
 def distinct_depth(image_files: Sequence[str]) -> int:
-    """How many parts from the end of a path it takes to tell the pictures apart: 1, unless folders share names."""
+    """Count the parts from the end of a path that tell the pictures apart: 1, unless folders share names."""
     distinct = {_parts(path) for path in image_files}
     depth = 1
     while len({parts[-depth:] for parts in distinct}) < len(distinct):
@@ -101,7 +101,7 @@ def distinct_depth(image_files: Sequence[str]) -> int:
 
 
 def tail(path: str, depth: int) -> str:
-    """The last parts of a path, without what differs from disk to disk."""
+    """Return the last parts of a path, without what differs from disk to disk."""
     return "/".join(_parts(path)[-depth:])
 
 
@@ -110,7 +110,7 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 def _agreement(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many parts agree from the end."""
+    """Count the parts that agree from the end."""
     count = 0
     for a, b in zip(reversed(one), reversed(other), strict=False):
         if a != b:

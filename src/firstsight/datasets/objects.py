@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from firstsight.datasets.data_files import DataFiles
 from firstsight.datasets.gbu import picture_problems
 from firstsight.datasets.gbu_files import read_gbu
 from firstsight.datasets.gbu_pictures import object_names
@@ -22,7 +23,7 @@ from firstsight.errors import InputError
 from firstsight.files import replacing
 from firstsight.parallel import prefetch
 from firstsight.pictures.decode import open_picture
-from firstsight.pictures.find import files_below
+from firstsight.pictures.find import walk
 from firstsight.progress import StageProgress
 
 ANNOTATIONS = ("apascal_train.txt", "apascal_test.txt", "ayahoo_test.txt")
@@ -64,7 +65,7 @@ def cut_objects(
     out = Path(out)
     if out.resolve().is_relative_to(Path(pictures).resolve()):
         raise InputError(f"out must be outside the folder of pictures, where objects would be found first; got {out}")
-    files = read_gbu(folder, pictures=pictures)
+    files = read_gbu(folder, DataFiles(pictures=pictures))
     assert files.pictures is not None
     if problem := next(picture_problems(files), None):
         raise InputError(problem)
@@ -91,7 +92,7 @@ def cut_objects(
 
 def _boxes_of(paths: Sequence[str], classes: Sequence[str], root: Path) -> list[Box]:
     """Return the box of each image; images of one picture take its boxes in order."""
-    there = {Path(path).name: root / path for path, _ in files_below(root, root) if Path(path).name in ANNOTATIONS}
+    there = {name: root / file.path for file in walk(root) if (name := Path(file.path).name) in ANNOTATIONS}
     if missing := [name for name in ANNOTATIONS if name not in there]:
         raise InputError(
             f"pictures must have {' and '.join(ANNOTATIONS)} beside them, with the boxes of objects; "

@@ -1,15 +1,15 @@
-"""The pictures of a folder -> one file of features; it goes on where it was stopped, and knows what it has seen.
+"""Pictures of a folder to one file of features; stopped work is continued, and known pictures are not computed again.
 
-A picture is known by the sha256 of its file, so one that was moved, or renamed, or is there twice, is not computed
-again. Rows that are new go to the end of OUT.partial as they come; at the end they are put in order in OUT. Only names
-and digests are kept in memory.
+A picture is known by the sha256 of its file, so one that was moved, or renamed, or is there twice, is computed once.
+Rows that are new go to the end of OUT.partial as they come; at the end they are put in order in OUT. Only names and
+digests are kept in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,21 +21,20 @@ from numpy.typing import NDArray
 
 from firstsight.errors import InputError
 from firstsight.features.backbone import AHEAD, Backbone, check_crops
+from firstsight.features.feature_file import FeatureFile
 from firstsight.features.preparation import Crops
 from firstsight.files import replacing
 from firstsight.parallel import prefetch
-from firstsight.pictures.decode import SUFFIXES
+from firstsight.pictures.find import File, list_pictures
 from firstsight.progress import StageProgress
 
 SHA = 32  # bytes of a digest
 ROWS = 4096  # that are copied at once
 
-Known = Mapping[bytes, int]
-
 
 @dataclass
 class Extracted:
-    """What was done.
+    """Result of an extraction.
 
     Attributes:
         path: the file of features.
@@ -52,7 +51,7 @@ class Extracted:
 
 @dataclass(frozen=True)
 class _Read:
-    """A picture's file, read; `crops` where its features are not known yet."""
+    """A picture's file as it was read, with `crops` where its features are not known yet."""
 
     file: str
     digest: bytes
@@ -60,19 +59,16 @@ class _Read:
     error: InputError | None = None
 
 
-def picture_files(folder: str | Path) -> list[str]:
-    """The pictures FOLDER/images/CLASS/NAME, sorted, relative to the folder, with forward slashes."""
-    folder = Path(folder)
-    if not (folder / "images").is_dir():
-        raise InputError(f"{folder} must hold pictures as images/CLASS/NAME.jpg; got no folder images")
-    found = sorted(
-        path.relative_to(folder).as_posix()
-        for path in (folder / "images").glob("*/*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
-    if not found:
-        raise InputError(f"{folder} must hold pictures as images/CLASS/NAME.jpg; got none")
-    return found
+def pictures_of(folder: str | Path) -> tuple[File, ...]:
+    """List the pictures of a data set's folder, those that cannot be used too.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = list_pictures(folder)
+    if not found.pictures:
+        raise InputError(found.problems[0])
+    return found.pictures
 
 
 def extract(
@@ -82,23 +78,25 @@ def extract(
     crops: Crops = 1,
     skip_bad: bool = False,
     progress: StageProgress | None = None,
+    paths: Iterable[str] | None = None,
 ) -> Extracted:
-    """Write the features of all pictures of a folder.
+    """Write the features of pictures of a folder.
 
     Args:
-        folder: with pictures as images/CLASS/NAME.jpg.
+        folder: that the pictures are in.
         backbone: that makes the features.
         out: the file; rows of one that is there are used again where they fit.
         crops: 1, the middle of each picture, or 10, averaged.
         skip_bad: leave out pictures that cannot be read, instead of stopping at the first.
         progress: called with (pictures done, pictures in all, {}).
+        paths: pictures, relative to the folder; all under its `images` where None.
 
     Raises:
         InputError: no pictures, one that cannot be read, or a file in the way that is not of features.
     """
     check_crops(crops)
     folder, out = Path(folder), Path(out)
-    files = picture_files(folder)
+    files = pictures_of(folder) if paths is None else tuple(map(File, paths))
     key = {
         "backbone": backbone.name,
         "crops": str(crops),
@@ -108,34 +106,25 @@ def extract(
     done = Extracted(out)
     digests: list[bytes] = []
     with ExitStack() as stack:
-        before = FeatureFile.opened(out) if out.exists() else None
-        old: Known = before.rows_of(key, backbone.width) if before else {}
+        before = _earlier(out, key, backbone.width) if out.exists() else None
+        old = before.rows_by_digest() if before else {}
         part = stack.enter_context(_Partial(out.with_name(out.name + ".partial"), key, backbone.width))
 
-        def read(file: str) -> _Read:
+        def read(file: File) -> _Read:
+            digest = b""
             try:
-                content = (folder / file).read_bytes()
-            except OSError as error:
-                sentence = f"{file} must be a picture; got a file that cannot be read: {error.strerror}"
-                return _Read(file, b"", error=InputError(sentence))
-            digest = hashlib.sha256(content).digest()
-            if digest in old or digest in part.known:
-                return _Read(file, digest)
-            try:
-                return _Read(file, digest, backbone.prepared(content, crops, file))
+                content = _content(folder, file)
+                digest = hashlib.sha256(content).digest()
+                is_known = digest in old or digest in part.known
+                return _Read(file.path, digest, None if is_known else backbone.prepared(content, crops, file.path))
             except InputError as error:
-                return _Read(file, digest, error=error)
+                return _Read(file.path, digest, error=error)
 
         per_pass = backbone.per_pass(crops)
         pictures = stack.enter_context(closing(prefetch(read, files, AHEAD * per_pass)))
         while group := list(islice(pictures, per_pass)):
             _check(group, skip_bad, done)
-            new = {one.digest: one for one in group if one.crops is not None and one.digest not in part.known}
-            if new:
-                rows = backbone.rows([one.crops for one in new.values() if one.crops is not None])
-                _check_finite(rows, [one.file for one in new.values()])
-                part.append(list(new), rows)
-                done.computed += len(new)
+            done.computed += _compute(group, backbone, part)
             for one in group:
                 if one.error is None:
                     done.files.append(one.file)
@@ -144,9 +133,46 @@ def extract(
                 progress(len(done.files) + len(done.skipped), len(files), {})
         if not done.files:
             raise InputError(f"pictures of {folder} must be readable; got none of {len(files)} that is")
-        _write(out, key, done.files, digests, backbone.width, part, before, old)
+        computed = part.rows()
+        kept = before.stored if before else computed
+
+        def row_of(digest: bytes) -> NDArray[np.float32]:
+            return kept[old[digest]] if digest in old else computed[part.known[digest]]
+
+        _write(out, key, done.files, digests, backbone.width, row_of)
         part.finished = True
     return done
+
+
+def _content(folder: Path, file: File) -> bytes:
+    """Read the file of a picture.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if file.fault:
+        raise InputError(file.problem)
+    try:
+        return (folder / file.path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{file.path} must be a picture; got a file that cannot be read: {error.strerror}") from error
+
+
+def _earlier(out: Path, key: Mapping[str, str], width: int) -> FeatureFile | None:
+    """Open features that `extract` wrote; None where they were made in another way.
+
+    Raises:
+        InputError: the file is something else.
+    """
+    try:
+        file = FeatureFile.open(out, ".safetensors").checked()
+        if not file.metadata or file.stored.dtype != np.float32:
+            raise InputError("features from elsewhere")
+    except InputError as error:
+        raise InputError(
+            f"{out} must be a file of features or not be there; got something else; name another file"
+        ) from error
+    return file if key.items() <= file.source.items() and file.stored.shape[1] == width else None
 
 
 def _check(group: list[_Read], skip_bad: bool, done: Extracted) -> None:
@@ -155,6 +181,16 @@ def _check(group: list[_Read], skip_bad: bool, done: Extracted) -> None:
             if not skip_bad:
                 raise one.error
             done.skipped[one.file] = str(one.error)
+
+
+def _compute(group: list[_Read], backbone: Backbone, part: _Partial) -> int:
+    """Compute the rows of pictures that are new, keep them in `part`, and return how many they are."""
+    new = {one.digest: one for one in group if one.crops is not None and one.digest not in part.known}
+    if new:
+        rows = backbone.rows([one.crops for one in new.values() if one.crops is not None])
+        _check_finite(rows, [one.file for one in new.values()])
+        part.append(list(new), rows)
+    return len(new)
 
 
 def _check_finite(rows: NDArray[np.float32], files: list[str]) -> None:
@@ -172,14 +208,10 @@ def _write(
     files: list[str],
     digests: list[bytes],
     width: int,
-    part: _Partial,
-    before: FeatureFile | None,
-    old: Known,
+    row_of: Callable[[bytes], NDArray[np.float32]],
 ) -> None:
-    """The rows in the order of the files, by way of a few thousand at a time."""
+    """Write the rows in the order of the files, a few thousand at a time."""
     metadata = {**key, "files": json.dumps(files), "sha256": json.dumps([digest.hex() for digest in digests])}
-    computed = part.rows()
-    kept = before.rows if before else computed[:0]
     with replacing(out) as unfinished, unfinished.open("wb") as file:
         shape = [len(files), width]
         about = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * len(files) * width]}
@@ -190,56 +222,8 @@ def _write(
             some = digests[start : start + ROWS]
             block = np.empty((len(some), width), dtype="<f4")
             for at, digest in enumerate(some):
-                block[at] = kept[old[digest]] if digest in old else computed[part.known[digest]]
+                block[at] = row_of(digest)
             file.write(block.data)
-
-
-class FeatureFile:
-    """A file of features that `extract` wrote, as it lies on the disk.
-
-    Attributes:
-        metadata: backbone, crops, transform, precision, and as JSON files and sha256.
-        rows: [n, v] features, read from the disk where they are used.
-    """
-
-    def __init__(self, metadata: Mapping[str, str], rows: NDArray[np.float32]) -> None:
-        self.metadata, self.rows = metadata, rows
-
-    @classmethod
-    def opened(cls, path: str | Path) -> FeatureFile:
-        """The file, checked.
-
-        Raises:
-            InputError: not a file of features.
-        """
-        path = Path(path)
-        try:
-            with path.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                if length > path.stat().st_size - 8:
-                    raise ValueError("a header that breaks off")
-                header = json.loads(file.read(length))
-            about, metadata = header["features"], header["__metadata__"]
-            n, v = about["shape"]
-            if about["dtype"] != "F32" or 8 + length + about["data_offsets"][1] != path.stat().st_size:
-                raise ValueError("another size")
-            start = 8 + length + about["data_offsets"][0]
-            rows: Any = np.memmap(path, "<f4", "r", start, (n, v))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{path} must be a file of features or not be there; got something else; name another file"
-            ) from error
-        return cls(metadata, rows)
-
-    def rows_of(self, key: Mapping[str, str], width: int) -> dict[bytes, int]:
-        """Row by digest, of features made in this way; none where they were made in another."""
-        if any(self.metadata.get(name) != value for name, value in key.items()) or self.rows.shape[1] != width:
-            return {}
-        try:
-            digests = [bytes.fromhex(text) for text in json.loads(self.metadata["sha256"])]
-        except (KeyError, ValueError, TypeError):
-            return {}
-        return {digest: row for row, digest in enumerate(digests)} if len(digests) == len(self.rows) else {}
 
 
 class _Partial:
@@ -292,7 +276,7 @@ class _Partial:
             self.known[digest] = len(self.known)
 
     def rows(self) -> NDArray[np.float32]:
-        """[m, v] rows, read from the disk where they are used."""
+        """Return [m, v] rows, read from the disk where they are used."""
         if not self.known:
             return np.empty((0, self.width), dtype=np.float32)
         records: Any = np.memmap(self.path, self._record, "r", len(self._head), (len(self.known),))

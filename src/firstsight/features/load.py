@@ -29,7 +29,7 @@ FAMILIES: dict[str, Callable[[str, bool], LoadedNetwork]] = {
 def load_backbone(
     name: str, device: str = "auto", precision: Precision = "float32", batch: int | None = None
 ) -> Backbone:
-    """A backbone by its name.
+    """Load a backbone by its name.
 
     Args:
         name: `resnet50` or `torchvision:resnet50`, with weights other than the best as in

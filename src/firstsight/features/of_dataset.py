@@ -1,4 +1,4 @@
-"""Features of a data set's own pictures, made once, kept in the cache, and not trained any further.
+"""Features of a data set's own pictures, computed once and kept in the cache.
 
     data = with_frozen_features(data, "resnet50")   # or "compact", which needs no download
 
@@ -21,7 +21,7 @@ from firstsight.data import Dataset
 from firstsight.errors import InputError
 from firstsight.features.compact import compact_features
 from firstsight.features.extract import extract
-from firstsight.features.feature_file import read_features
+from firstsight.features.feature_file import FeatureFile
 from firstsight.features.load import load_backbone
 from firstsight.files import cache_folder
 from firstsight.pictures.cache import with_pictures
@@ -35,7 +35,7 @@ VERSION = 1  # raise it when the compact network changes: old files of the cache
 def with_frozen_features(
     data: Dataset, backbone: str, device: str = "auto", progress: StageProgress | None = None, cache: Path | None = None
 ) -> Dataset:
-    """The data set with features that a backbone makes of its pictures.
+    """Return the data set with features that a backbone makes of its pictures.
 
     Args:
         data: with `paths`; all of them pictures that can be read.
@@ -45,7 +45,7 @@ def with_frozen_features(
         cache: folder for the features; `features` in the user's cache folder where None.
 
     Raises:
-        InputError: no pictures, or not where `firstsight features` finds them; or a backbone that is not there.
+        InputError: no pictures, one that cannot be read, or a backbone that is not there.
     """
     if not data.paths or data.root is None:
         raise InputError(f"data set {data.name!r} must have picture files for a backbone to look at; got none")
@@ -60,18 +60,18 @@ def with_frozen_features(
 def _extracted(
     data: Dataset, root: str, name: str, device: str, cache: Path, progress: StageProgress | None
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Features [n, v] and how they were made."""
+    """Return features [n, v] and how they were made."""
     backbone = load_backbone(name, device)
     place = Path(root).resolve()
     digest = hashlib.sha256(os.fsencode(f"{place}\0{backbone.name}")).hexdigest()[:12]
     out = cache / f"{place.name[:40]}-{digest}.safetensors"
-    extract(place, backbone, out, skip_bad=True, progress=progress)  # what `data` has is good; the rest does not matter
-    file = read_features(out)
-    return file.features[file.rows_of(data.paths)], dict(file.source)
+    extract(place, backbone, out, progress=progress, paths=dict.fromkeys(data.paths))
+    file = FeatureFile.open(out)
+    return file.features[file.rows_of(data.paths)], file.source
 
 
 def _compact(data: Dataset, cache: Path, progress: StageProgress | None) -> np.ndarray:
-    """[n, v] features of a network that is trained where it has not been trained on these pictures before."""
+    """Return [n, v] features of the compact network, which is trained if it was not on these pictures before."""
     pictures: Any = with_pictures(data, COMPACT_SIDE)[0].pictures
     digest = hashlib.sha256(f"{VERSION}".encode())
     for array in (data.trainval, data.labels[data.trainval]):

@@ -19,6 +19,7 @@ from firstsight.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # endings of the files that count as pictures
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+A_PICTURE = "a picture (JPEG, PNG, WebP, BMP, TIFF or GIF)"
 DRAFT = 2  # a JPEG is decoded at this many times the needed size or more, so that shrinking still averages
 STORED = 256, 224  # pixels of a stored picture and of the crops cut from it (paper, section 5.2)
 MOST_PIXELS = 100_000_000  # larger pictures are refused; decoded, this is 300 MB of memory
@@ -95,7 +96,7 @@ def _header(content: bytes, name: str) -> Image.Image:
             return Image.open(io.BytesIO(content), formats=FORMATS)
         except Exception as error:  # decoders of broken files raise anything
             found = "an empty file" if not content else "something else"
-            raise InputError(f"{name} must be a picture (JPEG, PNG, WebP, BMP, TIFF or GIF); got {found}") from error
+            raise InputError(f"{name} must be {A_PICTURE}; got {found}") from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 

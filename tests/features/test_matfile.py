@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firstsight.datasets.matfile import read_mat, variable_names
 from firstsight.errors import InputError
+from firstsight.features.matfile import read_mat, variable_names
 from tests.support.matlab import write_mat5, write_mat73
 
 VARIABLES = {
