@@ -56,7 +56,8 @@ def on_pictures(method: SPAENPictures, device: torch.device, file: Path) -> Mate
 
 
 def ours(material: Material) -> None:
-    training = loop_of(material.settings, material.networks, PictureSteps(material), [])
+    steps = PictureSteps(material)
+    training = loop_of(material.settings, material.networks, steps.stages, steps.optimisers, [])
     training.network.train()
     for _ in range(STEPS):
         training.advance(FitControls())

@@ -42,7 +42,9 @@ def kind(kinds):
 @pytest.mark.parametrize("name", ["linearmap", "twolayers"])
 def test_methods_score_any_classes(name, kinds):
     data = tiny_dataset()
-    scores = kinds[name]().fit(data.training_set()).scores(data.features, data.classes)
+    scores = (
+        kinds[name](**TINY if name == "twolayers" else {}).fit(data.training_set()).scores(data.features, data.classes)
+    )
     assert scores.shape == (len(data.labels), len(data.classes))
 
 

@@ -65,7 +65,7 @@ def picture_steps(method: SPAENPictures):
 
 def loop_of_steps(steps: FeatureSteps | PictureSteps) -> Loop:
     """Make the loop that takes these steps."""
-    return loop_of(steps.settings, steps.networks, steps, [])
+    return loop_of(steps.settings, steps.networks, steps.stages, steps.optimisers, [])
 
 
 def copied(networks: nn.ModuleDict) -> dict[str, torch.Tensor]:

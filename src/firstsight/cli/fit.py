@@ -68,7 +68,7 @@ def fit(argv: Sequence[str]) -> None:
 
 
 def _board(folder: Path | None) -> AbstractContextManager[Board | None]:
-    """Open the log for TensorBoard, if a folder is given."""
+    """Open the folder that TensorBoard reads, if there is to be one."""
     if folder is None:
         return nullcontext()
     from firstsight.cli.tensorboard import Board

@@ -59,7 +59,8 @@ def test_without_phi_pixels_count_alone():
 )
 def test_who_learns_when(changes, stages):
     material = picture_material(make(**changes))
-    training = loop_of(material.settings, material.networks, material.settings.way(material), [])
+    steps = material.settings.way(material)
+    training = loop_of(material.settings, material.networks, steps.stages, steps.optimisers, [])
     assert len(training.stages) == len(stages)
     assert set(material.networks) == set().union(*stages)
     for stage, expected in zip(training.stages, stages, strict=True):

@@ -146,7 +146,8 @@ class SPAEN(ProductMethod):
             self.networks_ = self._networks(features.shape[1], targets.shape[1], training.vectors.shape[1])
             self.networks_.to(features.device)
             steps = FeatureSteps(self, self.networks_, training, controls.ranks)
-            loop_of(self, self.networks_, steps, [features, targets, training.labels, training.vectors]).run(controls)
+            data = [features, targets, training.labels, training.vectors]
+            loop_of(self, self.networks_, steps.stages, steps.optimisers, data).run(controls)
 
     def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
         networks = {"embedder": perceptron(n_features, self.hidden, n_embedding, self.output, self.dropout)}

@@ -7,9 +7,10 @@ objective with `Cls. only` a paired one. `Batches`, `Embedder` and `Critic` are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class FeatureSteps:
     """
 
     def __init__(self, settings: SPAEN, networks: nn.ModuleDict, training: TrainingTensors, ranks: Ranks) -> None:
-        self.settings, self.networks, self.targets = settings, networks, training.targets
+        self.settings, self.networks, self.targets, self.ranks = settings, networks, training.targets, ranks
         self.batches = Batches(len(training.labels), training.labels.device, ranks)
         self.embedder = Embedder(settings, networks["embedder"], lambda rows: training.features[rows], training)
         autoencoder = [part for part in ("encoder", "generator") if part in networks]
@@ -53,15 +54,16 @@ class FeatureSteps:
             self.optimisers["autoencoder"] = adam(settings, networks, autoencoder)
         self.critic = None
         if "discriminator" in networks:
+            network, optimiser = networks["discriminator"], adam(settings, networks, ["discriminator"])
             encode = self.encode if self.is_joint else looked_up(lambda: networks["encoder"](self.targets))
-            self.critic = Critic(settings, networks, self.batches, self.embedder.embed, encode)
-            self.optimisers["discriminator"] = self.critic.optimiser
+            self.critic = Critic(settings, network, optimiser, self.batches, self.embedder.embed, encode)
+            self.optimisers["discriminator"] = optimiser
 
     def autoencoder_step(self) -> Shown:
         """Let F and G learn to reconstruct: the first stage of `two-stage`."""
         targets = self.targets[self.batches.rows(self.settings.batch)]
         shown = self.reconstruction_losses(targets, self.networks["encoder"](targets))
-        self.descend("autoencoder", [total(shown)])
+        descend(self.optimisers["autoencoder"], [total(shown)], self.ranks, LONGEST)
         return shown
 
     def embedder_step(self) -> Shown:
@@ -74,7 +76,7 @@ class FeatureSteps:
             parts = self.reconstruction_losses(targets, encoded)
             shown |= parts
             loss = loss + encoder_loss(self.settings, parts, encoded, self.critic)
-        self.descend("embedder", [loss])
+        descend(self.optimisers["embedder"], [loss], self.ranks, LONGEST)
         return shown
 
     def reconstruction_losses(self, targets: Tensor, encoded: Tensor) -> Shown:
@@ -88,22 +90,20 @@ class FeatureSteps:
         """Return [b, a] F(x) of rows of the training set."""
         return self.networks["encoder"](self.targets[rows])
 
-    def descend(self, optimiser: str, parts: Iterable[Tensor]) -> None:
-        """Take a step of an optimiser, with the gradient clipped as in the authors' code."""
-        descend(self.optimisers[optimiser], parts, self.batches.ranks, LONGEST)
 
-
+@dataclass
 class Batches:
     """Random rows of the training set, drawn on the CPU so that every device and every rank draws the same.
 
-    Args:
+    Attributes:
         n: rows of the training set.
         device: where they are wanted.
         ranks: the processes that share each batch.
     """
 
-    def __init__(self, n: int, device: torch.device, ranks: Ranks) -> None:
-        self.n, self.device, self.ranks = n, device, ranks
+    n: int
+    device: torch.device
+    ranks: Ranks
 
     def rows(self, batch: int) -> Tensor:
         """Return this rank's share of `batch` random rows."""
@@ -114,21 +114,21 @@ class Batches:
         return self.ranks.share(drawn).to(self.device)
 
 
+@dataclass
 class Embedder:
     """E, which learns to classify.
 
-    Args:
+    Attributes:
         settings: of the method.
         network: E.
         features: return [b, v] features of rows of the training set.
         training: the training set, for its labels and class embeddings.
     """
 
-    def __init__(
-        self, settings: SPAEN, network: nn.Module, features: Callable[[Tensor], Tensor], training: TrainingTensors
-    ) -> None:
-        self.settings, self.network, self.features = settings, network, features
-        self.labels, self.vectors = training.labels, training.vectors
+    settings: SPAEN
+    network: nn.Module
+    features: Callable[[Tensor], Tensor]
+    training: TrainingTensors
 
     def embed(self, rows: Tensor) -> Tensor:
         """Return [b, a] E(x) of rows of the training set."""
@@ -144,36 +144,33 @@ class Embedder:
         """
         rows = batches.rows(self.settings.batch)
         embeddings = self.embed(rows)
-        compatibility = embeddings @ self.vectors.T
-        loss = shown["classification"] = classification_loss(self.settings, compatibility, self.labels[rows])
+        compatibility, labels = embeddings @ self.training.vectors.T, self.training.labels[rows]
+        loss = shown["classification"] = classification_loss(self.settings, compatibility, labels)
         if critic is not None:
             shown["critic gap"] = critic.learn()
             loss = loss - self.settings.beta * critic.network(embeddings).mean()
         return loss
 
 
+@dataclass
 class Critic:
     """D, which learns to tell F(x) from E(x').
 
-    Args:
+    Attributes:
         settings: of the method.
-        networks: D among them.
+        network: D.
+        optimiser: of D.
         batches: where rows are drawn.
         embed: return [b, a] E(x) of rows of the training set.
         encode: return [b, a] F(x) of rows of the training set.
     """
 
-    def __init__(
-        self,
-        settings: SPAEN,
-        networks: nn.ModuleDict,
-        batches: Batches,
-        embed: Callable[[Tensor], Tensor],
-        encode: Callable[[Tensor], Tensor],
-    ) -> None:
-        self.settings, self.network, self.batches = settings, networks["discriminator"], batches
-        self.embed, self.encode = embed, encode
-        self.optimiser = adam(settings, networks, ["discriminator"])
+    settings: SPAEN
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    batches: Batches
+    embed: Callable[[Tensor], Tensor]
+    encode: Callable[[Tensor], Tensor]
 
     def learn(self) -> Tensor:
         """Ascend mean D(F(x)) - mean D(E(x')), kept Lipschitz by a gradient penalty or by clipping.
@@ -260,22 +257,14 @@ def n_steps(epochs: float, training: TrainingTensors, batch: int) -> int:
     return max(1, round(epochs * len(training.labels) / batch))
 
 
-class Steps(Protocol):
-    """What a class of steps hands to the loop."""
-
-    stages: list[Stage]
-    optimisers: dict[str, torch.optim.Optimizer]
-
-
-def loop_of(settings: SPAEN, networks: nn.ModuleDict, steps: Steps, data: Iterable[Tensor | NDArray[Any]]) -> Loop:
-    """Return the loop that takes the stages of `steps`, of SP-AEN on features or on pictures.
-
-    Args:
-        settings: of the method.
-        networks: all that learn.
-        steps: the stages and their optimisers.
-        data: all that is learned from, piece by piece.
-    """
+def loop_of(
+    settings: SPAEN,
+    networks: nn.ModuleDict,
+    stages: Sequence[Stage],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    data: Iterable[Tensor | NDArray[Any]],
+) -> Loop:
+    """Return the loop that takes these stages, of SP-AEN on features or on pictures; see `Loop`."""
     rate = Rate(settings.decay, settings.patience, ("classification", "reconstruction"))
     lower = "learning_rate, alpha or beta"
-    return Loop(steps.stages, networks, steps.optimisers, settings.settings(), data, rate, lower)
+    return Loop(stages, networks, optimisers, settings.settings(), data, rate, lower)

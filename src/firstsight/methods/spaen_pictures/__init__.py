@@ -127,7 +127,7 @@ class SPAENPictures(SPAEN):
 
     @property
     def way(self) -> type[PictureSteps | DirectMap | SAEImage | SplitBranch]:
-        """The class that builds, trains and reads the networks of this variant."""
+        """Return the class that builds, trains and reads the networks of this variant."""
         return VARIANTS[self.variant]
 
     def _prepared(self, training: TrainingSet) -> TrainingTensors:
@@ -138,7 +138,7 @@ class SPAENPictures(SPAEN):
 
     @classmethod
     def _fit_group(cls, variants: Sequence[Self], training: TrainingTensors, controls: FitControls) -> Iterator[Self]:
-        """F and G, which in two stages learn before E and without it, are trained once for all that agree on them."""
+        """Learn with several settings; F and G of `two-stage` are trained once for all that agree on them."""
         trained: dict[tuple[Any, ...] | None, nn.ModuleDict] = {}
         for variant in variants:
             key = variant._autoencoder()
@@ -151,7 +151,7 @@ class SPAENPictures(SPAEN):
             yield variant
 
     def _autoencoder(self) -> tuple[Any, ...] | None:
-        """Everything that decides what F and G are after the first stage; None where there is no such stage."""
+        """Return all settings on which F and G depend after the first stage; None where there is no such stage."""
         if not self.way.reads_pictures or self.schedule != "two-stage" or not (self.alpha or self.beta):
             return None
         return (bool(self.alpha), *(value for name, value in self.settings().items() if name not in OF_EMBEDDER))
@@ -185,8 +185,9 @@ class SPAENPictures(SPAEN):
                     network.compile()
             material = Material(self, self.networks_, training, phi, controls.ranks)
             steps = self.way(material)
-            learned_from = (training.features, training.features, training.labels, training.vectors)
-            loop = loop_of(self, self.networks_, steps, chain(learned_from, steps.pictures.blocks()))
+            tensors = (training.features, training.features, training.labels, training.vectors)
+            data = chain(tensors, steps.pictures.blocks())
+            loop = loop_of(self, self.networks_, steps.stages, steps.optimisers, data)
             if trained is not None:
                 for part in ("encoder", "generator"):
                     if part in trained:
@@ -210,7 +211,7 @@ class SPAENPictures(SPAEN):
         return bool(self.end_to_end)
 
     def with_features(self, data: Dataset) -> Dataset:
-        """The data set with the features of its pictures that E was trained with."""
+        """Return the data set with the features that E was trained with."""
         if not self.makes_features():
             return data
         if not isinstance(data.pictures, Pictures) or not len(data.pictures):
@@ -221,7 +222,7 @@ class SPAENPictures(SPAEN):
         return replace(data, features=features, feature_widths=(), reconstruction_features=None)
 
     def own_backbone(self) -> Backbone:
-        """What makes of any picture the features that E was trained with: it sees the whole, as training shrank it."""
+        """Return the backbone that E was trained with; it sees whole pictures, shrunk as in training."""
         if not self.makes_features():
             raise InputError(
                 f"method must make features of its own; got {self.name}, which works on those of a data set"
@@ -234,7 +235,7 @@ class SPAENPictures(SPAEN):
 
     @property
     def draws(self) -> bool:
-        """Whether it has learned to read a picture and to draw it again."""
+        """Tell whether it has learned to reconstruct a picture."""
         return self.way.reads_pictures and "generator" in getattr(self, "networks_", ())
 
     def reconstructed(self, pictures: NDArray[np.uint8], features: Floats | None = None) -> NDArray[np.uint8]:

@@ -84,8 +84,9 @@ class PictureSteps:
         self.critic = None
         if "discriminator" in networks:
             encode = self.encode if self.is_joint else parts.looked_up(self.encode_all)
-            self.critic = parts.Critic(settings, networks, self.pictures.batches, self.embedder.embed, encode)
-            self.optimisers["discriminator"] = self.critic.optimiser
+            network, optimiser = networks["discriminator"], adam(material, "discriminator")
+            self.critic = parts.Critic(settings, network, optimiser, self.pictures.batches, self.embedder.embed, encode)
+            self.optimisers["discriminator"] = optimiser
 
     @staticmethod
     def build(settings: SPAENPictures, n_code: int) -> dict[str, nn.Module]:
