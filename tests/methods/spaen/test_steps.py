@@ -72,10 +72,10 @@ def test_gradients_of_an_embedder_step(schedule, classification, monkeypatch):
 
     def embedder_loss():
         embeddings = networks["embedder"](made.embedder.features(batch))
-        scores = embeddings @ made.embedder.vectors.T
+        scores = embeddings @ made.embedder.training.vectors.T
         torch.manual_seed(9)
         return (
-            classification_loss(method, scores, made.embedder.labels[batch])
+            classification_loss(method, scores, made.embedder.training.labels[batch])
             - 0.5 * networks["discriminator"](embeddings).mean()
         )
 
@@ -107,8 +107,8 @@ def test_classification_only_is_the_classification_loss_alone(monkeypatch):
     assert [stage.steps for stage in made.stages] == [4]
     as_if_drawn(made, monkeypatch, [[1, 2, 3]])
     expected = losses.softmax_loss(
-        2.0 * made.networks["embedder"](made.embedder.features([1, 2, 3])) @ made.embedder.vectors.T,
-        made.embedder.labels[[1, 2, 3]],
+        2.0 * made.networks["embedder"](made.embedder.features([1, 2, 3])) @ made.embedder.training.vectors.T,
+        made.embedder.training.labels[[1, 2, 3]],
     ).item()
     shown = made.embedder_step()
     assert shown.keys() == {"classification"}

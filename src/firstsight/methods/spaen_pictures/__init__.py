@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -185,9 +184,7 @@ class SPAENPictures(SPAEN):
                     network.compile()
             material = Material(self, self.networks_, training, phi, controls.ranks)
             steps = self.way(material)
-            tensors = (training.features, training.features, training.labels, training.vectors)
-            data = chain(tensors, steps.pictures.blocks())
-            loop = loop_of(self, self.networks_, steps.stages, steps.optimisers, data)
+            loop = loop_of(self, self.networks_, steps.stages, steps.optimisers, steps.pictures.data())
             if trained is not None:
                 for part in ("encoder", "generator"):
                     if part in trained:

@@ -166,7 +166,7 @@ class PictureBatches:
         images, networks = material.images, material.networks
         assert images.pictures is not None  # the method has looked
         device = images.labels.device
-        self.settings, self.pictures, self.given = material.settings, images.pictures, images.features
+        self.settings, self.images, self.pictures = material.settings, images, images.pictures
         self.backbone = networks["backbone"] if material.settings.end_to_end else None
         self.batches = parts.Batches(len(images.labels), device, material.ranks)
         self.on_gpu = held(self.pictures, device)
@@ -174,7 +174,7 @@ class PictureBatches:
     def features(self, rows: Tensor) -> Tensor:
         """Return [b, v] features of these rows; where E has a backbone, of a random crop of each."""
         if self.backbone is None:
-            return self.given[rows]
+            return self.images.features[rows]
         crops = self.crops(rows)
         with autocast(self.settings.precision, crops.device):
             return self.backbone(crops).float()
@@ -212,8 +212,10 @@ class PictureBatches:
             return self.on_gpu[rows]
         return torch.from_numpy(self.pictures[rows.cpu().numpy()]).to(self.batches.device, non_blocking=True)
 
-    def blocks(self) -> Iterator[NDArray[np.uint8]]:
-        """Return all pictures, some at a time."""
+    def data(self) -> Iterator[Tensor | NDArray[np.uint8]]:
+        """Yield all that is learned from, piece by piece, as a checkpoint's digest takes it."""
+        images = self.images
+        yield from (images.features, images.features, images.labels, images.vectors)
         for start in range(0, len(self.pictures), AT_ONCE):
             yield self.pictures[start : start + AT_ONCE]
 
