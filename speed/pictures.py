@@ -19,8 +19,8 @@ from firstsight.methods.distributed import Ranks
 from firstsight.methods.fitting import TrainingTensors
 from firstsight.methods.spaen.steps import loop_of
 from firstsight.methods.spaen_pictures import SPAENPictures
-from firstsight.methods.spaen_pictures.networks import autocast, perceptual_network
-from firstsight.methods.spaen_pictures.steps import Material, PictureSteps
+from firstsight.methods.spaen_pictures.networks import perceptual_network
+from firstsight.methods.spaen_pictures.steps import Material, PictureSteps, autocast
 from firstsight.pictures.decode import stored_side
 from speed import Case
 

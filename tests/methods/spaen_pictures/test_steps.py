@@ -1,15 +1,20 @@
 """Each phase of the training of SP-AEN on pictures, against oracles of its own."""
 
+import sys
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from firstsight.methods import FitControls, loop
+from firstsight.methods.spaen import steps as features
 from firstsight.methods.spaen.steps import loop_of
+from firstsight.methods.spaen_pictures import steps, table3
 from firstsight.methods.spaen_pictures.crops import whole
 from firstsight.methods.spaen_pictures.steps import Drawing
+from tests.structure import SOURCE
 from tests.support.tiny import flat_parameters
 from tests.support.trainings import (
     DATA,
@@ -59,8 +64,8 @@ def test_without_phi_pixels_count_alone():
 )
 def test_who_learns_when(changes, stages):
     material = picture_material(make(**changes))
-    steps = material.settings.way(material)
-    training = loop_of(material.settings, material.networks, steps.stages, steps.optimisers, [])
+    made = material.settings.way(material)
+    training = loop_of(material.settings, material.networks, made.stages, made.optimisers, [])
     assert len(training.stages) == len(stages)
     assert set(material.networks) == set().union(*stages)
     for stage, expected in zip(training.stages, stages, strict=True):
@@ -151,3 +156,40 @@ def test_what_a_training_shows(monkeypatch):
     assert not np.array_equal(shown[0][1][1], shown[-1][1][1])
     quiet = make().fit(DATA.training_set())
     assert torch.equal(flat_parameters(quiet.networks_), flat_parameters(method.networks_))
+
+
+def opened(step) -> set[str]:
+    """Name the files of the package whose functions a call runs, but for networks and the data set itself."""
+    found = set()
+
+    def note(frame, event, _):
+        file, name = frame.f_code.co_filename, frame.f_code.co_name
+        if event == "call" and str(SOURCE) in file and name != "forward" and not file.endswith("/data.py"):
+            found.add(str(Path(file).relative_to(SOURCE)))
+
+    sys.setprofile(note)
+    try:
+        step()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+def test_a_step_is_read_in_six_files():
+    made = picture_steps(make(schedule="joint"))
+    training = loop_of_steps(made)
+    assert opened(lambda: training.advance(FitControls())) == {
+        "methods/loop.py",
+        "methods/distributed.py",
+        "methods/spaen/losses.py",
+        "methods/spaen/steps.py",
+        "methods/spaen_pictures/crops.py",
+        "methods/spaen_pictures/steps.py",
+    }
+
+
+def test_no_class_of_steps_inherits_from_another():
+    for module in (steps, table3, features):
+        for kind in vars(module).values():
+            if isinstance(kind, type) and kind.__module__ == module.__name__:
+                assert kind.__bases__ == (object,), kind

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from firstsight.methods.distributed import Ranks
 from firstsight.methods.fitting import TrainingTensors
 from firstsight.methods.loop import Loop, Rate, Stage, descend
-from firstsight.methods.scaling import unit_rows
 from firstsight.methods.spaen import losses
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class Critic:
 def embedded(settings: SPAEN, network: nn.Module, features: Tensor) -> Tensor:
     """Return [b, a] E(x) of scaled features, of unit length under cosine compatibility."""
     embeddings = network(features)
-    return unit_rows(embeddings) if settings.compatibility == "cosine" else embeddings
+    return functional.normalize(embeddings) if settings.compatibility == "cosine" else embeddings
 
 
 def classification_loss(settings: SPAEN, compatibility: Tensor, labels: Tensor) -> Tensor:

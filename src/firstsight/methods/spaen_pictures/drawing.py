@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.methods.spaen_pictures.crops import whole
-from firstsight.methods.spaen_pictures.networks import autocast
+from firstsight.methods.spaen_pictures.steps import autocast
 
 if TYPE_CHECKING:
     from firstsight.methods.spaen_pictures import SPAENPictures

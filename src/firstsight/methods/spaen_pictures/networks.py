@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -160,8 +158,3 @@ def perceptual_network(side: int, width: float = 1.0) -> nn.Sequential:
 def scaled(channels: int, width: float) -> int:
     """Return the channels of a layer in a network of this width, 1 at least."""
     return max(1, round(channels * width))
-
-
-def autocast(precision: Literal["float32", "bf16"], device: torch.device) -> AbstractContextManager:
-    """Compute F, G and phi in this precision inside the block."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()

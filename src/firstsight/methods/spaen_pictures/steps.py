@@ -8,9 +8,9 @@ are parts of the rivals of Table 3 too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from firstsight.methods.spaen import steps as parts
 from firstsight.methods.spaen.networks import discriminator
 from firstsight.methods.spaen.steps import LONGEST, Shown, total
 from firstsight.methods.spaen_pictures.crops import N_CROPS, random_crops, whole
-from firstsight.methods.spaen_pictures.networks import autocast, encoder, generator
+from firstsight.methods.spaen_pictures.networks import encoder, generator
 
 if TYPE_CHECKING:
     from firstsight.methods.spaen_pictures import SPAENPictures
@@ -256,6 +256,11 @@ def adam(material: Material, *names: str) -> torch.optim.Optimizer:
     own = {part: {"lr": settings.autoencoder_rate, "betas": AUTOENCODER_BETAS} for part in ("encoder", "generator")}
     own["backbone"] = {"lr": settings.backbone_rate, "betas": AUTOENCODER_BETAS}
     return parts.adam(settings, networks, [name for name in names if name in networks], own)
+
+
+def autocast(precision: Literal["float32", "bf16"], device: torch.device) -> AbstractContextManager:
+    """Compute F, G and phi in this precision inside the block."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from firstsight.methods.loop import Stage, descend
-from firstsight.methods.scaling import unit_rows
 from firstsight.methods.spaen.steps import LONGEST, Embedder, Shown, classification_loss, embedded, n_steps
 from firstsight.methods.spaen_pictures.networks import generator
 from firstsight.methods.spaen_pictures.steps import Drawing, Losses, Material, PictureBatches, adam
@@ -97,7 +97,7 @@ class SplitBranch:
     def code(settings: SPAENPictures, network: nn.Module, features: Tensor) -> Tensor:
         """Return [b, 2 a] the code of scaled features; its first half has unit length under cosine compatibility."""
         first, second = network(features).chunk(2, dim=1)
-        return torch.cat([unit_rows(first) if settings.compatibility == "cosine" else first, second], dim=1)
+        return torch.cat([functional.normalize(first) if settings.compatibility == "cosine" else first, second], dim=1)
 
     @staticmethod
     def embed(settings: SPAENPictures, network: nn.Module, features: Tensor) -> Tensor:
