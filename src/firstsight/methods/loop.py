@@ -88,7 +88,7 @@ class Rate:
 
 
 class Loop:
-    """Stages and the position in them.
+    """A training: its stages, and the position in them.
 
     Args:
         stages: one after the other.
@@ -129,21 +129,19 @@ class Loop:
             InputError: a checkpoint of another training, or losses that are no longer finite.
             KeyboardInterrupt: Ctrl-C was pressed; the step was ended and a checkpoint written first.
         """
-        ranks = controls.ranks
-        if controls.checkpoint is not None and ranks.any_of_all(
-            controls.checkpoint.exists()
-        ):  # who does not see it says so
-            self._restore(controls.checkpoint)
+        path, ranks = controls.checkpoint, controls.ranks
+        if path is not None and ranks.any_of_all(path.exists()):  # a rank that does not see it says so
+            self._restore(path)
         self.network.train()
         with interrupts_deferred() as interrupted:
             while self.step < self.steps:
                 self.advance(controls)
                 due = self.step % controls.checkpoint_every == 0 and self.step < self.steps
                 stopped = ranks.any_of_all(interrupted())
-                if controls.checkpoint is not None and (due or stopped):
+                if path is not None and (due or stopped):
                     with ranks.first_goes_ahead():  # nobody looks for the file before it is there
                         if not ranks.rank:
-                            self._save(controls.checkpoint)
+                            self._save(path)
                 if stopped:
                     raise KeyboardInterrupt
         self.network.eval()
