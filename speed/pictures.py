@@ -15,10 +15,12 @@ from torch.nn import functional
 
 from firstsight.data import Pictures
 from firstsight.methods import FitControls
-from firstsight.methods.base import TrainingTensors
+from firstsight.methods.distributed import Ranks
+from firstsight.methods.fitting import TrainingTensors
+from firstsight.methods.spaen.steps import loop_of
 from firstsight.methods.spaen_pictures import SPAENPictures
 from firstsight.methods.spaen_pictures.networks import perceptual_network
-from firstsight.methods.spaen_pictures.training import PictureTraining
+from firstsight.methods.spaen_pictures.steps import Material, PictureSteps, autocast
 from firstsight.pictures.decode import stored_side
 from speed import Case
 
@@ -32,16 +34,16 @@ def cases() -> Iterator[Case]:
             method = SPAENPictures(
                 side=side, precision=precision, pretrained="none", autoencoder_batch=BATCH, device=device.type
             )
-            training = on_pictures(method, device, Path(folder) / f"{side}.rows")
+            material = on_pictures(method, device, Path(folder) / f"{side}.rows")
             yield Case(
                 f"{STEPS * BATCH} pictures of {side} px, {precision} (1x = no overhead)",
-                partial(ours, training),
-                partial(bare, training),
+                partial(ours, material),
+                partial(bare, material),
             )
 
 
-def on_pictures(method: SPAENPictures, device: torch.device, file: Path) -> PictureTraining:
-    """Make a training at its start, with pictures in a file."""
+def on_pictures(method: SPAENPictures, device: torch.device, file: Path) -> Material:
+    """Make what a training needs, with pictures in a file."""
     side = stored_side(method.side)
     store = np.memmap(file, np.uint8, "w+", shape=(N, side, side, 3))
     store[:] = np.random.default_rng(0).integers(0, 256, store.shape, dtype=np.uint8)
@@ -50,23 +52,24 @@ def on_pictures(method: SPAENPictures, device: torch.device, file: Path) -> Pict
     tensors = TrainingTensors(features, labels, vectors, features, (64,), Pictures(store, np.arange(N)))
     networks = method._networks(64, 0, 312).to(device).to(memory_format=torch.channels_last)
     phi = perceptual_network(method.side).to(device).to(memory_format=torch.channels_last)  # which takes as long as any
-    return PictureTraining(method, networks, tensors, phi)
+    return Material(method, networks, tensors, phi, Ranks())
 
 
-def ours(training: PictureTraining) -> None:
-    training.networks.train()
-    training.step = 0
+def ours(material: Material) -> None:
+    steps = PictureSteps(material)
+    training = loop_of(material.settings, material.networks, steps.stages, steps.optimisers, [])
+    training.network.train()
     for _ in range(STEPS):
-        training._advance(FitControls())
-    finish(training)
+        training.advance(FitControls())
+    finish(material)
 
 
-def bare(training: PictureTraining) -> None:
-    method, networks, phi = training.method, training.networks, training.phi
-    device = training.labels.device
+def bare(material: Material) -> None:
+    method, networks, phi = material.settings, material.networks, material.phi
+    device = material.images.labels.device
     pictures = torch.rand(BATCH, 3, method.side, method.side, device=device).to(memory_format=torch.channels_last)
     for _ in range(STEPS):
-        with method.autocast(device):
+        with autocast(method.precision, device):
             drawn = networks["generator"](networks["encoder"](pictures))
             with torch.no_grad():
                 wanted = phi(pictures)
@@ -74,9 +77,9 @@ def bare(training: PictureTraining) -> None:
                 phi(drawn).float(), wanted.float()
             )
         loss.backward()
-    finish(training)
+    finish(material)
 
 
-def finish(training: PictureTraining) -> None:
-    if training.labels.device.type == "cuda":
+def finish(material: Material) -> None:
+    if material.images.labels.device.type == "cuda":
         torch.cuda.synchronize()

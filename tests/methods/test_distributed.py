@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 from firstsight import checkpoint
 from firstsight.errors import InputError
-from firstsight.methods import FitControls, SPAENPictures
-from firstsight.methods import distributed as ranks
-from firstsight.methods.spaen import training
-from tests.methods.spaen_pictures.test_training import DATA, make
+from firstsight.methods import SPAEN, FitControls, loop
+from firstsight.methods.distributed import Ranks, joined
+from tests.support.trainings import DATA, spaen
+from tests.support.trainings import spaen_pictures as make
 
 SETTINGS = {
     "two-stage": {},
@@ -26,35 +26,37 @@ SETTINGS = {
     "clip": {"schedule": "joint", "lipschitz": "clip"},
     "split-branch": {"variant": "split-branch"},
     "direct-map": {"variant": "direct-map"},
+    "on features": {},
 }
 COMMON = {"steps": 5, "autoencoder_steps": 4, "autoencoder_batch": 8, "critic_steps": 2, "dropout": 0.0}
+ON_FEATURES = {name: value for name, value in COMMON.items() if name != "autoencoder_batch"}
 TOGETHER = """
 import sys
 from tests.methods import test_distributed
 from pathlib import Path
-from firstsight.methods import distributed as ranks
-with ranks.joined() as rank:
-    test_distributed.train_together(Path(sys.argv[1]), rank)
+from firstsight.methods.distributed import joined
+with joined() as ranks:
+    test_distributed.train_together(Path(sys.argv[1]), ranks)
 if Path("/proc/self/task").exists():
     names = [(thread / "comm").read_text() for thread in Path("/proc/self/task").iterdir()]
-    (Path(sys.argv[1]) / f"threads {rank}").write_text("".join(names))
+    (Path(sys.argv[1]) / f"threads {ranks.rank}").write_text("".join(names))
 """
 
 
-def learned(name: str, **run) -> tuple[SPAENPictures, list]:
+def learned(name: str, **run) -> tuple[SPAEN, list]:
     """A method trained with some settings, and what it reported."""
     reports = []
-    method = make(**COMMON, **SETTINGS[name])
+    method = spaen(**ON_FEATURES) if name == "on features" else make(**COMMON, **SETTINGS[name])
     method.fit(DATA.training_set(), FitControls(progress=lambda *report: reports.append(report), **run))
     return method, reports
 
 
-def train_together(folder: Path, rank: int) -> None:
-    """What each of two processes does; it leaves what it learned and reported in the folder."""
-    training.PERIOD = 2
+def train_together(folder: Path, ranks: Ranks) -> None:
+    """Train as one of two processes, and write what was learned and reported to the folder."""
+    loop.PERIOD, rank = 2, ranks.rank
     for name in SETTINGS:
         own = {"checkpoint": folder / f"{name} kept by {rank}", "checkpoint_every": 2}
-        method, reports = learned(name, **(own if name == "joint" else {}))
+        method, reports = learned(name, ranks=ranks, **(own if name == "joint" else {}))
         method.save(folder / f"{name} {rank}.safetensors")
         (folder / f"{name} {rank}.json").write_text(json.dumps(reports))
 
@@ -64,10 +66,10 @@ def train_together(folder: Path, rank: int) -> None:
 
     unfinished = folder / "unfinished"
     try:
-        make(**COMMON).fit(DATA.training_set(), FitControls(press, unfinished, 10**6))
+        make(**COMMON).fit(DATA.training_set(), FitControls(press, unfinished, 10**6, ranks=ranks))
     except KeyboardInterrupt:
         (folder / f"stopped {rank}").touch()
-    method, _ = learned("two-stage", checkpoint=unfinished, checkpoint_every=10**6)
+    method, _ = learned("two-stage", ranks=ranks, checkpoint=unfinished, checkpoint_every=10**6)
     method.save(folder / f"continued {rank}.safetensors")
 
 
@@ -101,7 +103,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_two_learn_what_one_does(name, folder, monkeypatch):
-    monkeypatch.setattr(training, "PERIOD", 2)
+    monkeypatch.setattr(loop, "PERIOD", 2)
     method, reports = learned(name)
     states = [load_file(folder / f"{name} {rank}.safetensors") for rank in range(2)]
     for key, value in method.state().items():
@@ -141,7 +143,7 @@ def test_two_continue_where_they_were(folder):
 
 
 def test_one_continues_what_two_began(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "PERIOD", 2)
+    monkeypatch.setattr(loop, "PERIOD", 2)
     (tmp_path / "unfinished").write_bytes((folder / "unfinished").read_bytes())
     method, reports = learned("two-stage", checkpoint=tmp_path / "unfinished")
     assert reports[0][0] == 4
@@ -150,27 +152,32 @@ def test_one_continues_what_two_began(folder, tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_that_only_others_see_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(ranks, "any_of_all", lambda is_so, device: True)
+    monkeypatch.setattr(Ranks, "any_of_all", lambda self, is_so: True)
     with pytest.raises(InputError, match=r"must exist; got .*unseen"):
         learned("two-stage", checkpoint=tmp_path / "unseen")
 
 
 def test_alone_it_is_the_first_of_one(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with ranks.joined() as rank:
-        assert (rank, ranks.rank(), ranks.n_ranks()) == (0, 0, 1)
+    with joined() as ranks:
+        assert ranks == Ranks() == Ranks(rank=0, n=1)
     drawn = torch.arange(5)
     assert torch.equal(ranks.share(drawn), drawn)
-    assert [ranks.any_of_all(is_so, torch.device("cpu")) for is_so in (True, False)] == [True, False]
+    assert [ranks.any_of_all(is_so) for is_so in (True, False)] == [True, False]
+    assert torch.equal(ranks.mean_of_all(drawn), drawn)
+    network = torch.nn.Linear(2, 1)
+    network(torch.ones(1, 2)).sum().backward()
+    gradient = network.weight.grad.clone()
+    ranks.average_gradients(network.parameters())
+    assert torch.equal(network.weight.grad, gradient)
+    with ranks.first_goes_ahead():
+        pass
+    ranks.check_shared(batch=7)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_shares_are_the_whole(n, monkeypatch):
+def test_shares_are_the_whole(n):
     drawn = torch.from_numpy(np.random.default_rng(0).permutation(12))
-    monkeypatch.setattr(ranks, "n_ranks", lambda: n)
-    parts = []
-    for rank in range(n):
-        monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
-        parts.append(ranks.share(drawn))
+    parts = [Ranks(rank, n).share(drawn) for rank in range(n)]
     assert {len(part) for part in parts} == {12 // n}
     assert torch.equal(torch.stack(parts, dim=1).flatten(), drawn)

@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 
 from firstsight import cli
 from firstsight.errors import InputError
-from firstsight.methods import SPAEN, FitControls
-from firstsight.methods.spaen import training
+from firstsight.methods import SPAEN, FitControls, loop
 from tests.support.tiny import tiny_dataset, tiny_training, write_gbu
 
 TINY = {
@@ -76,7 +75,7 @@ def assert_same(one: SPAEN, other: SPAEN) -> None:
 
 @pytest.fixture(autouse=True)
 def short_periods(monkeypatch):
-    monkeypatch.setattr(training, "PERIOD", 2)
+    monkeypatch.setattr(loop, "PERIOD", 2)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -254,7 +253,7 @@ def test_a_killed_process_can_be_continued(tmp_path, monkeypatch):
     tensors, metadata = checkpoint.read(path)
     assert metadata["step"] % 5 == 0
     reached = metadata["step"]
-    monkeypatch.setattr(training, "PERIOD", reached + 20)  # report, and so stop, there; it changes no weights
+    monkeypatch.setattr(loop, "PERIOD", reached + 20)  # report, and so stop, there; it changes no weights
 
     def state(run):
         kept = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def fit(argv: Sequence[str]) -> None:
     """Train a method and save it: `firstsight fit METHOD --data PATH --out model.safetensors`."""
     from firstsight.datasets import data_name
-    from firstsight.methods import METHODS, named
+    from firstsight.methods import METHODS, FitControls, named
     from firstsight.methods.abilities import MakesFeatures
-    from firstsight.methods.distributed import first_goes_ahead, joined, n_ranks
+    from firstsight.methods.distributed import joined
     from firstsight.progress import Display
     from firstsight.tuning.settings_file import read_settings
 
@@ -43,24 +43,24 @@ def fit(argv: Sequence[str]) -> None:
     method = kind(**options.of_method.settings())
     unfinished = options.out.with_name(options.out.name + ".partial")
     with (
-        joined() as rank,
-        Display(is_quiet=rank > 0) as display,
-        _board(None if rank else options.tensorboard) as board,
+        joined() as ranks,
+        Display(is_quiet=ranks.rank > 0) as display,
+        _board(None if ranks.rank else options.tensorboard) as board,
     ):
-        if n_ranks() > 1 and not isinstance(method, MakesFeatures):
+        if ranks.n > 1 and not isinstance(method, MakesFeatures):
             raise InputError(f"method must be spaen-pictures for several processes to share it; got {method.name}")
-        with first_goes_ahead():
+        with ranks.first_goes_ahead():
             training = options.load_for(method, display).training_set()
         if unfinished.exists():
             display.say(f"continuing from {unfinished}")
-        controls = _controls(display.stage(f"fit {argv[0]}"), board, unfinished, options.checkpoint_every)
+        controls = FitControls(display.stage(f"fit {argv[0]}"), unfinished, options.checkpoint_every, ranks=ranks)
         try:
-            method.fit(training, controls)
+            method.fit(training, _on_board(controls, board) if board else controls)
         except KeyboardInterrupt:
             if unfinished.exists():
                 display.say(f"stopped; kept in {unfinished}; the same command continues from there")
             raise
-        if rank:
+        if ranks.rank:
             return
         method.save(options.out)
         unfinished.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def fit(argv: Sequence[str]) -> None:
 
 
 def _board(folder: Path | None) -> AbstractContextManager[Board | None]:
-    """Open the log for TensorBoard, if a folder is given."""
+    """Open the folder that TensorBoard reads, if there is to be one."""
     if folder is None:
         return nullcontext()
     from firstsight.cli.tensorboard import Board
@@ -76,18 +76,15 @@ def _board(folder: Path | None) -> AbstractContextManager[Board | None]:
     return Board(folder)
 
 
-def _controls(show: Callable[..., None], board: Board | None, unfinished: Path, checkpoint_every: int) -> FitControls:
-    """Make the controls that show a fit and save it as it goes on."""
-    from firstsight.methods import FitControls
-
-    if board is None:
-        return FitControls(show, unfinished, checkpoint_every)
+def _on_board(controls: FitControls, board: Board) -> FitControls:
+    """Show a fit on TensorBoard too."""
 
     def progress(done: int, total: int, losses: Mapping[str, float]) -> None:
-        show(done, total, losses)
+        if controls.progress is not None:
+            controls.progress(done, total, losses)
         board.progress(done, total, losses)
 
-    return FitControls(progress, unfinished, checkpoint_every, board.draw)
+    return replace(controls, progress=progress, draw=board.draw)
 
 
 @dataclass(kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from firstsight.data import Pictures
+from firstsight.methods.distributed import Ranks
 from firstsight.progress import StageProgress
 
 
@@ -24,12 +25,14 @@ class FitControls:
         checkpoint_every: steps between two checkpoints.
         draw: called now and then with (steps done, [2, k, side, side, 3] pictures and their reconstructions) by
             methods that draw.
+        ranks: the processes that share the fit.
     """
 
     progress: StageProgress | None = None
     checkpoint: Path | None = None
     checkpoint_every: int = 500
     draw: Callable[[int, NDArray[np.uint8]], None] | None = None
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from firstsight.evaluation.evaluate import evaluate
 from firstsight.methods import load_method
 from firstsight.pictures.cache import with_pictures
 from firstsight.recogniser.recogniser import Recogniser
-from tests.methods.spaen_pictures.test_training import DATA, copied, make, says
 from tests.support.paintings import TINY, painted
+from tests.support.trainings import DATA, copied, says
+from tests.support.trainings import spaen_pictures as make
 
 
 @pytest.mark.parametrize("changes", [{}, {"schedule": "joint"}, {"alpha": 0.0, "beta": 0.0}])

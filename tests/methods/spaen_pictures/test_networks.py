@@ -10,9 +10,11 @@ from torchvision.transforms import Normalize
 
 from firstsight.methods import SPAENPictures, spaen_pictures
 from firstsight.methods.spaen.networks import SLOPE
+from firstsight.methods.spaen_pictures import pretrained
 from firstsight.methods.spaen_pictures.networks import SIDES, encoder, generator, perceptual_network
-from firstsight.methods.spaen_pictures.weights import SHAPES
-from tests.methods.spaen_pictures.test_training import DATA, make
+from firstsight.methods.spaen_pictures.pretrained import SHAPES, phi_of, start_from_published
+from tests.support.trainings import DATA
+from tests.support.trainings import spaen_pictures as make
 
 NORMALIZE = Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -111,11 +113,9 @@ def test_phi_is_alexnet_to_its_fifth_convolution(torchvision_alexnet):
 
 def test_the_encoder_starts_as_alexnet(torchvision_alexnet, monkeypatch):
     """At 256 pixels its fc6 says what torchvision's does."""
-    monkeypatch.setattr(spaen_pictures, "alexnet_weights", torchvision_alexnet.state_dict)
-    method = SPAENPictures(side=256)
+    monkeypatch.setattr(pretrained, "alexnet_weights", torchvision_alexnet.state_dict)
     read = encoder(256, 4)
-    method.networks_ = nn.ModuleDict({"encoder": read})
-    method._start_from_published(None)
+    start_from_published(SPAENPictures(side=256), nn.ModuleDict({"encoder": read}), None)
     picture = torch.rand(2, 3, 256, 256)
     with torch.no_grad():
         found = read[: list(dict(read.named_children())).index("fc6") + 1](picture)
@@ -127,20 +127,18 @@ def test_the_encoder_starts_as_alexnet(torchvision_alexnet, monkeypatch):
 
 @pytest.mark.parametrize("side", [64, 128])
 def test_smaller_encoders_start_from_its_convolutions(side, torchvision_alexnet, monkeypatch):
-    monkeypatch.setattr(spaen_pictures, "alexnet_weights", torchvision_alexnet.state_dict)
-    method = SPAENPictures(side=side)
-    method.networks_ = nn.ModuleDict({"encoder": encoder(side, 4, width=1.0)})
-    phi = perceptual_network(side)
-    method._start_from_published(phi)
-    for network in (method.networks_["encoder"], phi):
+    monkeypatch.setattr(pretrained, "alexnet_weights", torchvision_alexnet.state_dict)
+    read, phi = encoder(side, 4, width=1.0), perceptual_network(side)
+    start_from_published(SPAENPictures(side=side), nn.ModuleDict({"encoder": read}), phi)
+    for network in (read, phi):
         for name, value in network.convolutions.state_dict().items():
             assert torch.equal(value, torchvision_alexnet.features.state_dict()[name])
 
 
 def test_there_is_no_phi_that_has_learned_nothing():
-    assert make(pretrained="none")._perceptual_network(torch.device("cpu")) is None
-    assert make(pretrained="imagenet", width=1.0)._perceptual_network(torch.device("cpu")) is not None
-    assert make(pretrained="imagenet", width=1.0, alpha=0.0)._perceptual_network(torch.device("cpu")) is None
+    assert phi_of(make(pretrained="none"), torch.device("cpu")) is None
+    assert phi_of(make(pretrained="imagenet", width=1.0), torch.device("cpu")) is not None
+    assert phi_of(make(pretrained="imagenet", width=1.0, alpha=0.0), torch.device("cpu")) is None
 
 
 @pytest.mark.parametrize("schedule", ["two-stage", "joint"])
@@ -149,7 +147,7 @@ def test_the_published_generator_stays_as_it_is(schedule, monkeypatch):
     made = {name: value for name, value in generator(32, 4, 1.0).state_dict().items() if name.split(".")[0] in SHAPES}
     given = {name: torch.full_like(value, 0.01) for name, value in made.items()}
     monkeypatch.setattr(spaen_pictures, "FULL", 32)
-    monkeypatch.setattr(spaen_pictures, "published_generator", lambda path: {"file": given}[path])
+    monkeypatch.setattr(pretrained, "published_generator", lambda path: {"file": given}[path])
     settings = {"generator_file": "file", "width": 1.0, "weight_decay": 0.5, "schedule": schedule}
     settings |= {"steps": 2, "autoencoder_steps": 1, "autoencoder_batch": 2, "perceptual_weight": 0.0}
     method = make(**settings).fit(DATA.training_set())

@@ -12,10 +12,10 @@ import torch
 
 from firstsight import checkpoint
 from firstsight.errors import InputError
-from firstsight.methods import FitControls
-from firstsight.methods.spaen import training
-from tests.methods.spaen_pictures.test_training import DATA, make
+from firstsight.methods import FitControls, loop
 from tests.methods.test_resume import ENVIRONMENT, Stop, assert_same, stop_at, wait_for
+from tests.support.trainings import DATA
+from tests.support.trainings import spaen_pictures as make
 
 LONG = {"steps": 6, "autoencoder_steps": 5, "dropout": 0.5, "learning_rate": 0.01, "autoencoder_rate": 0.01}
 VARIANTS = {
@@ -32,7 +32,7 @@ VARIANTS = {
 
 @pytest.fixture(autouse=True)
 def short_periods(monkeypatch):
-    monkeypatch.setattr(training, "PERIOD", 2)
+    monkeypatch.setattr(loop, "PERIOD", 2)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -93,7 +93,7 @@ def test_pictures_of_the_test_split_may_change(tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
-from tests.methods.spaen_pictures.test_training import DATA, make
+from tests.support.trainings import DATA, spaen_pictures as make
 from tests.methods.spaen_pictures.test_resume import ENDLESS
 from firstsight.methods import FitControls
 make(**ENDLESS, schedule=sys.argv[2]).fit(DATA.training_set(), FitControls(None, Path(sys.argv[1]), 5))
@@ -121,7 +121,7 @@ def test_a_killed_process_can_be_continued(schedule, wait, tmp_path, monkeypatch
         process.communicate()
     reached = checkpoint.read(path)[1]["step"]
     assert reached % 5 == 0
-    monkeypatch.setattr(training, "PERIOD", reached + 10)  # report, and so stop, there; it changes no weights
+    monkeypatch.setattr(loop, "PERIOD", reached + 10)  # report, and so stop, there; it changes no weights
 
     def weights(run):
         kept = {}

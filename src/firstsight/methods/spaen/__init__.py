@@ -13,7 +13,7 @@ distribution of the classifying embedding E(x) onto that of F(x):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.loop import seeded
 from firstsight.methods.product import ProductMethod
-from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_features, unit_rows
+from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_features
 from firstsight.methods.settings import Search
-from firstsight.methods.spaen import losses
 from firstsight.methods.spaen.networks import discriminator, perceptron
-from firstsight.methods.spaen.training import Training
+from firstsight.methods.spaen.steps import FeatureSteps, embedded, loop_of
 
 CLS_ONLY = {"alpha": 0.0, "beta": 0.0}
 PAPER = {
@@ -135,17 +135,19 @@ class SPAEN(ProductMethod):
             raise InputError(f"dropout must be below 1; got {self.dropout}")
 
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
+        controls.ranks.check_shared(batch=self.batch)
         features, targets = training.features, training.targets
         if targets is not features:  # `features` come scaled
             deviation, mean = torch.std_mean(targets, dim=0, correction=0)
             kind, widths = self.reconstruction_scaling, training.target_widths
             targets = scale_features(kind, targets.clone(), widths, mean, deviation)
-        devices = [features.device] if features.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.seed)
+        training = replace(training, targets=targets)
+        with seeded(self.seed, features.device):
             self.networks_ = self._networks(features.shape[1], targets.shape[1], training.vectors.shape[1])
             self.networks_.to(features.device)
-            Training(self, self.networks_, features, targets, training.labels, training.vectors).run(controls)
+            steps = FeatureSteps(self, self.networks_, training, controls.ranks)
+            data = [features, targets, training.labels, training.vectors]
+            loop_of(self, self.networks_, steps.stages, steps.optimisers, data).run(controls)
 
     def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
         networks = {"embedder": perceptron(n_features, self.hidden, n_embedding, self.output, self.dropout)}
@@ -156,19 +158,8 @@ class SPAEN(ProductMethod):
             networks["discriminator"] = discriminator(n_embedding)
         return nn.ModuleDict(networks)
 
-    def embed(self, networks: nn.ModuleDict, features: Tensor) -> Tensor:
-        """[b, a] E(x) for scaled features, of unit length under cosine compatibility."""
-        embeddings = networks["embedder"](features)
-        return unit_rows(embeddings) if self.compatibility == "cosine" else embeddings
-
-    def classification_loss(self, compatibility: Tensor, labels: Tensor) -> Tensor:
-        """L_cls of [b, s] compatibilities."""
-        if self.classification == "ranking":
-            return losses.ranking_loss(compatibility, labels, self.margin, self.negatives)
-        return losses.softmax_loss(self.temperature * compatibility, labels)
-
     def _project(self, features: Tensor) -> Tensor:
-        return self.embed(self.networks_, features)  # [n, a]
+        return embedded(self, self.networks_["embedder"], features)  # [n, a]
 
     def state(self) -> dict[str, Tensor]:
         """Return every tensor learned, by name; those of the networks too."""
@@ -180,14 +171,10 @@ class SPAEN(ProductMethod):
         super().restore(own)
         weights = {name.removeprefix(NETWORKS): value for name, value in state.items() if name not in own}
         with torch.device("meta"):  # sizes only: no random numbers, no memory for whatever `hidden` a file claims
-            sizes = len(self.feature_mean_), self._n_targets(weights), len(self.class_mean_)
-            self.networks_ = self._networks(*sizes)
+            n_targets = len(weights.get("generator.4.bias", (0,)))  # those of G on pictures are known without
+            self.networks_ = self._networks(len(self.feature_mean_), n_targets, len(self.class_mean_))
         self.networks_.load_state_dict(weights, assign=True)
         self.networks_.to(torch_device(self.device)).eval()
-
-    def _n_targets(self, weights: Mapping[str, Tensor]) -> int:
-        """Width w of what G makes, in saved weights; 0 without G."""
-        return len(weights["generator.4.bias"]) if self.alpha or self.beta else 0
 
 
 NETWORKS = "networks_."

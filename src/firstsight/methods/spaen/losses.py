@@ -16,7 +16,7 @@ from torch.nn import functional
 def ranking_loss(
     compatibility: Tensor, labels: Tensor, margin: float, negatives: Literal["random", "violating"]
 ) -> Tensor:
-    """L_cls (Eq. 2): mean of max(0, margin - y_l.E(x) + y_l'.E(x)), one wrong class l' drawn per image.
+    """Return L_cls (Eq. 2): mean of max(0, margin - y_l.E(x) + y_l'.E(x)), one wrong class l' drawn per image.
 
     Args:
         compatibility: [b, s] dot products of embeddings and class embeddings.
@@ -34,17 +34,17 @@ def ranking_loss(
 
 
 def softmax_loss(compatibility: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy over the seen classes; compatibilities [b, s] come multiplied by their temperature."""
+    """Return the cross-entropy over the seen classes of [b, s] compatibilities times their temperature."""
     return functional.cross_entropy(compatibility, labels)
 
 
 def reconstruction_loss(reconstructed: Tensor, features: Tensor) -> Tensor:
-    """L_rec (Eq. 3) at the level of features: ||G(F(x)) - x||^2 of [b, w] features, mean over the batch."""
+    """Return L_rec (Eq. 3) on features: ||G(F(x)) - x||^2 of [b, w] features, mean over the batch."""
     return (reconstructed - features).square().sum(dim=1).mean()
 
 
 def picture_loss(drawn: Tensor, pictures: Tensor) -> Tensor:
-    """||G(F(x)) - x||^2 of pictures [b, 3, side, side], as the mean over pixels; the same of phi's activations.
+    """Return ||G(F(x)) - x||^2 of pictures [b, 3, side, side] as a mean over pixels, or of phi's activations.
 
     The two terms of Eq. 3, which the paper sums over pixels and activations; as means, their weights and alpha mean the
     same at every size of the picture.
@@ -53,17 +53,17 @@ def picture_loss(drawn: Tensor, pictures: Tensor) -> Tensor:
 
 
 def norm_loss(embeddings: Tensor) -> Tensor:
-    """(||F(x)|| - 1)^2, mean over the batch: class embeddings have unit length, so F's should (authors' code)."""
+    """Return (||F(x)|| - 1)^2, mean over the batch: class embeddings have unit length, so should F's (authors)."""
     return (embeddings.norm(dim=1) - 1).square().mean()
 
 
 def critic_loss(critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: Tensor) -> Tensor:
-    """-L_adv of Eq. 4 in Wasserstein form: the critic ascends mean D(F(x)) - mean D(E(x')); both [b, a]."""
+    """Return -L_adv of Eq. 4 in Wasserstein form: the critic ascends mean D(F(x)) - mean D(E(x')); both [b, a]."""
     return critic(embedded).mean() - critic(encoded).mean()
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: Tensor, mix: Tensor) -> Tensor:
-    """Mean (||grad D|| - 1)^2 at random points between F(x) and E(x') (Gulrajani et al., NIPS 2017).
+    """Return the mean (||grad D|| - 1)^2 at random points between F(x) and E(x') (Gulrajani et al., NIPS 2017).
 
     Args:
         critic: D.

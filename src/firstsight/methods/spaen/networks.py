@@ -19,7 +19,7 @@ Built = TypeVar("Built", bound=nn.Module)
 
 
 def perceptron(n_in: int, n_hidden: int, n_out: int, output: Literal["linear", "leaky"], dropout: float) -> nn.Module:
-    """Dropout, two layers with a leaky ReLU between them: E, F and G."""
+    """Return E, F or G: dropout and two layers with a leaky ReLU between them."""
     layers = [
         nn.Dropout(dropout),
         nn.Linear(n_in, n_hidden),
@@ -31,13 +31,13 @@ def perceptron(n_in: int, n_hidden: int, n_out: int, output: Literal["linear", "
 
 
 def discriminator(n_embedding: int) -> nn.Module:
-    """D: two layers with a leaky ReLU between them and no sigmoid, as a Wasserstein critic has none."""
+    """Return D: two layers with a leaky ReLU between them and no sigmoid, as a Wasserstein critic has none."""
     layers = [nn.Linear(n_embedding, n_embedding), nn.LeakyReLU(SLOPE), nn.Linear(n_embedding, 1)]
     return he_initialised(nn.Sequential(*layers))
 
 
 def he_initialised(network: Built) -> Built:
-    """MSRA initialisation (He et al., ICCV 2015) of all linear layers and convolutions."""
+    """Initialise all linear layers and convolutions as He et al. (ICCV 2015) do; biases are 0."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)

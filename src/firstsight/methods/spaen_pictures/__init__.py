@@ -11,7 +11,6 @@ class nobody has a picture of, from its class embedding alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -26,19 +25,26 @@ from firstsight.errors import InputError
 from firstsight.features.backbone import Backbone
 from firstsight.features.preparation import Preparation
 from firstsight.methods.fitting import FitControls, TrainingTensors
-from firstsight.methods.scaling import unit_rows
+from firstsight.methods.loop import seeded
 from firstsight.methods.settings import Search
 from firstsight.methods.spaen import SPAEN
-from firstsight.methods.spaen.networks import discriminator, perceptron
-from firstsight.methods.spaen_pictures.backbone import COMPACT, Shrinking, backbone, feature_width
-from firstsight.methods.spaen_pictures.crops import whole
-from firstsight.methods.spaen_pictures.networks import FULL, SIDES, encoder, generator, perceptual_network
-from firstsight.methods.spaen_pictures.training import PictureTraining
-from firstsight.methods.spaen_pictures.weights import alexnet_weights, published_generator
+from firstsight.methods.spaen.networks import perceptron
+from firstsight.methods.spaen.steps import loop_of
+from firstsight.methods.spaen_pictures.backbone import Shrinking, backbone, feature_width
+from firstsight.methods.spaen_pictures.drawing import DRAWN, check_pictures, codes_of, draw
+from firstsight.methods.spaen_pictures.networks import FULL, SIDES
+from firstsight.methods.spaen_pictures.pretrained import phi_of, start_from_published
+from firstsight.methods.spaen_pictures.steps import Material, PictureSteps, enough_memory
+from firstsight.methods.spaen_pictures.table3 import DirectMap, SAEImage, SplitBranch
 from firstsight.pictures.decode import stored_side
 
 Variant = Literal["spaen", "direct-map", "sae-image", "split-branch"]
-DRAWN = 64  # pictures at once
+VARIANTS: dict[str, type[PictureSteps | DirectMap | SAEImage | SplitBranch]] = {
+    "spaen": PictureSteps,
+    "direct-map": DirectMap,
+    "sae-image": SAEImage,
+    "split-branch": SplitBranch,
+}
 WIDEST = 16
 OF_EMBEDDER = {  # settings that F and G of `two-stage` do not depend on
     *("alpha", "beta", "classification", "compatibility", "margin", "negatives", "temperature", "epochs", "dropout"),
@@ -115,8 +121,13 @@ class SPAENPictures(SPAEN):
             raise InputError(
                 f"side must be {FULL} and width 1 for the published generator; got {self.side} and {self.width}"
             )
-        if self.variant != "spaen" and not self.alpha:
+        if not self.way.reads_pictures and not self.alpha:
             raise InputError(f"alpha must be above 0 for {self.variant}, which reconstructs; got 0")
+
+    @property
+    def way(self) -> type[PictureSteps | DirectMap | SAEImage | SplitBranch]:
+        """Return the class that builds, trains and reads the networks of this variant."""
+        return VARIANTS[self.variant]
 
     def _prepared(self, training: TrainingSet) -> TrainingTensors:
         if self.makes_features():  # those of the data set have no say
@@ -126,7 +137,7 @@ class SPAENPictures(SPAEN):
 
     @classmethod
     def _fit_group(cls, variants: Sequence[Self], training: TrainingTensors, controls: FitControls) -> Iterator[Self]:
-        """F and G, which in two stages learn before E and without it, are trained once for all that agree on them."""
+        """Learn with several settings; F and G of `two-stage` are trained once for all that agree on them."""
         trained: dict[tuple[Any, ...] | None, nn.ModuleDict] = {}
         for variant in variants:
             key = variant._autoencoder()
@@ -139,8 +150,8 @@ class SPAENPictures(SPAEN):
             yield variant
 
     def _autoencoder(self) -> tuple[Any, ...] | None:
-        """Everything that decides what F and G are after the first stage; None where there is no such stage."""
-        if self.variant != "spaen" or self.schedule != "two-stage" or not (self.alpha or self.beta):
+        """Return all settings on which F and G depend after the first stage; None where there is no such stage."""
+        if not self.way.reads_pictures or self.schedule != "two-stage" or not (self.alpha or self.beta):
             return None
         return (bool(self.alpha), *(value for name, value in self.settings().items() if name not in OF_EMBEDDER))
 
@@ -156,94 +167,48 @@ class SPAENPictures(SPAEN):
             raise InputError(f"pictures must be square; got {height} x {width}")
         if height < self.side:
             raise InputError(f"pictures must be {self.side} pixels a side or more; got {height}")
+        controls.ranks.check_shared(batch=self.batch, autoencoder_batch=self.autoencoder_batch)
         device = training.features.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(self.seed)
+        with seeded(self.seed, device):
             if self.end_to_end:  # features come of unit length then, and stay as they are
                 v = feature_width(backbone(self.end_to_end, is_trained=False), self.side)
                 self.feature_mean_, self.feature_widths_ = torch.zeros(v, device=device), torch.tensor([v])
                 self.feature_deviation_ = torch.ones(v, device=device)
             self.networks_ = self._networks(len(self.feature_mean_), 0, training.vectors.shape[1])
-            phi = self._perceptual_network(device)
-            self._start_from_published(phi)
+            phi = phi_of(self, device)
+            start_from_published(self, self.networks_, phi)
             self.networks_.to(device).to(memory_format=torch.channels_last)
             compiled = [self.networks_[part] for part in ("encoder", "generator") if part in self.networks_]
             for network in (*compiled, phi) if self.compile else ():
                 if network is not None:
                     network.compile()
-            loop = PictureTraining(self, self.networks_, training, phi)
+            material = Material(self, self.networks_, training, phi, controls.ranks)
+            steps = self.way(material)
+            loop = loop_of(self, self.networks_, steps.stages, steps.optimisers, steps.pictures.data())
             if trained is not None:
-                loop.take_autoencoder(trained)
-            loop.run(controls)
+                for part in ("encoder", "generator"):
+                    if part in trained:
+                        self.networks_[part].load_state_dict(trained[part].state_dict())
+                loop.skip_to("embedder")
+            with enough_memory(material):
+                loop.run(controls)
 
     def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
-        n_code = n_embedding * (2 if self.variant == "split-branch" else 1)
-        networks: dict[str, nn.Module] = {
-            "embedder": perceptron(n_features, self.hidden, n_code, self.output, self.dropout)
-        }
+        n_code = self.way.code_size * n_embedding
+        networks = {"embedder": perceptron(n_features, self.hidden, n_code, self.output, self.dropout)}
         if self.end_to_end:
             networks["backbone"] = backbone(self.end_to_end, is_trained=False)
-        if self.variant != "spaen":
-            networks["generator"] = generator(self.side, n_code, self.width)
-        elif self.alpha or self.beta:
-            networks["encoder"] = encoder(self.side, n_embedding, self.width)
-            if self.alpha:
-                networks["generator"] = generator(self.side, n_embedding, self.width)
-            if self.beta:
-                networks["discriminator"] = discriminator(n_embedding)
-        return nn.ModuleDict(networks)
+        return nn.ModuleDict(networks | self.way.build(self, n_code))
 
-    def _perceptual_network(self, device: torch.device) -> nn.Module | None:
-        """Phi where there is something that it has learned.
-
-        With random weights it would do harm: photographs of held-out classes came back with a pixel error of .061
-        instead of .040 after two passes.
-        """
-        if self.pretrained == "none" or not (self.alpha and self.perceptual_weight):
-            return None
-        with torch.random.fork_rng([]):  # the rest draws the same with and without it
-            return perceptual_network(self.side, self.width).to(device).to(memory_format=torch.channels_last)
-
-    def _start_from_published(self, phi: Any) -> None:
-        """Replace random weights by those that others have learned; the published generator stays as it is."""
-        networks: Any = self.networks_
-        if self.pretrained == "imagenet" and self.end_to_end not in ("", COMPACT):
-            networks["backbone"].load_state_dict(backbone(self.end_to_end, is_trained=True).state_dict())
-        if self.pretrained == "imagenet":
-            weights = alexnet_weights()
-            readers = [networks[part] for part in ("encoder",) if part in networks] + ([] if phi is None else [phi])
-            for network in readers:
-                own = network.convolutions.state_dict()
-                network.convolutions.load_state_dict({name: weights[f"features.{name}"] for name in own})
-            if "encoder" in networks and self.side == FULL:
-                fc6 = {name: weights[f"classifier.1.{name}"] for name in ("weight", "bias")}
-                networks["encoder"].fc6.load_state_dict(fc6)
-        if self.generator_file and "generator" in networks:
-            for name, value in published_generator(self.generator_file).items():
-                networks["generator"].get_parameter(name).requires_grad_(False).copy_(value)
-
-    def code(self, networks: nn.ModuleDict, features: Tensor) -> Tensor:
-        """[b, a or 2 a] what G draws from where it draws from E: in two halves, the first of which classifies."""
-        made = networks["embedder"](features)
-        n = made.shape[1] // 2 if self.variant == "split-branch" else made.shape[1]
-        first = unit_rows(made[:, :n]) if self.compatibility == "cosine" else made[:, :n]
-        return torch.cat([first, made[:, n:]], dim=1)
-
-    def embed(self, networks: nn.ModuleDict, features: Tensor) -> Tensor:
-        """[b, a] E(x) for scaled features, of unit length under cosine compatibility."""
-        code = self.code(networks, features)
-        return code[:, : code.shape[1] // 2] if self.variant == "split-branch" else code
-
-    def autocast(self, device: torch.device) -> AbstractContextManager:
-        """In what precision F, G and phi are computed."""
-        return torch.autocast(device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+    def _project(self, features: Tensor) -> Tensor:
+        return self.way.embed(self, self.networks_["embedder"], features)  # [n, a]
 
     def makes_features(self) -> bool:
         """Tell whether it learns to make features of pictures, so that a data set needs none."""
         return bool(self.end_to_end)
 
     def with_features(self, data: Dataset) -> Dataset:
-        """The data set with the features of its pictures that E was trained with."""
+        """Return the data set with the features that E was trained with."""
         if not self.makes_features():
             return data
         if not isinstance(data.pictures, Pictures) or not len(data.pictures):
@@ -254,7 +219,7 @@ class SPAENPictures(SPAEN):
         return replace(data, features=features, feature_widths=(), reconstruction_features=None)
 
     def own_backbone(self) -> Backbone:
-        """What makes of any picture the features that E was trained with: it sees the whole, as training shrank it."""
+        """Return the backbone that E was trained with; it sees whole pictures, shrunk as in training."""
         if not self.makes_features():
             raise InputError(
                 f"method must make features of its own; got {self.name}, which works on those of a data set"
@@ -267,44 +232,33 @@ class SPAENPictures(SPAEN):
 
     @property
     def draws(self) -> bool:
-        """Whether it has learned to read a picture and to draw it again."""
-        return self.variant == "spaen" and "generator" in getattr(self, "networks_", ())
+        """Tell whether it has learned to reconstruct a picture."""
+        return self.way.reads_pictures and "generator" in getattr(self, "networks_", ())
 
     def reconstructed(self, pictures: NDArray[np.uint8], features: Floats | None = None) -> NDArray[np.uint8]:
-        """[n, side, side, 3] what is left of pictures behind the embedding, G(F(x)).
+        """Reconstruct pictures: G(F(x)), as [n, side, side, 3] colours in 0..255.
 
         Args:
             pictures: [n, h, h, 3] colours in 0..255; shrunk where they are larger.
             features: [n, v] of the same pictures, for the variants that draw from E(x).
         """
         self._check_draws()
-        if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
-            raise InputError(f"pictures must be [n, h, h, 3] bytes; got {list(pictures.shape)} of {pictures.dtype}")
-        networks, device = self.networks_, torch_device(self.device)
-        drawn = []
-        with torch.inference_mode():
-            for start in range(0, len(pictures), DRAWN):
-                block = slice(start, start + DRAWN)
-                if self.variant == "spaen":
-                    with self.autocast(device):
-                        seen = whole(torch.tensor(pictures[block]).to(device), self.side)
-                        code = networks["encoder"](seen).float()
-                elif features is None:
-                    raise InputError(f"features must be given for {self.variant}, which draws from E(x); got none")
-                else:
-                    code = self.code(networks, self._scaled(self._tensor(self._checked_inputs(features[block]))))
-                drawn.append(self._drawn(code))
-        return np.concatenate(drawn) if drawn else np.empty((0, self.side, self.side, 3), dtype=np.uint8)
+        check_pictures(pictures)
+        if self.way.reads_pictures:
+            codes = codes_of(self, self.networks_["encoder"], pictures)
+        elif features is None:
+            raise InputError(f"features must be given for {self.variant}, which draws from E(x); got none")
+        else:
+            blocks = self._scaled(self._tensor(self._checked_inputs(features))).split(DRAWN)
+            codes = (self.way.code(self, self.networks_["embedder"], block) for block in blocks)
+        return draw(self, self.networks_["generator"], codes)
 
     def imagined(self, classes: ClassEmbeddings) -> NDArray[np.uint8]:
-        """[k, side, side, 3] pictures of classes from their embeddings alone, G(y): the paper's future work 1."""
+        """Draw classes from their embeddings alone: G(y), as [k, side, side, 3] colours; the paper's future work 1."""
         self._check_draws()
-        if self.variant == "split-branch":
-            raise InputError("variant must draw from class embeddings to imagine one; got split-branch")
-        with torch.inference_mode():
-            vectors = self._scaled_classes(self._checked_vectors(classes))
-            drawn = [self._drawn(part) for part in vectors.split(DRAWN)]
-        return np.concatenate(drawn)
+        if self.way.code_size != 1:
+            raise InputError(f"variant must draw from class embeddings to imagine one; got {self.variant}")
+        return draw(self, self.networks_["generator"], self.describe(classes).split(DRAWN))
 
     def _check_draws(self) -> None:
         if not hasattr(self, "trained_on_"):
@@ -312,17 +266,7 @@ class SPAENPictures(SPAEN):
         if "generator" not in self.networks_:
             raise InputError("alpha must be above 0 for a model that draws; got one trained with 0")
 
-    def _drawn(self, code: Tensor) -> NDArray[np.uint8]:
-        """[n, side, side, 3] what G makes of codes."""
-        with self.autocast(code.device):
-            pictures = self.networks_["generator"](code)
-        bytes_ = pictures.float().clamp(0, 1).mul(255).round().to(torch.uint8)
-        return bytes_.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take what `state` returned."""
         super().restore(state)
         self.networks_.to(memory_format=torch.channels_last)  # as it was in training, so that sums come out alike
-
-    def _n_targets(self, weights: Mapping[str, Tensor]) -> int:
-        return 0

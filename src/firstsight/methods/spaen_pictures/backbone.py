@@ -25,7 +25,7 @@ class Pooled(nn.Module):
         self.network.head = nn.Identity()  # type: ignore[assignment]  # nobody classifies with it
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b, v] of normalised pictures [b, 3, h, w]."""
+        """Return [b, v] pooled activations of normalised pictures [b, 3, h, w]."""
         return self.network.pooled(x)
 
 
@@ -33,7 +33,7 @@ class UnitLength(nn.Module):
     """Features of unit length, as E has them from a file."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b, v] of [b, v, ...]."""
+        """Return [b, v] unit rows of features [b, v, ...]."""
         return unit_rows(x.flatten(1).float())
 
 
@@ -45,12 +45,12 @@ class Shrinking(nn.Module):
         self.network, self.side = network, side
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """[b, v] of pictures [b, 3, h, h] in 0..1."""
+        """Return [b, v] features of pictures [b, 3, h, h] in 0..1."""
         return self.network(shrunk(pictures, self.side))
 
 
 def backbone(name: str, is_trained: bool) -> nn.Module:
-    """Pictures [b, 3, h, w] in 0..1 to features [b, v] of unit length.
+    """Return a network from pictures [b, 3, h, w] in 0..1 to features [b, v] of unit length.
 
     Args:
         name: of a torchvision network, or `compact`.
@@ -64,7 +64,7 @@ def backbone(name: str, is_trained: bool) -> nn.Module:
 
 
 def feature_width(network: nn.Module, side: int) -> int:
-    """V, columns of its features."""
+    """Count the features that a network makes of a picture."""
     network.eval()
     with torch.no_grad():
         probe = next(network.parameters())

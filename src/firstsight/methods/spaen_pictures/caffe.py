@@ -54,7 +54,7 @@ class Layer:
 
 
 def read_layers(path: str | Path) -> dict[str, Layer]:
-    """The layers of a `.caffemodel` that learned something, by name.
+    """Read the layers of a `.caffemodel` that learned something, by name.
 
     Raises:
         InputError: protobuf is not installed, or the file is missing, cut off or something else.
@@ -76,7 +76,7 @@ def read_layers(path: str | Path) -> dict[str, Layer]:
 
 
 def _parsed(path: Path) -> Any:
-    """The whole message."""
+    """Parse the whole message."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -97,7 +97,7 @@ def _parsed(path: Path) -> Any:
 
 @cache
 def net_message() -> Any:
-    """The class of the message `Net`, made of the table above."""
+    """Make the class of the message `Net` from the table above."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     field_of = descriptor_pb2.FieldDescriptorProto
@@ -119,7 +119,7 @@ def net_message() -> Any:
 
 
 def _array(blob: Any, where: str) -> NDArray[np.float32]:
-    """The numbers of a blob in its shape."""
+    """Return the numbers of a blob in its shape."""
     with np.errstate(over="ignore"):  # too large for half the digits: inf
         values = np.array(blob.double_data or blob.data, dtype=np.float32)
     legacy = (blob.num, blob.channels, blob.height, blob.width)
@@ -132,5 +132,5 @@ def _array(blob: Any, where: str) -> NDArray[np.float32]:
 
 
 def _text(name: bytes) -> str:
-    """A name, whatever its bytes."""
+    """Decode a name, whatever its bytes."""
     return name.decode("utf-8", errors="replace")

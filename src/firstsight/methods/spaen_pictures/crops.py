@@ -15,7 +15,7 @@ DOWN, ACROSS = (0, 0, 2, 2, 1), (0, 2, 0, 2, 1)  # halves of what a crop leaves 
 
 
 def random_crops(pictures: Tensor, side: int, which: Tensor) -> Tensor:
-    """One crop of each picture.
+    """Cut one crop of each picture.
 
     Args:
         pictures: [b, h, h, 3] bytes.
@@ -29,19 +29,19 @@ def random_crops(pictures: Tensor, side: int, which: Tensor) -> Tensor:
 
 
 def whole(pictures: Tensor, side: int) -> Tensor:
-    """[b, 3, side, side] the whole of pictures [b, h, h, 3] in 0..1, averaged where it shrinks, channels last."""
+    """Return [b, 3, side, side] whole pictures [b, h, h, 3], in 0..1, averaged where they shrink, channels last."""
     return shrunk(_floats(pictures), side).contiguous(memory_format=torch.channels_last)
 
 
 def shrunk(pictures: Tensor, side: int) -> Tensor:
-    """[b, 3, side, side] of pictures [b, 3, h, h] in 0..1, averaged where they shrink."""
+    """Return [b, 3, side, side] pictures [b, 3, h, h] in 0..1, averaged where they shrink."""
     if pictures.shape[2:] == (side, side):
         return pictures
     return functional.interpolate(pictures, (side, side), mode="bicubic", antialias=True).clamp(0, 1)  # it overshoots
 
 
 def _cut(pictures: Tensor, side: int, images: Tensor, which: Tensor) -> Tensor:
-    """[m, 3, side, side] crops `which` [m] of the pictures in rows `images` [m].
+    """Cut [m, 3, side, side] crops `which` [m] of the pictures in rows `images` [m].
 
     Pixels are picked by one number each, which takes a CPU less than half the time of picking them by picture, row and
     column. Windows are copied faster, but those that are mirrored have to be copied again.
@@ -59,5 +59,5 @@ def _cut(pictures: Tensor, side: int, images: Tensor, which: Tensor) -> Tensor:
 
 
 def _floats(pictures: Tensor) -> Tensor:
-    """[b, 3, h, w] in 0..1 of bytes [b, h, w, 3], channels last in memory."""
+    """Return [b, 3, h, w] colours in 0..1 of bytes [b, h, w, 3], channels last in memory."""
     return pictures.permute(0, 3, 1, 2).to(torch.float32).div_(255)

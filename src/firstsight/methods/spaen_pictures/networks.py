@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from firstsight.methods.spaen.networks import SLOPE, he_initialised
-from firstsight.methods.spaen_pictures.weights import SLOPE as GENERATOR_SLOPE
 
+GENERATOR_SLOPE = 0.3  # of the leaky ReLU after every layer of the published generator but the last
 FULL = 256  # pixels of a side, as in the paper
 SIDES = (32, 64, 128, FULL)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -50,12 +50,12 @@ class Normalised(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures [b, 3, h, w]."""
+        """Normalise pictures [b, 3, h, w]."""
         return (pictures - self.mean) / self.std
 
 
 def alexnet_convolutions(side: int, width: float, depth: int = 13) -> nn.Sequential:
-    """The first `depth` layers of AlexNet's convolutional part, numbered as torchvision has them.
+    """Return the first `depth` layers of AlexNet's convolutional part, numbered as torchvision has them.
 
     Pictures of 64 pixels or fewer are read in steps of 2 instead of 4, so that something is left of them at the end.
 
@@ -84,12 +84,12 @@ def alexnet_convolutions(side: int, width: float, depth: int = 13) -> nn.Sequent
 
 
 def pooled_side(side: int) -> int:
-    """Rows of what AlexNet's fc6 gets of a picture: 6 at 256 pixels, an average where convolutions leave 7."""
+    """Return how many rows AlexNet's fc6 gets of a picture: 6 at 256 pixels, an average where convolutions leave 7."""
     return 6 if side == FULL else 3 if side > 64 else 2 if side > 32 else 1
 
 
 def encoder(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
-    """F: AlexNet to fc6, then two fully connected layers."""
+    """Return F: AlexNet to fc6, then two fully connected layers."""
     n_fc6, n_hidden = scaled(16 * side, width), scaled(1024, width)
     n_pooled = scaled(256, width) * pooled_side(side) ** 2
     network = nn.Sequential(
@@ -109,7 +109,7 @@ def encoder(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
 
 
 def generator(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
-    """G: two fully connected layers, then the generator of Dosovitskiy and Brox, whose layers keep their names."""
+    """Return G: two fully connected layers, then the generator of Dosovitskiy and Brox, with its names of layers."""
     n_hidden, n_fc = scaled(1024, width), scaled(16 * side, width)
     n_first = scaled(256, width)
     layers: OrderedDict[str, nn.Module] = OrderedDict(
@@ -141,14 +141,14 @@ def generator(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
 
 
 def ups(side: int) -> tuple[tuple[str, int], ...]:
-    """The layers of `UP` that a picture of this side is drawn by: the first ones, and the last."""
+    """Return the layers of `UP` that draw a picture of this side: the first ones, and the last."""
     n_doublings = round(math.log2(side / 4))
     doublings = [at for at, (name, _) in enumerate(UP) if name.startswith("deconv")]
     return UP[: doublings[n_doublings - 1]] + UP[-1:]
 
 
 def perceptual_network(side: int, width: float = 1.0) -> nn.Sequential:
-    """phi: AlexNet up to the ReLU after its fifth convolution, which does not learn."""
+    """Return phi: AlexNet up to the ReLU after its fifth convolution, which does not learn."""
     network = nn.Sequential(
         OrderedDict(normalised=Normalised(), convolutions=alexnet_convolutions(side, width, depth=12))
     )
@@ -156,5 +156,5 @@ def perceptual_network(side: int, width: float = 1.0) -> nn.Sequential:
 
 
 def scaled(channels: int, width: float) -> int:
-    """So many channels of a network this wide, one at least."""
+    """Return the channels of a layer in a network of this width, 1 at least."""
     return max(1, round(channels * width))

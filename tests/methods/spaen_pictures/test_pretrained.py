@@ -12,8 +12,9 @@ from torchvision.models import AlexNet_Weights
 
 from firstsight.errors import InputError
 from firstsight.features.weights import check_sha256
-from firstsight.methods.spaen_pictures import weights
-from firstsight.methods.spaen_pictures.weights import SHAPES, SLOPE, alexnet_weights, published_generator
+from firstsight.methods.spaen_pictures import pretrained
+from firstsight.methods.spaen_pictures.networks import GENERATOR_SLOPE
+from firstsight.methods.spaen_pictures.pretrained import SHAPES, alexnet_weights, published_generator
 
 STATE = {"features.0.weight": torch.arange(6.0).reshape(2, 3), "features.0.bias": torch.tensor([1.5, -2.0])}
 
@@ -182,7 +183,7 @@ def file(tmp_path, monkeypatch):
     pytest.importorskip("google.protobuf", reason="needs the extra caffe")
     from firstsight.methods.spaen_pictures.caffe import net_message
 
-    monkeypatch.setattr(weights, "SHAPES", TINY)
+    monkeypatch.setattr(pretrained, "SHAPES", TINY)
 
     def write(layers, n_axes=0):
         net = net_message()()
@@ -209,7 +210,7 @@ def network(shapes) -> nn.Sequential:
         else:
             stages.add_module(name, nn.Conv2d(columns, rows, 3, padding=1))
         if name != "deconv0":
-            stages.add_module(f"{name}_relu", nn.LeakyReLU(SLOPE))
+            stages.add_module(f"{name}_relu", nn.LeakyReLU(GENERATOR_SLOPE))
         if name == "defc5":
             channels = shapes["deconv5"][0]
             side = round((rows / channels) ** 0.5)

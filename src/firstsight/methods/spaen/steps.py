@@ -1,0 +1,270 @@
+"""The steps of SP-AEN on features: two stages or one, each handed to `firstsight.methods.loop`.
+
+The features of the training set live on the device and a batch is a row of random indices, so there is no data
+loader. E meets the same batches and dropout with and without F, G and D, which makes the comparison of the full
+objective with `Cls. only` a paired one. `Batches`, `Embedder` and `Critic` are parts of SP-AEN on pictures too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from firstsight.methods.distributed import Ranks
+from firstsight.methods.fitting import TrainingTensors
+from firstsight.methods.loop import Loop, Rate, Stage, descend
+from firstsight.methods.spaen import losses
+
+if TYPE_CHECKING:
+    from firstsight.methods.spaen import SPAEN
+
+ADAM_BETAS = (0.5, 0.999)  # authors' code
+LONGEST = 10.0  # norm of a gradient, authors' code
+Shown = dict[str, Tensor]  # losses by name, as the progress display shows them
+
+
+class FeatureSteps:
+    """SP-AEN on features.
+
+    Args:
+        settings: of the method.
+        networks: E `embedder`; with alpha or beta also F `encoder` and G `generator`, with beta D `discriminator`.
+        training: the training set; F and G work on its targets.
+        ranks: the processes that share each batch.
+    """
+
+    def __init__(self, settings: SPAEN, networks: nn.ModuleDict, training: TrainingTensors, ranks: Ranks) -> None:
+        self.settings, self.networks, self.targets, self.ranks = settings, networks, training.targets, ranks
+        self.batches = Batches(len(training.labels), training.labels.device, ranks)
+        self.embedder = Embedder(settings, networks["embedder"], lambda rows: training.features[rows], training)
+        autoencoder = [part for part in ("encoder", "generator") if part in networks]
+        self.is_joint = settings.schedule == "joint" and bool(autoencoder)
+        self.optimisers = {"embedder": adam(settings, networks, ["embedder", *(autoencoder if self.is_joint else ())])}
+        self.stages = [Stage("embedder", n_steps(settings.epochs, training, settings.batch), self.embedder_step, 1)]
+        if autoencoder and not self.is_joint:
+            steps = n_steps(settings.autoencoder_epochs, training, settings.batch)
+            self.stages.insert(0, Stage("autoencoder", steps, self.autoencoder_step, 0))
+            self.optimisers["autoencoder"] = adam(settings, networks, autoencoder)
+        self.critic = None
+        if "discriminator" in networks:
+            network, optimiser = networks["discriminator"], adam(settings, networks, ["discriminator"])
+            encode = self.encode if self.is_joint else looked_up(lambda: networks["encoder"](self.targets))
+            self.critic = Critic(settings, network, optimiser, self.batches, self.embedder.embed, encode)
+            self.optimisers["discriminator"] = optimiser
+
+    def autoencoder_step(self) -> Shown:
+        """Let F and G learn to reconstruct: the first stage of `two-stage`."""
+        targets = self.targets[self.batches.rows(self.settings.batch)]
+        shown = self.reconstruction_losses(targets, self.networks["encoder"](targets))
+        descend(self.optimisers["autoencoder"], [total(shown)], self.ranks, LONGEST)
+        return shown
+
+    def embedder_step(self) -> Shown:
+        """Let E learn to classify and to pass for F; in `joint`, F and G learn beside it (Eq. 5 and 6)."""
+        shown: Shown = {}
+        loss = self.embedder.loss(self.batches, self.critic, shown)
+        if self.is_joint:
+            targets = self.targets[self.batches.rows(self.settings.batch)]
+            encoded = self.networks["encoder"](targets)
+            parts = self.reconstruction_losses(targets, encoded)
+            shown |= parts
+            loss = loss + encoder_loss(self.settings, parts, encoded, self.critic)
+        descend(self.optimisers["embedder"], [loss], self.ranks, LONGEST)
+        return shown
+
+    def reconstruction_losses(self, targets: Tensor, encoded: Tensor) -> Shown:
+        """Return the losses of F and G on [b, w] targets and their [b, a] F(x)."""
+        parts = {"norm": self.settings.norm_weight * losses.norm_loss(encoded)}
+        if self.settings.alpha:
+            parts["reconstruction"] = losses.reconstruction_loss(self.networks["generator"](encoded), targets)
+        return parts
+
+    def encode(self, rows: Tensor) -> Tensor:
+        """Return [b, a] F(x) of rows of the training set."""
+        return self.networks["encoder"](self.targets[rows])
+
+
+@dataclass
+class Batches:
+    """Random rows of the training set, drawn on the CPU so that every device and every rank draws the same.
+
+    Attributes:
+        n: rows of the training set.
+        device: where they are wanted.
+        ranks: the processes that share each batch.
+    """
+
+    n: int
+    device: torch.device
+    ranks: Ranks
+
+    def rows(self, batch: int) -> Tensor:
+        """Return this rank's share of `batch` random rows."""
+        return self.share(torch.randint(self.n, (batch,)))
+
+    def share(self, drawn: Tensor) -> Tensor:
+        """Return this rank's share of random numbers drawn for the whole batch, on the device."""
+        return self.ranks.share(drawn).to(self.device)
+
+
+@dataclass
+class Embedder:
+    """E, which learns to classify.
+
+    Attributes:
+        settings: of the method.
+        network: E.
+        features: return [b, v] features of rows of the training set.
+        training: the training set, for its labels and class embeddings.
+    """
+
+    settings: SPAEN
+    network: nn.Module
+    features: Callable[[Tensor], Tensor]
+    training: TrainingTensors
+
+    def embed(self, rows: Tensor) -> Tensor:
+        """Return [b, a] E(x) of rows of the training set."""
+        return embedded(self.settings, self.network, self.features(rows))
+
+    def loss(self, batches: Batches, critic: Critic | None, shown: Shown) -> Tensor:
+        """Return the loss of E: L_cls plus its part of beta * L_adv. The critic is updated first.
+
+        Args:
+            batches: where rows are drawn.
+            critic: D, where beta is above 0.
+            shown: where the losses are noted.
+        """
+        rows = batches.rows(self.settings.batch)
+        embeddings = self.embed(rows)
+        compatibility, labels = embeddings @ self.training.vectors.T, self.training.labels[rows]
+        loss = shown["classification"] = classification_loss(self.settings, compatibility, labels)
+        if critic is not None:
+            shown["critic gap"] = critic.learn()
+            loss = loss - self.settings.beta * critic.network(embeddings).mean()
+        return loss
+
+
+@dataclass
+class Critic:
+    """D, which learns to tell F(x) from E(x').
+
+    Attributes:
+        settings: of the method.
+        network: D.
+        optimiser: of D.
+        batches: where rows are drawn.
+        embed: return [b, a] E(x) of rows of the training set.
+        encode: return [b, a] F(x) of rows of the training set.
+    """
+
+    settings: SPAEN
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    batches: Batches
+    embed: Callable[[Tensor], Tensor]
+    encode: Callable[[Tensor], Tensor]
+
+    def learn(self) -> Tensor:
+        """Ascend mean D(F(x)) - mean D(E(x')), kept Lipschitz by a gradient penalty or by clipping.
+
+        E and F stand still meanwhile, so one pass of each serves all steps.
+
+        Returns:
+            the gap that the last step began with.
+        """
+        settings, n = self.settings, self.settings.critic_steps
+        rows, others = (torch.cat([self.batches.rows(settings.batch) for _ in range(n)]) for _ in range(2))
+        with torch.no_grad():
+            fakes, reals = self.embed(rows).chunk(n), self.encode(others).chunk(n)
+        loss = torch.zeros(())
+        for fake, real in zip(fakes, reals, strict=True):
+            loss = losses.critic_loss(self.network, real, fake)
+            penalty: Tensor | float = 0.0
+            if settings.lipschitz == "penalty":
+                mix = self.batches.share(torch.rand(settings.batch, 1))
+                penalty = losses.gradient_penalty(self.network, real, fake, mix)
+            descend(self.optimiser, [loss + settings.penalty * penalty], self.batches.ranks, LONGEST)
+            if settings.lipschitz == "clip":
+                with torch.no_grad():
+                    for parameter in self.network.parameters():
+                        parameter.clamp_(-settings.clip, settings.clip)
+        return -loss
+
+
+def embedded(settings: SPAEN, network: nn.Module, features: Tensor) -> Tensor:
+    """Return [b, a] E(x) of scaled features, of unit length under cosine compatibility."""
+    embeddings = network(features)
+    return functional.normalize(embeddings) if settings.compatibility == "cosine" else embeddings
+
+
+def classification_loss(settings: SPAEN, compatibility: Tensor, labels: Tensor) -> Tensor:
+    """Return L_cls of [b, s] compatibilities."""
+    if settings.classification == "ranking":
+        return losses.ranking_loss(compatibility, labels, settings.margin, settings.negatives)
+    return losses.softmax_loss(settings.temperature * compatibility, labels)
+
+
+def encoder_loss(settings: SPAEN, parts: Shown, encoded: Tensor, critic: Critic | None) -> Tensor:
+    """Return alpha times the losses of F and G plus F's part of beta * L_adv, for [b, a] F(x)."""
+    loss = settings.alpha * total(parts)
+    return loss if critic is None else loss + settings.beta * critic.network(encoded).mean()
+
+
+def total(parts: Shown) -> Tensor:
+    """Return the sum of losses."""
+    return torch.stack(list(parts.values())).sum()
+
+
+def looked_up(make: Callable[[], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a function that looks rows up in a table, which is made when it is first needed."""
+    table = cache(make)
+    return lambda rows: table()[rows]
+
+
+def adam(
+    settings: SPAEN, networks: nn.ModuleDict, parts: Iterable[str], own: Mapping[str, Mapping[str, Any]] | None = None
+) -> torch.optim.Optimizer:
+    """Return an optimiser of some of the networks.
+
+    Args:
+        settings: of the method.
+        networks: by name.
+        parts: names of those that learn.
+        own: learning rate `lr` and `betas` of the parts that differ from E's.
+    """
+    groups = [
+        {
+            "params": list(networks[part].parameters()),
+            "lr": settings.learning_rate,
+            "betas": ADAM_BETAS,
+            **(own or {}).get(part, {}),
+        }
+        for part in parts
+    ]
+    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
+
+
+def n_steps(epochs: float, training: TrainingTensors, batch: int) -> int:
+    """Return the number of batches in so many passes over the training images, 1 at least."""
+    return max(1, round(epochs * len(training.labels) / batch))
+
+
+def loop_of(
+    settings: SPAEN,
+    networks: nn.ModuleDict,
+    stages: Sequence[Stage],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    data: Iterable[Tensor | NDArray[Any]],
+) -> Loop:
+    """Return the loop that takes these stages, of SP-AEN on features or on pictures; see `Loop`."""
+    rate = Rate(settings.decay, settings.patience, ("classification", "reconstruction"))
+    lower = "learning_rate, alpha or beta"
+    return Loop(stages, networks, optimisers, settings.settings(), data, rate, lower)

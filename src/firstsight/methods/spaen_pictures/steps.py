@@ -1,0 +1,285 @@
+"""The steps of SP-AEN on pictures: E as on features, F and G on crops of the pictures.
+
+Pictures stay where they are, as bytes, and only a batch of them goes to the device, where it is cut and scaled. A
+batch may be split into pieces whose gradients are summed, or shared by several ranks. `PictureBatches` and `Drawing`
+are parts of the rivals of Table 3 too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from firstsight.data import Pictures
+from firstsight.errors import InputError
+from firstsight.methods.distributed import Ranks
+from firstsight.methods.fitting import TrainingTensors
+from firstsight.methods.loop import Stage, descend
+from firstsight.methods.spaen import losses
+from firstsight.methods.spaen import steps as parts
+from firstsight.methods.spaen.networks import discriminator
+from firstsight.methods.spaen.steps import LONGEST, Shown, total
+from firstsight.methods.spaen_pictures.crops import N_CROPS, random_crops, whole
+from firstsight.methods.spaen_pictures.networks import encoder, generator
+
+if TYPE_CHECKING:
+    from firstsight.methods.spaen_pictures import SPAENPictures
+
+AT_ONCE = 256  # pictures that are read at once
+AUTOENCODER_BETAS = (0.9, 0.999)  # Adam's own; with .5, pixel error of held-out classes was .043 where it is .037
+SHOWN = 16  # pictures of the training set that a log shows
+GPU_SHARE = 0.3  # of a GPU's free memory that the pictures may take, where they then stay
+Losses = tuple[Tensor, Shown]  # the loss that goes backward, and the parts of it that are shown
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every training on pictures is made of.
+
+    Attributes:
+        settings: of the method.
+        networks: E `embedder`, its `backbone` where it is trained end to end, and those that a class of steps builds.
+        images: the training set.
+        phi: the perceptual network, where there is one.
+        ranks: the processes that share each batch.
+    """
+
+    settings: SPAENPictures
+    networks: nn.ModuleDict
+    images: TrainingTensors
+    phi: nn.Module | None
+    ranks: Ranks
+
+
+class PictureSteps:
+    """SP-AEN: E classifies, F reads pictures and G draws them again."""
+
+    reads_pictures = True  # G draws from F(picture), not from the code that E makes of features
+    code_size = 1  # how many class embeddings wide the output of E is
+    code = embed = staticmethod(parts.embedded)
+
+    def __init__(self, material: Material) -> None:
+        settings, networks, images = material.settings, material.networks, material.images
+        self.settings, self.networks, self.ranks = settings, networks, material.ranks
+        self.pictures, self.drawing = PictureBatches(material), Drawing(material)
+        self.embedder = parts.Embedder(settings, networks["embedder"], self.pictures.features, images)
+        autoencoder = [part for part in ("encoder", "generator") if part in networks]
+        self.is_joint = settings.schedule == "joint" and bool(autoencoder)
+        learning = ["embedder", *(autoencoder if self.is_joint else ()), "backbone"]
+        self.optimisers = {"embedder": adam(material, *learning)}
+        show = self.show if "generator" in networks else None
+        steps = parts.n_steps(settings.epochs, images, settings.batch)
+        self.stages = [Stage("embedder", steps, self.embedder_step, 1, show)]
+        if autoencoder and not self.is_joint:
+            steps = parts.n_steps(settings.autoencoder_epochs, images, settings.autoencoder_batch)
+            self.stages.insert(0, Stage("autoencoder", steps, self.autoencoder_step, 0, show))
+            self.optimisers["autoencoder"] = adam(material, *autoencoder)
+        self.critic = None
+        if "discriminator" in networks:
+            encode = self.encode if self.is_joint else parts.looked_up(self.encode_all)
+            network, optimiser = networks["discriminator"], adam(material, "discriminator")
+            self.critic = parts.Critic(settings, network, optimiser, self.pictures.batches, self.embedder.embed, encode)
+            self.optimisers["discriminator"] = optimiser
+
+    @staticmethod
+    def build(settings: SPAENPictures, n_code: int) -> dict[str, nn.Module]:
+        """Return the networks beside E: with alpha or beta F, with alpha G, with beta D, on codes of this width."""
+        networks: dict[str, nn.Module] = {}
+        if settings.alpha or settings.beta:
+            networks["encoder"] = encoder(settings.side, n_code, settings.width)
+        if settings.alpha:
+            networks["generator"] = generator(settings.side, n_code, settings.width)
+        if settings.beta:
+            networks["discriminator"] = discriminator(n_code)
+        return networks
+
+    def autoencoder_step(self) -> Shown:
+        """Let F and G learn to reconstruct: the first stage of `two-stage`."""
+
+        def loss(pictures: Tensor, _: Tensor) -> Losses:
+            found = self.reconstruction_losses(pictures, self.read(pictures))
+            return total(found), found
+
+        shown: Shown = {}
+        descend(self.optimisers["autoencoder"], self.pictures.pieces(loss, shown), self.ranks, LONGEST)
+        return shown
+
+    def embedder_step(self) -> Shown:
+        """Let E learn to classify and to pass for F; in `joint`, F and G learn beside it (Eq. 5 and 6)."""
+
+        def loss(pictures: Tensor, _: Tensor) -> Losses:
+            encoded = self.read(pictures)
+            found = self.reconstruction_losses(pictures, encoded)
+            return parts.encoder_loss(self.settings, found, encoded, self.critic), found
+
+        def losses_in_turn() -> Iterator[Tensor]:
+            yield self.embedder.loss(self.pictures.batches, self.critic, shown)
+            if self.is_joint:
+                yield from self.pictures.pieces(loss, shown)
+
+        shown: Shown = {}
+        descend(self.optimisers["embedder"], losses_in_turn(), self.ranks, LONGEST)
+        return shown
+
+    def reconstruction_losses(self, pictures: Tensor, encoded: Tensor) -> Shown:
+        """Return the losses of F and G on pictures [b, 3, side, side] and their [b, a] F(x)."""
+        found = {"norm": self.settings.norm_weight * losses.norm_loss(encoded)}
+        if self.settings.alpha:
+            found["reconstruction"] = self.drawing.loss(pictures, encoded)
+        return found
+
+    def read(self, pictures: Tensor) -> Tensor:
+        """Return [b, a] F(x) of pictures [b, 3, side, side]."""
+        with autocast(self.settings.precision, pictures.device):
+            return self.networks["encoder"](pictures).float()
+
+    def encode(self, rows: Tensor) -> Tensor:
+        """Return [b, a] F(x) of a random crop of each picture in these rows."""
+        return self.read(self.pictures.crops(rows))
+
+    def encode_all(self) -> Tensor:
+        """Return [n, a] F(x) of the whole of every training picture."""
+        every = torch.arange(self.pictures.batches.n, device=self.pictures.batches.device)
+        return torch.cat([self.read(self.pictures.whole(rows)) for rows in every.split(AT_ONCE)])
+
+    def show(self) -> NDArray[np.uint8]:
+        """Return [2, k, side, side, 3] some training pictures and their reconstructions."""
+        n = self.pictures.batches.n
+        pictures = self.pictures.whole(torch.linspace(0, n - 1, min(SHOWN, n)).long())
+        with autocast(self.settings.precision, pictures.device):
+            drawn = self.networks["generator"](self.networks["encoder"](pictures)).float().clamp(0, 1)
+        pair = torch.stack([pictures.float(), drawn]).mul(255).round().to(torch.uint8)
+        return pair.permute(0, 1, 3, 4, 2).cpu().numpy()
+
+
+class PictureBatches:
+    """Random batches of the training set: crops of its pictures, and the features that E works on."""
+
+    def __init__(self, material: Material) -> None:
+        images, networks = material.images, material.networks
+        assert images.pictures is not None  # the method has looked
+        device = images.labels.device
+        self.settings, self.images, self.pictures = material.settings, images, images.pictures
+        self.backbone = networks["backbone"] if material.settings.end_to_end else None
+        self.batches = parts.Batches(len(images.labels), device, material.ranks)
+        self.on_gpu = held(self.pictures, device)
+
+    def features(self, rows: Tensor) -> Tensor:
+        """Return [b, v] features of these rows; where E has a backbone, of a random crop of each."""
+        if self.backbone is None:
+            return self.images.features[rows]
+        crops = self.crops(rows)
+        with autocast(self.settings.precision, crops.device):
+            return self.backbone(crops).float()
+
+    def pieces(self, loss: Callable[[Tensor, Tensor], Losses], shown: Shown) -> Iterator[Tensor]:
+        """Draw a batch of pictures and make its loss in pieces that sum to it.
+
+        Args:
+            loss: of crops and their rows.
+            shown: where the means of the losses over the batch are noted.
+        """
+        batch, n = self.settings.autoencoder_batch, self.settings.accumulate
+        rows = self.batches.rows(batch)
+        which = self.batches.share(torch.randint(N_CROPS, (batch,)))
+        for piece, crops in zip(rows.chunk(n), which.chunk(n), strict=True):
+            share = len(piece) / len(rows)
+            value, found = loss(self.crops(piece, crops), piece)
+            for name, one in found.items():
+                shown[name] = shown.get(name, 0.0) + share * one.detach()
+            yield share * value
+
+    def crops(self, rows: Tensor, which: Tensor | None = None) -> Tensor:
+        """Return [b, 3, side, side] a crop of each picture, a random one unless `which` [b] says."""
+        if which is None:
+            which = self.batches.share(torch.randint(N_CROPS, (len(rows) * self.batches.ranks.n,)))
+        return random_crops(self.read(rows), self.settings.side, which)
+
+    def whole(self, rows: Tensor) -> Tensor:
+        """Return [b, 3, side, side] the whole of each picture."""
+        return whole(self.read(rows), self.settings.side)
+
+    def read(self, rows: Tensor) -> Tensor:
+        """Return [b, h, h, 3] bytes of the pictures, on the device."""
+        if self.on_gpu is not None:
+            return self.on_gpu[rows]
+        return torch.from_numpy(self.pictures[rows.cpu().numpy()]).to(self.batches.device, non_blocking=True)
+
+    def data(self) -> Iterator[Tensor | NDArray[np.uint8]]:
+        """Yield all that is learned from, piece by piece, as a checkpoint's digest takes it."""
+        images = self.images
+        yield from (images.features, images.features, images.labels, images.vectors)
+        for start in range(0, len(self.pictures), AT_ONCE):
+            yield self.pictures[start : start + AT_ONCE]
+
+
+class Drawing:
+    """How far the pictures that G draws are from the true ones."""
+
+    def __init__(self, material: Material) -> None:
+        self.settings, self.networks, self.phi = material.settings, material.networks, material.phi
+
+    def loss(self, pictures: Tensor, code: Tensor) -> Tensor:
+        """Return L_rec (Eq. 3) of what G draws of codes [b, d] against pictures [b, 3, side, side]."""
+        with autocast(self.settings.precision, pictures.device):
+            drawn = self.networks["generator"](code)
+            loss = self.settings.pixel_weight * losses.picture_loss(drawn, pictures)
+            if self.phi is not None:
+                with torch.no_grad():
+                    wanted = self.phi(pictures)
+                loss = loss + self.settings.perceptual_weight * losses.picture_loss(self.phi(drawn), wanted)
+        return loss
+
+
+def held(pictures: Pictures, device: torch.device) -> Tensor | None:
+    """Return all pictures on the GPU where they leave room for the rest; None where they do not, and on a CPU."""
+    if device.type != "cuda":
+        return None
+    if len(pictures) * pictures.store[0].nbytes > GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return None
+    held = torch.empty((len(pictures), *pictures.store.shape[1:]), dtype=torch.uint8, device=device)
+    for start in range(0, len(held), AT_ONCE):
+        held[start : start + AT_ONCE] = torch.from_numpy(pictures[start : start + AT_ONCE]).to(device)
+    return held
+
+
+def adam(material: Material, *names: str) -> torch.optim.Optimizer:
+    """Return an optimiser of the networks of these names, those that there are."""
+    settings, networks = material.settings, material.networks
+    own = {part: {"lr": settings.autoencoder_rate, "betas": AUTOENCODER_BETAS} for part in ("encoder", "generator")}
+    own["backbone"] = {"lr": settings.backbone_rate, "betas": AUTOENCODER_BETAS}
+    return parts.adam(settings, networks, [name for name in names if name in networks], own)
+
+
+def autocast(precision: Literal["float32", "bf16"], device: torch.device) -> AbstractContextManager:
+    """Compute F, G and phi in this precision inside the block."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+@contextmanager
+def enough_memory(material: Material) -> Iterator[None]:
+    """Turn a lack of memory in the block into an InputError that says which batch to try."""
+    try:
+        yield
+    except RuntimeError as error:  # of which torch.OutOfMemoryError is one
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        batch, pieces = material.settings.autoencoder_batch // material.ranks.n, material.settings.accumulate
+        more = min(2 * pieces, batch)
+        advice = (
+            f"--accumulate {more} takes {-(-batch // more)} at once with the same result, --autoencoder-batch a "
+            "smaller batch"
+            if more > pieces
+            else "a smaller --side or --width takes less"
+        )
+        raise InputError(
+            f"device {material.images.labels.device} must have memory for {-(-batch // pieces)} pictures at once; "
+            f"got too little; {advice}"
+        ) from error

@@ -1,0 +1,195 @@
+"""Each phase of the training of SP-AEN on pictures, against oracles of its own."""
+
+import sys
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from firstsight.methods import FitControls, loop
+from firstsight.methods.spaen import steps as features
+from firstsight.methods.spaen.steps import loop_of
+from firstsight.methods.spaen_pictures import steps, table3
+from firstsight.methods.spaen_pictures.crops import whole
+from firstsight.methods.spaen_pictures.steps import Drawing
+from tests.structure import SOURCE
+from tests.support.tiny import flat_parameters
+from tests.support.trainings import (
+    DATA,
+    copied,
+    gradient,
+    loop_of_steps,
+    picture_material,
+    picture_steps,
+    shown_to,
+    unclipped,
+    with_plain_descent,
+)
+from tests.support.trainings import spaen_pictures as make
+
+
+def test_loss_of_reconstruction_by_a_plain_loop():
+    made = picture_material(make(pixel_weight=3.0, perceptual_weight=2.0))
+    pictures, code = torch.rand(2, 3, 32, 32), torch.randn(2, 4)
+    with torch.no_grad():
+        drawn = made.networks["generator"](code)
+        pairs = ((3.0, drawn, pictures), (2.0, made.phi(drawn), made.phi(pictures)))
+    expected = 0.0
+    for weight, one, other in pairs:
+        values = zip(one.flatten().tolist(), other.flatten().tolist(), strict=True)
+        expected += weight * sum((a - b) ** 2 for a, b in values) / one.numel()
+    assert Drawing(made).loss(pictures, code).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_phi_pixels_count_alone():
+    made = picture_material(make(perceptual_weight=0.0))
+    assert made.phi is None
+    pictures, code = torch.rand(2, 3, 32, 32), torch.randn(2, 4)
+    expected = (made.networks["generator"](code) - pictures).square().mean()
+    assert Drawing(made).loss(pictures, code).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({"schedule": "two-stage"}, [{"encoder", "generator"}, {"embedder", "discriminator"}]),
+        ({"schedule": "joint"}, [{"embedder", "encoder", "generator", "discriminator"}]),
+        ({"alpha": 0.0, "beta": 0.0}, [{"embedder"}]),
+        ({"variant": "direct-map"}, [{"embedder"}, {"generator"}]),
+        ({"variant": "sae-image"}, [{"embedder", "generator"}]),
+        ({"variant": "split-branch"}, [{"embedder", "generator"}]),
+    ],
+)
+def test_who_learns_when(changes, stages):
+    material = picture_material(make(**changes))
+    made = material.settings.way(material)
+    training = loop_of(material.settings, material.networks, made.stages, made.optimisers, [])
+    assert len(training.stages) == len(stages)
+    assert set(material.networks) == set().union(*stages)
+    for stage, expected in zip(training.stages, stages, strict=True):
+        before = copied(material.networks)
+        training.skip_to(stage.name)
+        training.advance(FitControls())
+        after = copied(material.networks)
+        assert {name for name in before if not torch.equal(after[name], before[name])} == expected
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_gradients_of_a_joint_step(accumulate, monkeypatch):
+    """Of F and G: alpha (L_rec + norm) and F's side of beta L_adv, over the whole batch, however it is cut."""
+    unclipped(monkeypatch)
+    method = make(schedule="joint", accumulate=accumulate, autoencoder_batch=7, alpha=2.0, beta=0.5, norm_weight=3.0)
+    made = with_plain_descent(picture_steps(method))
+    monkeypatch.setattr(made.critic, "learn", lambda: torch.zeros(()))
+    taken, before = shown_to(made, monkeypatch), copied(made.networks)
+    networks = deepcopy(made.networks)
+    shown = made.embedder_step()
+    assert [len(rows) for _, rows, _ in taken] == ([7] if accumulate == 1 else [2, 2, 2, 1])
+    x = torch.cat([crops for crops, _, _ in taken])
+    encoded = networks["encoder"](x)
+    drawn = networks["generator"](encoded)
+    rebuilt = (drawn - x).square().mean() + (made.drawing.phi(drawn) - made.drawing.phi(x)).square().mean()
+    norm = 3.0 * (encoded.norm(dim=1) - 1).square().mean()
+    loss = 2.0 * (rebuilt + norm) + 0.5 * networks["discriminator"](encoded).mean()
+    for name in ("generator", "encoder"):
+        step = before[name] - flat_parameters(made.networks[name])
+        torch.testing.assert_close(step, gradient(loss, networks[name]), rtol=1e-3, atol=1e-4)
+    assert shown["reconstruction"].item() == pytest.approx(rebuilt.item(), rel=1e-4)
+    assert shown["norm"].item() == pytest.approx(norm.item(), rel=1e-4)
+
+
+def test_rates_and_betas_of_each_network():
+    made = picture_steps(make(schedule="joint", learning_rate=0.01, autoencoder_rate=0.002))
+    of = dict(zip(("embedder", "encoder", "generator"), made.optimisers["embedder"].param_groups, strict=True))
+    assert {name: (group["lr"], group["betas"]) for name, group in of.items()} == {
+        "embedder": (0.01, (0.5, 0.999)),
+        "encoder": (0.002, (0.9, 0.999)),
+        "generator": (0.002, (0.9, 0.999)),
+    }
+
+
+def test_every_crop_of_every_picture_is_drawn(monkeypatch):
+    made = picture_steps(make(alpha=1.0, beta=0.0, autoencoder_batch=48, autoencoder_steps=12))
+    taken = shown_to(made, monkeypatch)
+    training = loop_of_steps(made)
+    while training.step < 12:
+        training.advance(FitControls())
+    pairs = {pair for _, rows, which in taken for pair in zip(rows.tolist(), which.tolist(), strict=True)}
+    assert len(pairs) > 300  # of 480, in 576 draws
+    assert {which for _, which in pairs} == set(range(10))
+
+
+def test_a_frozen_encoder_reads_whole_pictures_once(monkeypatch):
+    monkeypatch.setattr("firstsight.methods.spaen_pictures.steps.AT_ONCE", 7)
+    made = picture_steps(make())
+    with torch.no_grad():
+        expected = made.networks["encoder"](whole(torch.from_numpy(made.pictures.pictures[:]), 32))
+    rows = torch.tensor([5, 40, 5])
+    with torch.no_grad():
+        torch.testing.assert_close(made.critic.encode(rows), expected[rows])
+    monkeypatch.setattr(made, "read", None)
+    torch.testing.assert_close(made.critic.encode(rows), expected[rows])
+
+
+def test_an_encoder_that_learns_reads_crops():
+    made = picture_steps(make(schedule="joint"))
+    rows = torch.arange(9)
+    with torch.no_grad():
+        one, other = made.critic.encode(rows), made.critic.encode(rows)
+    assert not torch.equal(one, other)
+
+
+def test_what_a_training_shows(monkeypatch):
+    monkeypatch.setattr(loop, "PERIOD", 2)
+    shown = []
+    method = make().fit(DATA.training_set(), FitControls(draw=lambda step, pictures: shown.append((step, pictures))))
+    assert [step for step, _ in shown] == [2, 3, 5, 7]  # ends of periods and stages
+    everything = DATA.training_set().pictures
+    pictures = everything[np.linspace(0, len(everything) - 1, 16).astype(int)]  # from all over, so of many classes
+    for _, (real, drawn) in shown:
+        assert real.shape == drawn.shape == (16, 32, 32, 3)
+        seen = whole(torch.from_numpy(pictures), 32).permute(0, 2, 3, 1).numpy() * 255
+        assert np.abs(real - seen).max() <= 0.51
+    np.testing.assert_array_equal(shown[-1][1][1], method.reconstructed(pictures))
+    assert not np.array_equal(shown[0][1][1], shown[-1][1][1])
+    quiet = make().fit(DATA.training_set())
+    assert torch.equal(flat_parameters(quiet.networks_), flat_parameters(method.networks_))
+
+
+def opened(step) -> set[str]:
+    """Name the files of the package whose functions a call runs, but for networks and the data set itself."""
+    found = set()
+
+    def note(frame, event, _):
+        file, name = frame.f_code.co_filename, frame.f_code.co_name
+        if event == "call" and str(SOURCE) in file and name != "forward" and not file.endswith("/data.py"):
+            found.add(str(Path(file).relative_to(SOURCE)))
+
+    sys.setprofile(note)
+    try:
+        step()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+def test_a_step_is_read_in_six_files():
+    made = picture_steps(make(schedule="joint"))
+    training = loop_of_steps(made)
+    assert opened(lambda: training.advance(FitControls())) == {
+        "methods/loop.py",
+        "methods/distributed.py",
+        "methods/spaen/losses.py",
+        "methods/spaen/steps.py",
+        "methods/spaen_pictures/crops.py",
+        "methods/spaen_pictures/steps.py",
+    }
+
+
+def test_no_class_of_steps_inherits_from_another():
+    for module in (steps, table3, features):
+        for kind in vars(module).values():
+            if isinstance(kind, type) and kind.__module__ == module.__name__:
+                assert kind.__bases__ == (object,), kind
