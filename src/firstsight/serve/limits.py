@@ -9,7 +9,7 @@ from firstsight.errors import InputError
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused before it costs anything.
+    """Bounds beyond which a request is refused before it costs anything.
 
     Attributes:
         body: bytes of a request.
