@@ -74,6 +74,14 @@ def test_the_page_names_nothing_from_elsewhere(client):
         assert "http" not in client.get(address).text.replace("https://", "http")
 
 
+def test_the_page_has_the_limits_of_the_server(client):
+    from firstsight.serve.requests import LONGEST_NAME, LONGEST_TEXT, MOST_TEXTS
+
+    page = client.get("/").text
+    assert re.search(rf'<input id="name" [^>]*maxlength="{LONGEST_NAME}"', page)
+    assert re.search(rf'<textarea id="words" [^>]*maxlength="{MOST_TEXTS * LONGEST_TEXT}"', page)
+
+
 def test_the_page_has_the_colours_of_the_report():
     import firstsight
 

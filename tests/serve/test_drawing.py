@@ -1,4 +1,4 @@
-"""A model that draws: what is left of a picture, what a class is imagined like, and refusals of one that does not."""
+"""A model that draws: reconstructions of pictures, imagined classes, and refusals of a model that does not draw."""
 
 import asyncio
 import base64

@@ -41,10 +41,7 @@ PAGE = {  # address: (file of the page folder, type)
 
 
 def make_app(
-    recogniser: Recogniser,
-    limits: Limits | None = None,
-    state: str | Path = ":memory:",
-    api_key: str | None = None,
+    recogniser: Recogniser, limits: Limits | None = None, state: str | Path = ":memory:", api_key: str | None = None
 ) -> Guard:
     """Make the ASGI application.
 
@@ -85,7 +82,6 @@ def make_app(
         redirect_slashes=False,
     )
     guard = Guard(app, limits, metrics)
-    metrics.watch("firstsight_inside", "Requests that are worked on or wait.", lambda: guard.inside)
     _refuse_in_sentences(app)
     _serve_page(app)
     _serve_answers(app, predictor)

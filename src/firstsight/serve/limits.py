@@ -1,4 +1,4 @@
-"""How much one request, and all of them together, may ask of the server."""
+"""What one request, and all of them together, may cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Limits:
 
     Attributes:
         body: bytes of a request.
-        pixels: of a picture, looked up before it is decoded.
+        pixels: of a picture, read from its head before it is decoded.
         at_once: requests that are worked on side by side.
         queue: requests that may wait beyond them; the next is told to come back.
         timeout: seconds in which a request must have arrived and been answered.

@@ -35,6 +35,7 @@ class Guard:
         self.metrics = metrics
         self.inside = 0
         self._turns = asyncio.Semaphore(limits.at_once)
+        metrics.watch("firstsight_inside", "Requests that are worked on or wait.", lambda: self.inside)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
