@@ -102,6 +102,7 @@ def test_a_class_like_another_has_its_text_and_its_share_of_attributes():
         ({"description": " \n"}, "description must be 1 to 10 texts; got none"),
         ({"description": []}, "description must be 1 to 10 texts; got none"),
         ({"description": ["a"] * 11}, "description must be 1 to 10 texts; got 11"),
+        ({"description": [""] * 1001}, "description must be 1 to 10 texts; got 1001"),
         ({"description": "a|" * 11}, "description must be 1 to 10 texts; got 11"),
         ({"description": "a" * 1001}, "description must be at most 1,000 characters; got 1,001"),
         ({"description": "\ud800"}, "description must be characters that can be read; got half of one"),

@@ -88,6 +88,8 @@ def _name(value: Any) -> str:
 def _one_text(given: Any) -> str:
     """Join the texts of a description with `SEPARATOR`, as a table has them."""
     texts = given if isinstance(given, list) else [given]
+    if len(texts) > 100 * MOST_TEXTS:  # blank ones do not count, but very many would hold up others
+        raise Refusal(422, f"description must be 1 to {MOST_TEXTS} texts; got {len(texts)}")
     for text in texts:
         if not isinstance(text, str):
             raise Refusal(422, f"description must be a text or a list of texts; got {shown(text)}")
