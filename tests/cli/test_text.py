@@ -252,9 +252,9 @@ def test_a_real_text_model(run, birds, tmp_path, monkeypatch):
 def test_the_server_describes_a_class_as_predict_does(kind, run, birds, tmp_path, monkeypatch):
     pytest.importorskip("fastapi", reason="needs the extra serve")
     from firstsight.cli.predict import more_classes
-    from firstsight.serve.describing import Describing
-    from firstsight.serve.known import Known
-    from firstsight.serve.state import AddedClasses
+    from firstsight.serve.classes import AddedClasses, KnownClasses
+    from firstsight.serve.descriptions import Descriptions
+    from firstsight.serve.requests import Description
 
     recogniser_ = Recogniser.load(recogniser(run, birds, tmp_path, "--semantics", kind))
     more = tmp_path / "more.csv"
@@ -263,19 +263,23 @@ def test_the_server_describes_a_class_as_predict_does(kind, run, birds, tmp_path
     read = []
     words = recogniser_.words._texts
     monkeypatch.setattr(words, "model", lambda texts: read.extend(texts) or letters(texts))
-    known = Known(recogniser_, AddedClasses(":memory:", expected.shape[1]), 10)
-    describing = Describing(known)
-    assert describing.cannot is None
+    known = KnownClasses(recogniser_, AddedClasses(":memory:", expected.shape[1]), 10)
+    descriptions = Descriptions(known)
+    assert descriptions.cannot is None
+
+    def vector(**given):
+        return asyncio.run(descriptions.vector(Description.of(given)))
+
     kea = {"name": "kea", "description": ["green parrot", "long beak"]}
     if kind != "text":
         kea["attributes"] = {"wet": 4, "big": 3}
         for name, row in (("kea", 0), ("moa", 1)):
             one = kea if name == "kea" else {"name": "moa", "attributes": {"wet": 1, "big": 2}}
-            np.testing.assert_allclose(asyncio.run(describing.described(one))[1], expected[row], atol=1e-6)
-        like = asyncio.run(describing.described({"name": "x", "like": "owl", "attributes": {"big": 5}}))[1]
+            np.testing.assert_allclose(vector(**one), expected[row], atol=1e-6)
+        like = vector(name="x", like="owl", attributes={"big": 5})
         assert np.linalg.norm(like) == pytest.approx(1)
         np.testing.assert_allclose(like[2:], known.vector("owl")[2:])
-    np.testing.assert_allclose(asyncio.run(describing.described(kea))[1], expected[0], atol=1e-6)
+    np.testing.assert_allclose(vector(**kea), expected[0], atol=1e-6)
     assert read == ["class", "kea: green parrot"]  # `predict` has read the others, and its blanks were two
-    describing.close()
+    descriptions.close()
     known._state.close()

@@ -1,4 +1,4 @@
-"""A model that draws: what is left of a picture, what a class is imagined like, and refusals of one that does not."""
+"""A model that draws: reconstructions of pictures, imagined classes, and refusals of a model that does not draw."""
 
 import asyncio
 import base64
@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from tests.support.colours import ATTRIBUTES, CLASSES, Painter, colours, picture
+from tests.support.serving import refused, sent, start
 
 httpx = pytest.importorskip("httpx2", reason="needs httpx2")
-testclient = pytest.importorskip("fastapi.testclient", reason="needs the extra serve")
+pytest.importorskip("fastapi.testclient", reason="needs the extra serve")
 
 from firstsight.errors import InputError  # noqa: E402 - the extra may not be there
 from firstsight.serve import Limits, make_app  # noqa: E402
@@ -21,7 +22,7 @@ SEA = (round(255 * 0.1), round(255 * 0.1), 255)
 
 @pytest.fixture
 def client():
-    with testclient.TestClient(make_app(colours(method=Painter()))) as client:
+    with start(colours(method=Painter())) as client:
         yield client
 
 
@@ -39,14 +40,6 @@ def colour(drawn):
     found = np.unique(pixels(drawn).reshape(-1, 3), axis=0)
     assert len(found) == 1
     return tuple(found[0].tolist())
-
-
-def sent(client, content, **options):
-    return client.post("/v1/predict", files={"file": content}, data=options)
-
-
-def refused(answer, status, sentence):
-    assert (answer.status_code, answer.json()) == (status, {"detail": sentence})
 
 
 def halves():
@@ -118,11 +111,11 @@ def test_what_cannot_be_imagined_is_said(client, given, status, sentence):
 
 
 def test_a_model_that_does_not_draw():
-    with testclient.TestClient(make_app(colours())) as client:
+    with start(colours()) as client:
         assert client.get("/v1/classes").json()["can_draw"] is False
         sentence = "reconstruct must be false; got true, and a model that does not draw"
-        refused(sent(client, picture(), reconstruct="true"), 422, sentence)
-        assert sent(client, picture(), reconstruct="false").json()["reconstruction"] is None
+        refused(sent(client, reconstruct="true"), 422, sentence)
+        assert sent(client, reconstruct="false").json()["reconstruction"] is None
         sentence = "model must draw to imagine a class; got a model that does not draw"
         refused(client.post("/v1/imagine", json={"name": "003.Sea"}), 422, sentence)
 
@@ -132,7 +125,7 @@ def test_what_the_method_refuses_is_said():
         def imagined(self, classes):
             raise InputError("device must have memory for a picture; got cpu")
 
-    with testclient.TestClient(make_app(colours(method=Doubtful()))) as client:
+    with start(colours(method=Doubtful())) as client:
         refused(
             client.post("/v1/imagine", json={"name": "003.Sea"}), 422, "device must have memory for a picture; got cpu"
         )
@@ -161,6 +154,6 @@ def test_many_draw_together_while_others_are_answered():
 
 
 def test_drawing_that_takes_too_long():
-    with testclient.TestClient(make_app(colours(method=Painter(seconds=0.5)), Limits(timeout=0.1))) as client:
+    with start(colours(method=Painter(seconds=0.5)), Limits(timeout=0.1)) as client:
         sentence = "answer must be ready in 0.1 seconds; got none; try again when the server has less"
         refused(client.post("/v1/imagine", json={"name": "003.Sea"}), 504, sentence)

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.colours import ATTRIBUTES, CLASSES, colours, picture
+from tests.support.serving import start
 
-testclient = pytest.importorskip("fastapi.testclient", reason="needs the extra serve")
+pytest.importorskip("fastapi.testclient", reason="needs the extra serve")
 pytest.importorskip("multipart", reason="needs the extra serve")
 
-from firstsight.serve import Limits, make_app  # noqa: E402 - the extra may not be there
+from firstsight.serve import Limits
 
 PATHS = (
     *("../../etc/passwd", "/etc/passwd", "..\\..\\windows\\win.ini", "file:///etc/passwd", "%2e%2e%2fetc%2fpasswd"),
@@ -29,7 +30,7 @@ thorough = settings(quick, max_examples=1500)
 
 @pytest.fixture(scope="module")
 def client():
-    with testclient.TestClient(make_app(colours(), Limits(body=2**18, pixels=10**6, classes=5))) as client:
+    with start(colours(), Limits(body=2**18, pixels=10**6, classes=5)) as client:
         yield client
 
 

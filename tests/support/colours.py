@@ -1,18 +1,20 @@
-"""A recogniser of colours with the shape of the real one, and a backbone that sees the mean colour of a picture."""
+"""A recogniser of colours: a method that compares them, and a backbone that sees the mean colour of a picture."""
 
 from __future__ import annotations
 
 import io
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
-from firstsight.data import ClassEmbeddings
+from firstsight.data import ClassEmbeddings, TrainingSet
 from firstsight.errors import InputError
-from firstsight.evaluation.calibration import probabilities
+from firstsight.methods import Method
+from firstsight.methods.scaling import ClassScaling
+from firstsight.recogniser.recogniser import Recogniser
 
 ATTRIBUTES = ("has_colour::red", "has_colour::green", "has_colour::blue", "has_light::dark", "has_light::bright")
 CLASSES = {  # name: attributes
@@ -55,23 +57,49 @@ class Eye:
         return np.concatenate([colours, -light, light], axis=1).astype(np.float32)
 
 
-@dataclass
-class Painter:
-    """A method that draws: what is left of a picture is its mean colour, a class looks like its red, green and blue.
+@dataclass(kw_only=True)
+class Colours(Method):
+    """Scores are minus the squared distance of what is seen and what a class is described as.
 
     Attributes:
-        draws: whether it does.
-        generalized_only: whether it needs seen classes among those to choose from.
+        scored: names of the classes of each call of `scores`.
+    """
+
+    name = "colours"
+    source = "tests"
+    class_scaling: ClassScaling = "none"
+    device: str = "cpu"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.scored = []
+
+    def _fit(self, training, controls):
+        pass
+
+    def _scores(self, features, vectors):
+        return -((features[:, None] - (2 * vectors[None] - 1)) ** 2).sum(dim=2)
+
+    def scores(self, inputs, candidates):
+        self.scored.append(candidates.names)
+        return super().scores(inputs, candidates)
+
+
+@dataclass(kw_only=True)
+class Painter(Colours):
+    """A method that draws: a picture is reconstructed as its mean colour, a class looks like its red, green and blue.
+
+    Attributes:
         seconds: each batch takes.
         batches: sizes so far.
     """
 
-    draws: bool = True
-    generalized_only: bool = False
     seconds: float = 0.0
+    draws = True
     side = 8
 
     def __post_init__(self):
+        super().__post_init__()
         self.batches = []
 
     def painted(self, colours):
@@ -119,70 +147,23 @@ class Reader:
         return np.mean(said or [[0.5] * 5], axis=0)[self.beside :]
 
 
-@dataclass(frozen=True, eq=False)
-class Colours:
-    """Scores are minus the squared distance of what is seen and what a class is described as."""
-
-    classes: ClassEmbeddings
-    is_seen: np.ndarray
-    backbone: Eye
-    threshold: float | None = -4.0
-    method: Painter = field(default_factory=lambda: Painter(draws=False))
-    text_source: dict | None = None
-    words: Reader | None = None
-
-    @property
-    def feature_source(self):
-        return {"backbone": "colours", "crops": "1"}
-
-    def scores(self, features):
-        gaps = features[:, None] - (2 * self.classes.vectors[None] - 1)
-        return -(gaps**2).sum(axis=2)
-
-    def probabilities(self, features):
-        return probabilities(self.scores(features), 1.0)
-
-    def top(self, features, k):
-        return SimpleNamespace(scores=-np.sort(-self.scores(features), axis=1)[:, :k])
-
-    def rejects(self, scores):
-        return scores < self.threshold
-
-    def only(self, which):
-        keep = self.is_seen == (which == "seen")
-        if self.method.generalized_only:
-            raise InputError("method must choose among unseen classes alone; got colours, which cannot")
-        return replace(self, classes=self.classes[keep], is_seen=self.is_seen[keep])
-
-    def with_classes(self, more):
-        both = ClassEmbeddings(
-            self.classes.names + more.names,
-            np.concatenate([self.classes.vectors, more.vectors]),
-            self.classes.attributes,
-        )
-        return replace(self, classes=both, is_seen=np.append(self.is_seen, np.zeros(len(more), dtype=bool)))
-
-    def explain(self, features, rows):
-        if not self.classes.attributes:
-            raise InputError("recogniser must have named attributes to explain its answers; got none")
-        found = []
-        for row, (answer, other) in enumerate(rows[:, :2]):
-            own, next_best = (2 * self.classes.vectors[each] - 1 for each in (answer, other))
-            weights = (features[row] - next_best) ** 2 - (features[row] - own) ** 2
-            pairs = sorted(zip(self.classes.attributes, weights.tolist(), strict=True), key=lambda pair: -pair[1])
-            found.append(
-                (
-                    [list(pair) for pair in pairs if pair[1] > 0][:3],
-                    [list(pair) for pair in pairs[::-1] if pair[1] < 0][:3],
-                )
-            )
-        return found
-
-
-def colours(seconds=0.0, named=True, **changes):
-    """The recogniser of the colours above."""
+def colours(seconds=0.0, named=True, method=None, threshold=-4.0, words=None, text_source=None):
+    """The recogniser of the colours above, whose method was fitted on the seen ones."""
     classes = ClassEmbeddings(tuple(CLASSES), np.array(list(CLASSES.values())), ATTRIBUTES if named else ())
-    return Colours(classes, np.array([name not in UNSEEN for name in CLASSES]), Eye(seconds), **changes)
+    is_seen = np.array([name not in UNSEEN for name in CLASSES])
+    known = classes[np.flatnonzero(is_seen)]
+    features = (2 * known.vectors - 1).astype(np.float32)
+    training = TrainingSet(features, np.arange(len(known)), known, features, (features.shape[1],))
+    recogniser = Recogniser(
+        (method or Colours()).fit(training),
+        classes,
+        is_seen,
+        threshold=threshold,
+        feature_source={"backbone": "colours", "crops": "1"},
+        text_source=text_source,
+    )
+    vars(recogniser).update(backbone=Eye(seconds), words=words)  # in place of what would be loaded
+    return recogniser
 
 
 def worded(beside=0, missing=None, **changes):

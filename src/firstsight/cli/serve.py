@@ -9,6 +9,7 @@ from pathlib import Path
 from firstsight.errors import InputError
 
 KEY = "FIRSTSIGHT_API_KEY"
+NEEDED = ("fastapi", "prometheus_client", "pydantic", "starlette", "uvicorn")  # packages of the extra serve
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -50,7 +51,7 @@ def serve(
     try:
         from firstsight.serve import Limits, make_app, run
     except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("fastapi", "starlette", "uvicorn", "pydantic"):
+        if (error.name or "").partition(".")[0] not in NEEDED:
             raise
         raise InputError(
             f"serve must have the package {error.name}; got an installation without it; pip install 'firstsight[serve]'"

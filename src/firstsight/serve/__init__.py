@@ -2,8 +2,8 @@
 
     app = make_app(Recogniser.load("birds.safetensors"), Limits(), state="birds.classes.db")
 
-Pictures are decoded side by side and looked at in batches; classes that are added are kept in a small SQLite file.
-Whatever a request asks wrongly is answered with one sentence, and no name in a request is ever used as a path.
+Pictures are decoded in parallel and go through the backbone in batches. Added classes are kept in a small SQLite file.
+Whatever is wrong with a request is answered with one sentence, and no name in a request is ever used as a path.
 """
 
 from firstsight.serve.app import make_app

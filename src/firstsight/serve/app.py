@@ -1,34 +1,34 @@
-"""The API's routes: what is asked, who may ask, and what is said where that is wrong."""
+"""The routes of the API, who may use them, and the sentences where something is wrong."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from firstsight import __version__
 from firstsight.errors import InputError
-from firstsight.methods.abilities import can_draw
-from firstsight.serve import schema
-from firstsight.serve.answering import Answering
-from firstsight.serve.asking import read_object, read_question
-from firstsight.serve.guard import Guard
-from firstsight.serve.known import Known, Recognising
+from firstsight.serve import openapi
+from firstsight.serve.classes import AddedClasses, KnownClasses
+from firstsight.serve.errors import Refusal, shown
 from firstsight.serve.limits import Limits
 from firstsight.serve.metrics import Metrics
-from firstsight.serve.refusal import Refusal, shown
-from firstsight.serve.schema import problems
-from firstsight.serve.state import AddedClasses
+from firstsight.serve.middleware import Guard
+from firstsight.serve.openapi import problems
+from firstsight.serve.predictor import Predictor
+from firstsight.serve.requests import Description, read_object, read_question
+
+if TYPE_CHECKING:
+    from firstsight.recogniser.recogniser import Recogniser
 
 PAGE = {  # address: (file of the page folder, type)
     "/": ("page.html", "text/html; charset=utf-8"),
@@ -41,12 +41,9 @@ PAGE = {  # address: (file of the page folder, type)
 
 
 def make_app(
-    recogniser: Recognising,
-    limits: Limits | None = None,
-    state: str | Path = ":memory:",
-    api_key: str | None = None,
+    recogniser: Recogniser, limits: Limits | None = None, state: str | Path = ":memory:", api_key: str | None = None
 ) -> Guard:
-    """The ASGI application.
+    """Make the ASGI application.
 
     Args:
         recogniser: what answers.
@@ -63,16 +60,16 @@ def make_app(
     metrics = Metrics()
     kept = AddedClasses(state, recogniser.classes.vectors.shape[1])
     try:
-        known = Known(recogniser, kept, limits.classes)
-        answering = Answering(known, limits, metrics)
+        predictor = Predictor(KnownClasses(recogniser, kept, limits.classes), limits, metrics)
     except InputError:
         kept.close()
         raise
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        """Close what the application holds when it ends."""
         yield
-        answering.close()
+        predictor.close()
         kept.close()
 
     app = FastAPI(
@@ -87,46 +84,18 @@ def make_app(
     guard = Guard(app, limits, metrics)
     _refuse_in_sentences(app)
     _serve_page(app)
-    _serve_answers(app, answering)
-    _serve_classes(app, answering, api_key)
-    _serve_health(app, answering, guard)
+    _serve_answers(app, predictor)
+    _list_classes(app, predictor, needs_key=api_key is not None)
+    _change_classes(app, predictor, key_check(api_key))
+    _serve_health(app, predictor.known, metrics)
     return guard
 
 
-def _serve_answers(app: FastAPI, answering: Answering) -> None:
-    @app.post(
-        "/v1/predict",
-        response_model=schema.Prediction,
-        responses=problems(404, 408, 409, 413, 415, 422, 503, 504),
-        openapi_extra={"requestBody": schema.PREDICT_BODY, "parameters": schema.PREDICT_QUERY},
-    )
-    async def predict(request: Request) -> Response:
-        """Name what is in a picture."""
-        question = await read_question(request)
-        try:
-            return JSONResponse(await answering.answer(question))
-        except InputError as error:
-            raise Refusal(422, str(error)) from error
+def key_check(api_key: str | None) -> Callable[[Request], Awaitable[None]]:
+    """Make the check of the key that a change must carry; nothing is checked where it is None."""
 
-    @app.post(
-        "/v1/imagine",
-        response_model=schema.Imagining,
-        responses=problems(404, 408, 413, 415, 422, 503, 504),
-        openapi_extra={"requestBody": schema.IMAGINE_BODY},
-    )
-    async def imagine(request: Request) -> Response:
-        """Draw what a class is imagined like, from its description alone."""
-        given = await read_object(request)
-        try:
-            return JSONResponse(await answering.imagine(given))
-        except InputError as error:
-            raise Refusal(422, str(error)) from error
-
-
-def _serve_classes(app: FastAPI, answering: Answering, api_key: str | None) -> None:
-    known, describing = answering.known, answering.describing
-
-    def check_key(request: Request) -> None:
+    async def check_key(request: Request) -> None:
+        """Refuse a request without the key."""
         if api_key is None:
             return
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
@@ -139,101 +108,104 @@ def _serve_classes(app: FastAPI, answering: Answering, api_key: str | None) -> N
                 {"www-authenticate": "Bearer"},
             )
 
-    def description(name: str, vector: Any) -> dict[str, Any]:
-        names = known.attributes
-        now = known.base.classes.names
-        return {
-            "name": name,
-            "seen": name in known.own and bool(known.base.is_seen[now.index(name)]),
-            "added": name not in known.own,
-            "attributes": dict(zip(names, vector.tolist(), strict=False)) if names else None,
-            "vector": None if len(names) == len(vector) else vector.tolist(),
-        }
+    return check_key
 
-    @app.get("/v1/classes", response_model=schema.Classes, responses=problems(504))
+
+def _serve_answers(app: FastAPI, predictor: Predictor) -> None:
+    """Add the routes that look at pictures and draw them."""
+
+    @app.post(
+        "/v1/predict",
+        response_model=openapi.Prediction,
+        responses=problems(404, 408, 409, 413, 415, 422, 503, 504),
+        openapi_extra={"requestBody": openapi.PREDICT_BODY, "parameters": openapi.PREDICT_QUERY},
+    )
+    async def predict(request: Request) -> Response:
+        """Name what is in a picture."""
+        return JSONResponse(await predictor.answer(await read_question(request)))
+
+    @app.post(
+        "/v1/imagine",
+        response_model=openapi.Imagining,
+        responses=problems(404, 408, 413, 415, 422, 503, 504),
+        openapi_extra={"requestBody": openapi.IMAGINE_BODY},
+    )
+    async def imagine(request: Request) -> Response:
+        """Draw what a class is imagined like, from its description alone."""
+        return JSONResponse(await predictor.imagine(await read_object(request)))
+
+
+def _list_classes(app: FastAPI, predictor: Predictor, needs_key: bool) -> None:
+    """Add the routes that say which classes there are."""
+    known, base = predictor.known, predictor.known.base
+
+    @app.get("/v1/classes", response_model=openapi.Classes, responses=problems(504))
     async def classes() -> Response:
-        """The classes, what they are described by, and what the model can do."""
-        now, base = known.now, known.base
-        vectors = base.classes.vectors
-        columns = zip(
-            known.attributes,
-            *(table.tolist() for table in (vectors.min(axis=0), vectors.max(axis=0), known.usual)),
-            strict=False,
-        )
-        answer = {
-            "classes": [
-                {"name": name, "seen": bool(seen), "added": name not in known.own}
-                for name, seen in zip(now.classes.names, now.is_seen, strict=True)
-            ],
-            "attributes": [{"name": name, "low": low, "high": high, "mean": mean} for name, low, high, mean in columns],
-            "width": vectors.shape[1],
+        """List the classes, the attributes that describe them, and what the model can do."""
+        is_explained = base.classes.attributes and len(base.classes) > 1 and not base.method.generalized_only
+        abilities = {
             "can_reject": base.threshold is not None,
-            "can_explain": bool(base.classes.attributes) and len(base.classes) > 1 and not base.method.generalized_only,
-            "can_describe": describing.cannot is None,
-            "can_draw": can_draw(base.method),
-            "needs_key": api_key is not None,
+            "can_explain": bool(is_explained),
+            "can_describe": predictor.descriptions.cannot is None,
+            "can_draw": predictor.drawing is not None,
+            "needs_key": needs_key,
         }
-        return JSONResponse(answer)
+        return JSONResponse(known.listing() | abilities)
 
-    @app.get("/v1/classes/{name:path}", response_model=schema.ClassDescription, responses=problems(404, 504))
+    @app.get("/v1/classes/{name:path}", response_model=openapi.ClassDescription, responses=problems(404, 504))
     async def one_class(name: str) -> Response:
-        """A class with the numbers that describe it."""
-        return JSONResponse(description(name, known.vector(name)))
+        """Return a class with the numbers that describe it."""
+        return JSONResponse(known.described(name, known.vector(name)))
+
+
+def _change_classes(app: FastAPI, predictor: Predictor, check_key: Callable[[Request], Awaitable[None]]) -> None:
+    """Add the routes that add and delete classes, for those who have the key."""
+    known, descriptions = predictor.known, predictor.descriptions
 
     @app.post(
         "/v1/classes",
         status_code=201,
-        response_model=schema.ClassDescription,
+        response_model=openapi.ClassDescription,
         responses=problems(401, 404, 408, 409, 413, 415, 422, 503, 504),
-        openapi_extra={"requestBody": schema.ADD_BODY},
+        openapi_extra={"requestBody": openapi.ADD_BODY},
+        dependencies=[Depends(check_key)],
     )
     async def add_class(request: Request) -> Response:
         """Add a class by its description; it is kept until it is deleted."""
-        check_key(request)
-        given = await read_object(request)
-        try:
-            name, vector = await describing.described(given)
-            await asyncio.to_thread(known.add, name, vector)
-        except InputError as error:
-            raise Refusal(422, str(error)) from error
-        return JSONResponse(description(name, vector), 201)
+        given = Description.of(await read_object(request))
+        vector = await descriptions.vector(given)
+        await asyncio.to_thread(known.add, given.name, vector)
+        return JSONResponse(known.described(given.name, vector), 201)
 
     @app.delete(
         "/v1/classes/{name:path}",
-        response_model=schema.ClassDescription,
+        response_model=openapi.ClassDescription,
         responses=problems(401, 404, 422, 503, 504),
+        dependencies=[Depends(check_key)],
     )
-    async def delete_class(name: str, request: Request) -> Response:
-        """Delete a class that was added, and say what it was."""
-        check_key(request)
-        try:
-            vector = await asyncio.to_thread(known.remove, name)
-        except InputError as error:
-            raise Refusal(422, str(error)) from error
-        return JSONResponse(description(name, vector) | {"added": True})
+    async def delete_class(name: str) -> Response:
+        """Delete a class that was added, and return its description."""
+        return JSONResponse(known.described(name, await asyncio.to_thread(known.remove, name)))
 
 
-def _serve_health(app: FastAPI, answering: Answering, guard: Guard) -> None:
-    @app.get("/healthz", response_model=schema.Health)
+def _serve_health(app: FastAPI, known: KnownClasses, metrics: Metrics) -> None:
+    """Add the routes for whoever looks after the server."""
+    metrics.watch("firstsight_classes", "Classes to choose among.", lambda: len(known.now.classes))
+    metrics.watch("firstsight_classes_added", "Of those, added ones.", lambda: len(known.added))
+
+    @app.get("/healthz", response_model=openapi.Health)
     async def health() -> Response:
-        """That the server answers."""
-        n = len(answering.known.now.classes)
-        return JSONResponse({"status": "ok", "version": __version__, "classes": n})
+        """Tell that the server answers."""
+        return JSONResponse({"status": "ok", "version": __version__, "classes": len(known.now.classes)})
 
     @app.get("/metrics", response_class=PlainTextResponse)
-    async def metrics() -> Response:
-        """Counts and times in the text format of Prometheus."""
-        gauges = {
-            "firstsight_inside": ("Requests that are worked on or wait.", guard.inside),
-            "firstsight_classes": ("Classes to choose among.", len(answering.known.now.classes)),
-            "firstsight_classes_added": ("Of those, added ones.", len(answering.known.added)),
-            "process_resident_memory_bytes": ("Memory of the server.", psutil.Process().memory_info().rss),
-        }
-        return PlainTextResponse(answering.metrics.text(gauges), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def metrics_now() -> Response:
+        """Return counts and times in the text format of Prometheus."""
+        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _serve_page(app: FastAPI) -> None:
-    """The page's few files, read once; no address is turned into a path."""
+    """Add the few files of the page, read once; no address is turned into a path."""
     folder = resources.files("firstsight.serve") / "page"
     for address, (file, kind) in PAGE.items():
         content = (folder / file).read_bytes()
@@ -241,24 +213,37 @@ def _serve_page(app: FastAPI) -> None:
 
 
 def _sender(content: bytes, kind: str) -> Any:
+    """Make a route that sends a file."""
+
     async def page() -> Response:
+        """Send it."""
         return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
     return page
 
 
 def _refuse_in_sentences(app: FastAPI) -> None:
+    """Answer every error with one sentence."""
+
     @app.exception_handler(Refusal)
     async def refused(_: Request, refusal: Exception) -> Response:
+        """Send a refusal."""
         assert isinstance(refusal, Refusal)
         return refusal.response()
 
+    @app.exception_handler(InputError)
+    async def unusable(_: Request, error: Exception) -> Response:
+        """Refuse what the recogniser refuses, in its words."""
+        return Refusal(422, str(error)).response()
+
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: Exception) -> Response:
-        return Refusal(400, "body must arrive whole; got a part of it").response()  # that nobody reads
+        """Answer a request that broke off, though nobody reads it."""
+        return Refusal(400, "body must arrive whole; got a part of it").response()
 
     @app.exception_handler(HTTPException)
     async def not_there(request: Request, error: Exception) -> Response:
+        """Name the address or the method that does not exist."""
         assert isinstance(error, HTTPException)
         path = shown(request.url.path)
         if error.status_code == 404:
@@ -272,4 +257,5 @@ def _refuse_in_sentences(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(_: Request, __: Exception) -> Response:
+        """Say that the error is the server's own."""
         return JSONResponse({"detail": "server must have an answer; got an error of its own; its log says which"}, 500)

@@ -1,4 +1,4 @@
-"""Things that come one by one are worked on together: up to so many, or as many as come in a moment."""
+"""Items that come one by one are worked on in batches."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Batcher(Generic[Item, Made]):
         self._thread.start()
 
     def submit(self, item: Item) -> Future[Made]:
-        """What will be made of the item."""
+        """Add an item; return the future of what is made of it."""
         future: Future[Made] = Future()
         self._waiting.put((item, future))
         return future
@@ -56,6 +56,7 @@ class Batcher(Generic[Item, Made]):
         self._thread.join()
 
     def _run(self) -> None:
+        """Gather batches until the end; this is the thread."""
         is_open = True
         while is_open:
             entry = self._waiting.get()
@@ -76,6 +77,7 @@ class Batcher(Generic[Item, Made]):
                 self._finish(batch)
 
     def _finish(self, batch: list[tuple[Item, Future[Made]]]) -> None:
+        """Work on a batch, and give each future its result or its error."""
         try:
             made = self.work([item for item, _ in batch])
         except Exception as error:  # of any one of them

@@ -1,4 +1,4 @@
-"""How much one request, and all of them together, may ask of the server."""
+"""What one request, and all of them together, may cost."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from firstsight.errors import InputError
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused before it costs anything.
+    """Bounds beyond which a request is refused before it costs anything.
 
     Attributes:
         body: bytes of a request.
-        pixels: of a picture, looked up before it is decoded.
+        pixels: of a picture, read from its head before it is decoded.
         at_once: requests that are worked on side by side.
         queue: requests that may wait beyond them; the next is told to come back.
         timeout: seconds in which a request must have arrived and been answered.

@@ -36,7 +36,7 @@ def run(app: ASGIApp, host: str = "127.0.0.1", port: int = 8000, ready: Callable
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there."""
+    """Open a socket that listens there."""
     if not 0 <= port <= 65535:
         raise InputError(f"port must be 0 to 65535; got {port}")
     place = None

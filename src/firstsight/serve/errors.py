@@ -1,4 +1,4 @@
-"""What a request is told that cannot be answered: a status and one sentence."""
+"""Refusals: the status and the one sentence that answer a request which cannot be served."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error
         self.headers = dict(headers or {})
 
     def response(self) -> JSONResponse:
-        """The answer; whatever cannot be written as text is spelled out."""
+        """Make the answer; characters that cannot be written as text are spelled out."""
         readable = self.sentence.encode("utf-8", "backslashreplace").decode()
         return JSONResponse({"detail": readable}, self.status, self.headers)
 
 
 def shown(value: object) -> str:
-    """What was sent, short enough to be repeated."""
+    """Write a value that was sent, short enough to be repeated."""
     if isinstance(value, (list, tuple)):
         return f"a list of {len(value)}"
     if isinstance(value, dict):
@@ -45,7 +45,7 @@ def shown(value: object) -> str:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Say that a name is unknown, with the nearest known one."""
+    """Write the sentence about an unknown name, with the nearest known one."""
     known = list(known)
     close = did_you_mean(name[: 2 * SHOWN], known) if len(known) <= 20_000 else ""
     return f"unknown {what} {shown(name)}" + (close or f"; there are {len(known)}")

@@ -1,4 +1,4 @@
-"""Around everything: no request is too large, takes too long, or waits in too long a queue."""
+"""Around all routes: no request is too large, takes too long, or waits in too long a queue."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from firstsight.serve.errors import Refusal
 from firstsight.serve.limits import Limits
 from firstsight.serve.metrics import Metrics
-from firstsight.serve.refusal import Refusal
 
 HEADERS = {
     "content-security-policy": (
@@ -26,7 +26,7 @@ class Guard:
     """An ASGI application around another.
 
     Attributes:
-        inside: requests that carry something and are worked on or wait.
+        inside: requests with a body that are worked on or wait.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
@@ -35,6 +35,7 @@ class Guard:
         self.metrics = metrics
         self.inside = 0
         self._turns = asyncio.Semaphore(limits.at_once)
+        metrics.watch("firstsight_inside", "Requests that are worked on or wait.", lambda: self.inside)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -58,6 +59,7 @@ class Guard:
             self.metrics.answered(path, request.status, time.perf_counter() - start)
 
     async def _admit(self, request: _Request) -> None:
+        """Let a request in when it is its turn; reading alone never waits."""
         request.check_announced_size()
         if request.scope["method"] in ("GET", "HEAD"):
             await self.app(request.scope, request.receive, request.send)
@@ -90,11 +92,13 @@ class _Request:
         self._size = 0
 
     def check_announced_size(self) -> None:
+        """Refuse a body whose announced size is too large."""
         for name, value in self.scope["headers"]:
             if name == b"content-length" and (not value.isdigit() or len(value) > 15 or int(value) > self._most):
                 raise _too_large(self._most)
 
     async def receive(self) -> Message:
+        """Receive a part of the body; refuse it where the parts become too large."""
         message = await self._receive()
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
@@ -104,6 +108,7 @@ class _Request:
         return message
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Send a part of the answer; add the headers of every answer."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
@@ -111,7 +116,7 @@ class _Request:
         await self._send(message)
 
     async def refuse(self, refusal: Refusal) -> None:
-        """Say so, unless an answer is on its way already."""
+        """Send the refusal, unless an answer is on its way already."""
         if not self.status:
             await refusal.response()(self.scope, self.receive, self.send)
 

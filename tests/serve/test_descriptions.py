@@ -1,4 +1,4 @@
-"""Classes described in words: what is read, where it counts, and what is said where nothing can read it."""
+"""Classes described by attributes, numbers and words: what is read, and what is said where nothing can read it."""
 
 import asyncio
 import json
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.support.colours import ATTRIBUTES, CLASSES, WORDS, Painter, colours, picture, worded
+from tests.support.serving import refused, start
 
 httpx = pytest.importorskip("httpx2", reason="needs httpx2")
-testclient = pytest.importorskip("fastapi.testclient", reason="needs the extra serve")
+pytest.importorskip("fastapi.testclient", reason="needs the extra serve")
 
 from firstsight.serve import Limits, make_app  # noqa: E402 - the extra may not be there
 
@@ -18,18 +19,11 @@ MISSING = "text model must be there to read a description; got none when the ser
 VECTORS = np.array(list(CLASSES.values()))
 
 
-def start(recogniser):
-    return testclient.TestClient(make_app(recogniser))
-
-
 @pytest.fixture
-def client():
+def reader():
+    """A client of a model that reads texts."""
     with start(worded()) as client:
         yield client
-
-
-def refused(answer, status, sentence):
-    assert (answer.status_code, answer.json()) == (status, {"detail": sentence})
 
 
 def added(client, **given):
@@ -38,14 +32,14 @@ def added(client, **given):
     return answer.json()
 
 
-def test_a_class_is_added_by_a_text_or_several(client):
-    known = client.get("/v1/classes").json()
+def test_a_class_is_added_by_a_text_or_several(reader):
+    known = reader.get("/v1/classes").json()
     assert (known["can_describe"], known["attributes"], known["width"]) == (True, [], 5)
-    assert added(client, name="a", description="as the sea")["vector"] == list(WORDS["sea"])
+    assert added(reader, name="a", description="as the sea")["vector"] == list(WORDS["sea"])
     mean = np.mean([WORDS["sea"], WORDS["night"]], axis=0)
     for name, description in (("b", "sea|night"), ("c", [" sea ", "the\nnight"]), ("d", ["sea|night", " | "])):
-        assert added(client, name=name, description=description)["vector"] == pytest.approx(mean)
-    assert client.get("/v1/classes/d").json() == added(client, name="e", description="sea|night") | {"name": "d"}
+        assert added(reader, name=name, description=description)["vector"] == pytest.approx(mean)
+    assert reader.get("/v1/classes/d").json() == added(reader, name="e", description="sea|night") | {"name": "d"}
 
 
 def test_a_described_class_counts_in_one_question():
@@ -108,6 +102,7 @@ def test_a_class_like_another_has_its_text_and_its_share_of_attributes():
         ({"description": " \n"}, "description must be 1 to 10 texts; got none"),
         ({"description": []}, "description must be 1 to 10 texts; got none"),
         ({"description": ["a"] * 11}, "description must be 1 to 10 texts; got 11"),
+        ({"description": [""] * 1001}, "description must be 1 to 10 texts; got 1001"),
         ({"description": "a|" * 11}, "description must be 1 to 10 texts; got 11"),
         ({"description": "a" * 1001}, "description must be at most 1,000 characters; got 1,001"),
         ({"description": "\ud800"}, "description must be characters that can be read; got half of one"),
@@ -122,9 +117,9 @@ def test_a_class_like_another_has_its_text_and_its_share_of_attributes():
         ({"descripton": "a"}, "unknown field of class 'descripton'; did you mean 'description'?"),
     ],
 )
-def test_wrong_texts_are_named(client, given, sentence):
+def test_wrong_texts_are_named(reader, given, sentence):
     body = json.dumps({"name": "x", **given})  # in ASCII, as half a character cannot be written otherwise
-    refused(client.post("/v1/classes", content=body, headers={"content-type": "application/json"}), 422, sentence)
+    refused(reader.post("/v1/classes", content=body, headers={"content-type": "application/json"}), 422, sentence)
 
 
 @pytest.mark.parametrize(("named", "instead"), [(True, "attributes"), (False, "a vector")])
@@ -186,3 +181,58 @@ def test_others_are_answered_while_a_text_is_read():
     assert {answer.status_code for answer in asyncio.run(talk())} == {201}
     assert {name.partition("_")[0] for name in threads} == {"words"}
     assert len(threads) == 1  # a text model is not to be shared
+
+
+def test_attributes_that_are_not_named_are_as_usual_or_as_in_another_class(client):
+    usual = client.post("/v1/classes", json={"name": "a", "attributes": {"has_colour::red": 0.25}}).json()
+    expected = VECTORS.mean(axis=0)
+    expected[0] = 0.25
+    assert list(usual["attributes"].values()) == pytest.approx(expected)
+    like = client.post("/v1/classes", json={"name": "b", "like": "003.Sea", "attributes": {"has_colour::red": 2}})
+    assert list(like.json()["attributes"].values()) == [2, *CLASSES["003.Sea"][1:]]
+    again = client.post("/v1/classes", json={"name": "c", "like": "b"}).json()
+    assert again["attributes"] == like.json()["attributes"]
+    full = client.post("/v1/classes", json={"name": "d", "vector": [1, 2, 3, 4, 5]}).json()
+    assert list(full["attributes"].values()) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("described", "sentence"),
+    [
+        ({"attributes": {}}, "name must be text; got null"),
+        ({"name": " ", "attributes": {}}, "name must be 1 to 100 characters that can be read; got ''"),
+        ({"name": "a\nb", "attributes": {}}, r"name must be 1 to 100 characters that can be read; got 'a\nb'"),
+        ({"name": "..", "attributes": {}}, "name must be 1 to 100 characters that can be read; got '..'"),
+        ({"name": "x"}, "class must have attributes or a description, or else a vector; got neither"),
+        (
+            {"name": "x", "vector": [], "attributes": {}},
+            "class must have attributes or a description, or else a vector; got both",
+        ),
+        ({"name": "x", "vector": [1, 2]}, "vector must be 5 numbers; got a list of 2"),
+        (
+            {"name": "x", "vector": [1, 2, 3, 4, "5"]},
+            "vector[4] must be a number, at most 1,000,000,000 in size; got '5'",
+        ),
+        (
+            {"name": "x", "attributes": {"has_colour::red": 10**400}},
+            "attribute 'has_colour::red' must be a number, at most 1,000,000,000 in size; got 1" + "0" * 56 + "...",
+        ),
+        (
+            {"name": "x", "attributes": {"has_colour::rde": 1}},
+            "unknown attribute 'has_colour::rde'; did you mean 'has_colour::red'?",
+        ),
+        ({"name": "x", "attributes": [1]}, "attributes must be an object of numbers by name; got a list of 1"),
+        ({"name": "x", "vectr": [1]}, "unknown field of class 'vectr'; did you mean 'vector'?"),
+    ],
+)
+def test_wrong_descriptions_are_named(client, described, sentence):
+    refused(client.post("/v1/classes", json=described), 422, sentence)
+
+
+def test_vectors_without_names():
+    with start(colours(named=False)) as client:
+        known = client.get("/v1/classes").json()
+        assert (known["attributes"], known["width"], known["can_explain"]) == ([], 5, False)
+        assert client.post("/v1/classes", json={"name": "x", "vector": [1, 0, 0, 0, 0]}).json()["vector"][0] == 1
+        sentence = "attributes must be named by the model; got one whose vectors have no names; give a vector"
+        refused(client.post("/v1/classes", json={"name": "y", "attributes": {"red": 1}}), 422, sentence)
