@@ -9,7 +9,6 @@ Each page names its methods in a comment, `<!-- numbers: dap iap -->`; the table
 """
 
 import argparse
-import json
 import re
 import tomllib
 from importlib import resources
@@ -17,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from firstsight.report.names import display_name
+from firstsight.report.tables import name_of
+from firstsight.results.numbers import METRICS, PLAIN
+from firstsight.results.records import RunRecord
 
-METRICS = {"t1": 1, "u": 1, "s": 1, "h": 1, "ausuc": 3, "h_cal": 1}
+COLUMNS = (*PLAIN, "h_cal")
 ROOT = Path(__file__).parents[1]
 SUMMARY = ("t1", "h", "ausuc", "h_cal")
-NAMES = {"t1": "T1", "h": "H", "ausuc": "AUSUC", "h_cal": "H cal."}
 PUBLIC = {  # T1 of public re-implementations on 2,048-d features, attributes
     "devise": "44.1",
     "ale": "49.0",
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path)
     options = parser.parse_args()
-    runs = [json.loads(path.read_text()) for path in sorted((options.results / "runs").glob("*.json"))]
+    runs = [RunRecord.read(path) for path in sorted((options.results / "runs").glob("*.json"))]
     published = tomllib.loads((resources.files("firstsight") / "report" / "published.toml").read_text())
     docs = ROOT / "docs"
     for page in (ROOT / "README.md", docs / "baselines.md", docs / "atlas.md", *(docs / "methods").glob("*.md")):
@@ -52,7 +52,7 @@ def main() -> None:
             print(f"wrote {page}")
 
 
-def content(runs: list[dict], asked: str, published: dict) -> str:
+def content(runs: list[RunRecord], asked: str, published: dict) -> str:
     if asked == "summary":
         return summary(runs, {"CUB": "attributes", "CUB sent": "sentences"})
     if asked == "atlas":
@@ -60,34 +60,41 @@ def content(runs: list[dict], asked: str, published: dict) -> str:
     return table(runs, asked.split(), published)
 
 
-def summary(runs: list[dict], sets: dict[str, str]) -> str:
+def summary(runs: list[RunRecord], sets: dict[str, str]) -> str:
     """Make a table of all methods on several data sets, sorted by mean AUSUC on the first one."""
 
     def of(method: str, data: str, metric: str) -> list[float | None]:
-        return [run[metric] for run in runs if (run["method"], run["data"]) == (method, data)]
+        return [run.number(metric) for run in runs if (run.method, run.data) == (method, data)]
 
     first = next(iter(sets))
-    methods = {run["method"] for run in runs if run["data"] == first}
-    ordered = sorted(methods, key=lambda method: -np.mean(of(method, first, "ausuc")))
-    head = ["", *(f"{words}: {NAMES[metric]}" for words in sets.values() for metric in SUMMARY)]
+    names = {run.method: name_of(run) for run in runs if run.data == first}
+    ordered = sorted(names, key=lambda method: -np.mean(of(method, first, "ausuc")))
+    head = [
+        "",
+        *(
+            f"{words}: {METRICS[metric].name.replace('calibrated', 'cal.')}"
+            for words in sets.values()
+            for metric in SUMMARY
+        ),
+    ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for method in ordered:
-        cells = [spread(of(method, data, metric), METRICS[metric]) for data in sets for metric in SUMMARY]
-        lines.append("| " + " | ".join([display_name(method), *cells]) + " |")
+        cells = [spread(of(method, data, metric), METRICS[metric].digits) for data in sets for metric in SUMMARY]
+        lines.append("| " + " | ".join([names[method], *cells]) + " |")
     return "\n".join(lines) + "\n"
 
 
-def table(runs: list[dict], methods: list[str], published: dict) -> str:
+def table(runs: list[RunRecord], methods: list[str], published: dict) -> str:
     """Make a table of means and, with several seeds, standard deviations, beside published numbers."""
-    head = ["", "classes by", *(name.upper() if name == "ausuc" else name for name in METRICS), "GBU t1", "u", "s", "h"]
+    head = ["", "classes by", *(key.upper() if key == "ausuc" else key for key in COLUMNS), "GBU t1", "u", "s", "h"]
     lines = ["| " + " | ".join([*head, "public t1"]) + " |", "|" + "---|" * (len(head) + 1)]
     for method in methods:
         for data, words in (("CUB", "attributes"), ("CUB sent", "sentences")):
-            of_method = [run for run in runs if run["method"] == method and run["data"] == data]
+            of_method = [run for run in runs if (run.method, run.data) == (method, data)]
             if not of_method:
                 continue
             gbu = published["CUB"].get(method, {}) if data == "CUB" else {}
-            cells = [spread([run[name] for run in of_method], digits) for name, digits in METRICS.items()]
+            cells = [spread([run.number(key) for run in of_method], METRICS[key].digits) for key in COLUMNS]
             beside = [f"{gbu[name]:.1f}" if name in gbu else "-" for name in ("t1", "u", "s", "h")]
             public = PUBLIC.get(method, "-") if data == "CUB" else "-"
             lines.append("| " + " | ".join([f"`{method}`", words, *cells, *beside, public]) + " |")

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 import firstsight as fs
-from firstsight.bench.bench import bench, make_method
+from firstsight.bench.bench import Bench, make_method
 from firstsight.progress import Display
+from firstsight.results.numbers import CALIBRATED, METRICS, PLAIN
 
-METRICS = ("t1", "u", "s", "h", "ausuc", "u_cal", "s_cal", "h_cal", "seconds_fit")
+COLUMNS = (*PLAIN, *CALIBRATED, "seconds_fit")
 
 
 def main() -> None:
@@ -32,13 +33,13 @@ def main() -> None:
     methods = {label: method for label, method in methods.items() if not options.only or label in options.only}
     with Display() as display:
         data = fs.load(options.data, features=options.features)
-        runs = bench([data], methods, range(options.seeds), options.out, display)
-    print("| " + " | ".join(("method", *METRICS)) + " |\n|" + "---|" * (len(METRICS) + 1))
+        runs = Bench([data], methods, range(options.seeds)).run(options.out, display)
+    print("| " + " | ".join(("method", *COLUMNS)) + " |\n|" + "---|" * (len(COLUMNS) + 1))
     for label in methods:
         cells = []
-        for metric in METRICS:
-            values = np.array([run[metric] for run in runs if run["method"] == label])
-            digits = 3 if metric == "ausuc" else 1
+        for key in COLUMNS:
+            values = np.array([run.number(key) for run in runs if run.method == label])
+            digits = METRICS[key].digits if key in METRICS else 1
             cells.append(f"{values.mean():.{digits}f} ± {values.std(ddof=len(values) > 1):.{digits}f}")
         print("| " + " | ".join((label, *cells)) + " |")
 

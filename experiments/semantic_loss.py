@@ -15,10 +15,11 @@ import matplotlib
 import numpy as np
 
 from firstsight.analysis import attribute_variance
-from firstsight.bench.bench import bench, make_method
+from firstsight.bench.bench import Bench, make_method
 from firstsight.bench.demo import SPAEN_SETTINGS
 from firstsight.datasets.atlas import atlas
 from firstsight.progress import Display
+from firstsight.results.numbers import METRICS
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -55,10 +56,10 @@ def main() -> None:
                 data = atlas(semantic_loss=dial, seed=world, progress=display)
                 data = dataclasses.replace(data, name=f"atlas {dial}, guide {world}", pictures=())
                 cosines.setdefault(dial, []).append(attribute_variance(data).cosine)
-                runs = bench([data], methods, range(options.seeds), options.out, display)
+                runs = Bench([data], methods, range(options.seeds)).run(options.out, display)
                 for spec in methods:
                     for metric in PANELS:
-                        mean = np.mean([run[metric] for run in runs if run["method"] == spec])
+                        mean = np.mean([run.number(metric) for run in runs if run.method == spec])
                         reached.setdefault((dial, spec, metric), []).append(float(mean))
     print_table(reached, cosines)
     draw(reached, cosines, options.figure)
@@ -73,7 +74,7 @@ def print_table(reached: dict[tuple[float, str, str], list[float]], cosines: dic
     )
     for dial in DIALS:
         for metric in PANELS:
-            digits = 3 if metric == "ausuc" else 1
+            digits = METRICS[metric].digits
             cells = [spread(reached[dial, spec, metric], digits) for spec in METHODS]
             gain = np.subtract(reached[dial, "spaen", metric], reached[dial, "spaen:cls-only", metric])
             head = (f"{dial}", f"{np.mean(cosines[dial]):.2f}", metric)

@@ -11,6 +11,8 @@ from firstsight.analysis.calibration import calibration
 from firstsight.analysis.hubness import hubness
 from firstsight.data import ClassEmbeddings
 from firstsight.errors import InputError
+from firstsight.results.analyses import Analyses
+from firstsight.results.document import document, parsed
 
 
 def a_case(n=300, c=12, a=6, n_seen=8, seed=0):
@@ -25,28 +27,29 @@ def a_case(n=300, c=12, a=6, n_seen=8, seed=0):
 def test_the_parts():
     scores, labels, is_seen, classes = a_case()
     found = analyse(scores, labels, is_seen, classes, gamma=0.5, temperature=0.8, k=3)
-    assert found.keys() == {"hubness", "confusion", "attributes", "probability", "reject"}
     stacked = scores - 0.5 * is_seen
-    assert found["probability"]["fitted"]["ece"] == pytest.approx(
-        calibration(stacked, labels, is_seen, 0.8)["fitted"]["ece"], rel=1e-3
+    assert found.probability.fitted.ece == pytest.approx(
+        calibration(stacked, labels, is_seen, 0.8).fitted.ece, rel=1e-3
     )
     images, unseen = ~is_seen[labels], np.flatnonzero(~is_seen)
     names = tuple(classes.names[row] for row in unseen)
     expected = hubness(scores[images][:, unseen], np.searchsorted(unseen, labels[images]), names, 3)
-    assert found["hubness"]["uu"]["counts"] == expected["counts"]
-    assert found["hubness"]["uu"]["hubs"] == expected["hubs"]
-    assert sum(found["hubness"]["ut"]["counts"][0]) == images.sum()
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found.hubness.uu.counts == expected.counts
+    assert found.hubness.uu.hubs == expected.hubs
+    assert sum(found.hubness.ut.counts[0]) == images.sum()
+    written = json.loads(json.dumps(document(found), allow_nan=False))
+    assert written.keys() == {"hubness", "confusion", "attributes", "probability", "reject"}
+    assert parsed(Analyses, written) == found
 
 
 def test_without_gamma_and_temperature():
     found = analyse(*a_case())
-    assert found["confusion"]["calibrated"] is None
-    assert found["attributes"] is None
-    assert found["probability"]["fitted"] is None
-    assert found["probability"]["raw"]["bins"]
-    assert found["reject"]["aurc"] is None
-    assert found["reject"]["auroc"] is not None
+    assert found.confusion.calibrated is None
+    assert found.attributes is None
+    assert found.probability.fitted is None
+    assert found.probability.raw.bins.images
+    assert found.reject.aurc is None
+    assert found.reject.auroc is not None
 
 
 def test_the_order_of_the_classes_does_not_matter():
@@ -54,10 +57,10 @@ def test_the_order_of_the_classes_does_not_matter():
     order = np.random.default_rng(1).permutation(len(classes))
     own = analyse(scores, labels, is_seen, classes, 0.5, 0.8)
     turned = analyse(scores[:, order], np.argsort(order)[labels], is_seen[order], classes[order], 0.5, 0.8)
-    for part in ("reject", "probability"):
-        assert turned[part] == own[part]
-    assert turned["confusion"]["plain"] == own["confusion"]["plain"]
-    assert turned["hubness"]["ut"]["counts"] == own["hubness"]["ut"]["counts"]
+    assert turned.reject == own.reject
+    assert turned.probability == own.probability
+    assert turned.confusion.plain == own.confusion.plain
+    assert turned.hubness.ut.counts == own.hubness.ut.counts
 
 
 def test_as_large_as_cub():
@@ -65,7 +68,7 @@ def test_as_large_as_cub():
     start = time.process_time()
     found = analyse(*case, gamma=0.1, temperature=0.8)
     assert time.process_time() - start < 3  # a quarter of a second where nothing else runs
-    assert len(json.dumps(found)) < 12_000
+    assert len(json.dumps(document(found))) < 12_000
 
 
 @pytest.mark.parametrize(

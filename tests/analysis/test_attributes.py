@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from firstsight.analysis.attributes import attribute_quality, roc_auc
 from firstsight.data import ClassEmbeddings
+from firstsight.results.analyses import MeanArea
 
 IS_SEEN = np.array([True, True, True, False, False, False, False])
 
@@ -49,15 +50,15 @@ def test_every_attribute_by_hand():
                 for at in range(9)
             ]
         )
-    assert found["auc"] == [None if value is None else pytest.approx(value) for value in aucs[0]]
+    assert found.auc == [None if value is None else pytest.approx(value) for value in aucs[0]]
     for value, name in zip(aucs, ("unseen", "all"), strict=True):
-        assert found["mean"][name] == pytest.approx(np.mean([one for one in value if one is not None]))
+        assert getattr(found.mean, name) == pytest.approx(np.mean([one for one in value if one is not None]))
     known = sorted(value for value in aucs[0] if value is not None)
-    assert found["best"][0]["auc"] == pytest.approx(known[-1])
-    assert found["worst"][0]["auc"] == pytest.approx(known[0])
-    best = int(found["best"][0]["name"].removeprefix("has "))
+    assert found.best[0].auc == pytest.approx(known[-1])
+    assert found.worst[0].auc == pytest.approx(known[0])
+    best = int(found.best[0].name.removeprefix("has "))
     assert aucs[0][best] == pytest.approx(known[-1])
-    assert not {row["name"] for row in found["best"]} & {row["name"] for row in found["worst"]}
+    assert not {row.name for row in found.best} & {row.name for row in found.worst}
 
 
 def test_attributes_that_do_not_vary_are_unknown():
@@ -66,20 +67,20 @@ def test_attributes_that_do_not_vary_are_unknown():
     vectors[:, 4] = 1  # nobody exceeds the mean
     vectors[:3, 5], vectors[3:, 5] = 0, 1  # all unseen classes do
     found = attribute_quality(scores, labels, IS_SEEN, ClassEmbeddings(classes.names, vectors), 1.0)
-    assert found["auc"][4] is None
-    assert found["auc"][5] is None
-    assert all(row["name"].startswith("attribute ") for row in found["best"])  # no names were given
+    assert found.auc[4] is None
+    assert found.auc[5] is None
+    assert all(row.name.startswith("attribute ") for row in found.best)  # no names were given
 
 
 def test_sure_and_right_tells_all():
     _, labels, classes = a_case()
     found = attribute_quality(np.eye(7)[labels], labels, IS_SEEN, classes, 1e-3)
-    assert {value for value in found["auc"] if value is not None} == {1.0}
-    assert found["mean"] == {"unseen": 1.0, "all": 1.0}
+    assert {value for value in found.auc if value is not None} == {1.0}
+    assert found.mean == MeanArea(unseen=1.0, all=1.0)
 
 
 def test_the_order_of_the_classes_does_not_matter():
     scores, labels, classes = a_case()
     order = np.random.default_rng(5).permutation(7)
     turned = attribute_quality(scores[:, order], np.argsort(order)[labels], IS_SEEN[order], classes[order], 0.5)
-    assert turned["auc"] == pytest.approx(attribute_quality(scores, labels, IS_SEEN, classes, 0.5)["auc"])
+    assert turned.auc == pytest.approx(attribute_quality(scores, labels, IS_SEEN, classes, 0.5).auc)

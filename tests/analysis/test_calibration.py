@@ -17,9 +17,9 @@ def test_bins_are_those_of_scikit_learn():
     confidence, right = certain_and_right()
     bins = reliability(confidence, right, bins=10)
     accuracy, mean = calibration_curve(right, confidence, n_bins=10)
-    np.testing.assert_allclose(bins["accuracy"], accuracy)
-    np.testing.assert_allclose(bins["confidence"], mean)
-    assert sum(bins["images"]) == 500
+    np.testing.assert_allclose(bins.accuracy, accuracy)
+    np.testing.assert_allclose(bins.confidence, mean)
+    assert sum(bins.images) == 500
 
 
 def test_the_error_by_a_plain_loop():
@@ -34,7 +34,7 @@ def test_the_error_by_a_plain_loop():
 
 def test_edges_belong_to_a_bin():
     bins = reliability(np.array([0.0, 0.2, 0.2000001, 1.0]), np.array([False, True, True, True]), bins=5)
-    assert bins["images"] == [2, 1, 1]
+    assert bins.images == [2, 1, 1]
 
 
 def test_both_temperatures():
@@ -45,11 +45,11 @@ def test_both_temperatures():
     for kind, temperature in (("fitted", 0.25), ("raw", 1.0)):
         chances = softmax(scores / temperature, axis=1)
         confidence, right = chances.max(axis=1), chances.argmax(axis=1) == labels
-        found = report[kind]
-        assert found["temperature"] == temperature
-        assert found["nll"] == pytest.approx(log_loss(labels, chances, labels=range(6)))
-        assert found["ece"] == pytest.approx(calibration_error(reliability(confidence, right)))
+        found = getattr(report, kind)
+        assert found.temperature == temperature
+        assert found.nll == pytest.approx(log_loss(labels, chances, labels=range(6)))
+        assert found.ece == pytest.approx(calibration_error(reliability(confidence, right)))
         unseen = labels >= 4
-        assert found["ece_unseen"] == pytest.approx(calibration_error(reliability(confidence[unseen], right[unseen])))
-    assert calibration(scores, labels, is_seen, None)["fitted"] is None
-    assert calibration(scores, labels, is_seen, None)["raw"] == report["raw"]
+        assert found.ece_unseen == pytest.approx(calibration_error(reliability(confidence[unseen], right[unseen])))
+    assert calibration(scores, labels, is_seen, None).fitted is None
+    assert calibration(scores, labels, is_seen, None).raw == report.raw

@@ -3,6 +3,7 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from firstsight.analysis.confusion import confused_pairs, confusion, sides
+from firstsight.results.analyses import Pair
 
 NAMES = tuple("abcdef")
 IS_SEEN = np.array([True, False, True, True, False, True])
@@ -31,9 +32,9 @@ def test_pairs_are_the_largest_off_the_diagonal():
     table = 100 * confusion_matrix(labels, answers, normalize="true")
     np.fill_diagonal(table, 0)
     pairs = confused_pairs(answers, labels, NAMES, most=4)
-    assert [pair["share"] for pair in pairs] == pytest.approx(np.sort(table, axis=None)[::-1][:4])
+    assert [pair.share for pair in pairs] == pytest.approx(np.sort(table, axis=None)[::-1][:4])
     for pair in pairs:
-        assert pair["share"] == pytest.approx(table[NAMES.index(pair["truth"]), NAMES.index(pair["answer"])])
+        assert pair.share == pytest.approx(table[NAMES.index(pair.truth), NAMES.index(pair.answer)])
 
 
 def test_no_mistakes_no_pairs():
@@ -44,14 +45,14 @@ def test_gamma_moves_images_to_unseen_answers():
     _, labels = answers_and_labels()
     scores = np.random.default_rng(1).normal(size=(len(labels), 6))
     plain = confusion(scores, labels, IS_SEEN, NAMES, None)
-    assert plain["calibrated"] is None
+    assert plain.calibrated is None
     found = confusion(scores, labels, IS_SEEN, NAMES, 100.0)
-    assert found["plain"] == plain["plain"]
-    assert found["calibrated"] == [[0, 100], [0, 100]]
-    assert {pair["answer"] for pair in found["pairs"]} <= {"b", "e"}
-    assert found["unseen_pairs"] == plain["unseen_pairs"]
+    assert found.plain == plain.plain
+    assert found.calibrated == [[0, 100], [0, 100]]
+    assert {pair.answer for pair in found.pairs} <= {"b", "e"}
+    assert found.unseen_pairs == plain.unseen_pairs
     unseen_images = ~IS_SEEN[labels]
     among = np.array([1, 4])[scores[unseen_images][:, [1, 4]].argmax(axis=1)]
     taken = 100 * np.mean(among[labels[unseen_images] == 1] == 4)
-    assert {"truth": "b", "answer": "e", "share": pytest.approx(taken)} in found["unseen_pairs"]
-    assert {pair["truth"] for pair in found["unseen_pairs"]} == {"b", "e"}
+    assert Pair("b", "e", pytest.approx(taken)) in found.unseen_pairs
+    assert {pair.truth for pair in found.unseen_pairs} == {"b", "e"}

@@ -32,10 +32,10 @@ def test_a_point_for_each_class_with_test_images():
     gone = some.unseen[0]
     keep = some.test_unseen[some.labels[some.test_unseen] != gone]
     maps = projection(tiny_dataset(a=8, n_seen=8, n_unseen=4, test_unseen=keep))
-    assert maps["class"] == [row for row in range(12) if row != gone]
-    assert maps["images"] == [10 if row in some.unseen else 2 for row in maps["class"]]
-    assert np.array(maps["all"]).shape == np.array(maps["high"]).shape == (11, 2)
-    assert np.isfinite(maps["all"]).all()
+    assert maps.class_ == [row for row in range(12) if row != gone]
+    assert maps.images == [10 if row in some.unseen else 2 for row in maps.class_]
+    assert np.array(maps.all).shape == np.array(maps.high).shape == (11, 2)
+    assert np.isfinite(maps.all).all()
 
 
 def test_distances_to_the_nearest_other_class():
@@ -45,29 +45,29 @@ def test_distances_to_the_nearest_other_class():
     for name, vectors in (("all", DATA.classes.vectors), ("high", DATA.classes.vectors[:, high])):
         table = reference(vectors) + 9 * np.eye(12)
         nearest = table.min(axis=1)
-        assert maps["nearest"][name]["unseen"] == pytest.approx(nearest[is_unseen].mean())
-        assert maps["nearest"][name]["seen"] == pytest.approx(nearest[~is_unseen].mean())
-        for one in maps["lost"]:
-            row = DATA.classes.names.index(one["class"])
+        assert getattr(maps.nearest, name).unseen == pytest.approx(nearest[is_unseen].mean())
+        assert getattr(maps.nearest, name).seen == pytest.approx(nearest[~is_unseen].mean())
+        for one in maps.lost:
+            row = DATA.classes.names.index(one.class_)
             assert row in DATA.unseen
-            assert one[name] == pytest.approx(nearest[row])
+            assert getattr(one, name) == pytest.approx(nearest[row])
             if name == "high":
-                assert DATA.classes.names[table[row].argmin()] == one["neighbour"]
-    losses = [one["all"] - one["high"] for one in maps["lost"]]
+                assert DATA.classes.names[table[row].argmin()] == one.neighbour
+    losses = [one.all - one.high for one in maps.lost]
     assert losses == sorted(losses, reverse=True)
     assert all(loss > 0 for loss in losses)
 
 
 def test_the_same_map_twice():
     assert projection(DATA) == projection(DATA)
-    assert projection(DATA, seed=1)["nearest"] == projection(DATA)["nearest"]
+    assert projection(DATA, seed=1).nearest == projection(DATA).nearest
 
 
 def test_groups_stay_groups():
     centres = np.repeat(np.eye(8)[:3], 4, axis=0) * 10
     vectors = centres + np.random.default_rng(0).normal(size=centres.shape) * 0.1
     maps = projection(tiny_dataset(a=8, n_seen=8, n_unseen=4, classes=ClassEmbeddings(DATA.classes.names, vectors)))
-    points = np.array(maps["all"])
+    points = np.array(maps.all)
     distances = np.linalg.norm(points[:, None] - points, axis=2) + 1e9 * np.eye(12)
     np.testing.assert_array_equal(distances.argmin(axis=1) // 4, np.arange(12) // 4)
 

@@ -40,15 +40,15 @@ def test_the_numbers():
     chances = softmax(scores / 0.5, axis=1)
     wrong = chances.argmax(axis=1) != labels
     risk = risk_coverage(chances.max(axis=1), ~wrong)
-    assert found["aurc"] == pytest.approx(np.mean(risk))
-    assert found["risk"] == pytest.approx(np.mean(wrong))
+    assert found.aurc == pytest.approx(np.mean(risk))
+    assert found.risk == pytest.approx(np.mean(wrong))
     n_right, n = (~wrong).sum(), len(wrong)
-    assert found["least"] == pytest.approx(sum((count - n_right) / count for count in range(n_right + 1, n + 1)) / n)
-    assert found["least"] < found["aurc"] < found["risk"]
-    assert len(found["curve"]["coverage"]) == len(found["curve"]["risk"]) == POINTS
-    assert found["curve"]["coverage"][0] == 1 / n
-    assert found["curve"]["coverage"][-1] == 1
-    assert found["curve"]["risk"][-1] == pytest.approx(found["risk"])
+    assert found.least == pytest.approx(sum((count - n_right) / count for count in range(n_right + 1, n + 1)) / n)
+    assert found.least < found.aurc < found.risk
+    assert len(found.curve.coverage) == len(found.curve.risk) == POINTS
+    assert found.curve.coverage[0] == 1 / n
+    assert found.curve.coverage[-1] == 1
+    assert found.curve.risk[-1] == pytest.approx(found.risk)
 
 
 def test_novelty_whatever_gamma():
@@ -56,15 +56,15 @@ def test_novelty_whatever_gamma():
     lead = scores[:, ~is_seen].max(axis=1) - scores[:, is_seen].max(axis=1)
     expected = roc_auc_score(~is_seen[labels], lead)
     for gamma in (0.0, 3.0):
-        assert rejection(scores - gamma * is_seen, labels, is_seen, None)["auroc"] == pytest.approx(expected)
+        assert rejection(scores - gamma * is_seen, labels, is_seen, None).auroc == pytest.approx(expected)
 
 
 def test_without_a_temperature():
     found = rejection(*a_case(), None)
-    assert [key for key, value in found.items() if value is None] == ["aurc", "least", "risk", "curve"]
+    assert [key for key, value in vars(found).items() if value is None] == ["aurc", "least", "risk", "curve"]
 
 
 def test_few_images_give_few_points():
     found = rejection(np.eye(8), np.arange(8), np.arange(8) < 5, 1.0)
-    assert found["curve"]["coverage"] == [step / 8 for step in range(1, 9)]
-    assert found["aurc"] == 0
+    assert found.curve.coverage == [step / 8 for step in range(1, 9)]
+    assert found.aurc == 0

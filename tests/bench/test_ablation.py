@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def reconstructed(tmp_path_factory):
 
 def test_four_ways_to_draw(reconstructed):
     rows, _ = reconstructed
-    assert [row["way"] for row in rows] == ["DirectMap", "SAE-image", "SplitBranch", "SP-AEN"]
+    assert [row.way for row in rows] == ["DirectMap", "SAE-image", "SplitBranch", "SP-AEN"]
     models = [ablation.model_of(row) for row in rows]
     assert [model.variant for model in models] == ["direct-map", "sae-image", "split-branch", "spaen"]
     assert {model.alpha for model in models} == {SETTINGS.alpha}
@@ -40,7 +41,7 @@ def test_the_error_by_a_plain_loop(reconstructed):
             seen = ablation.in_size(DATA.pictures.take([image]), 32)
             drawn = model.reconstructed(seen, DATA.features[[image]])
             errors.append(np.mean((drawn[0].astype(float) - seen[0].astype(float)) ** 2) / 255**2)
-        assert row["mse"] == pytest.approx(np.mean(errors), rel=1e-3)
+        assert row.mse == pytest.approx(np.mean(errors), rel=1e-3)
 
 
 def test_the_mean_picture_by_a_plain_loop(monkeypatch):
@@ -54,15 +55,15 @@ def test_the_mean_picture_by_a_plain_loop(monkeypatch):
 def test_what_was_measured_is_not_trained_again(reconstructed, monkeypatch):
     rows, out = reconstructed
     monkeypatch.setattr(SPAENPictures, "fit", None)
-    assert ablation.reconstruction(DATA, SETTINGS, out) == json.loads(json.dumps(rows))
+    assert ablation.reconstruction(DATA, SETTINGS, out) == rows
 
 
 @pytest.mark.parametrize("change", ["settings", "data", "model"])
 def test_what_has_changed_is_trained_again(change, reconstructed, tmp_path, monkeypatch):
-    rows = [row for row in reconstructed[0] if row["way"] == "SP-AEN"]
+    rows = [row for row in reconstructed[0] if row.way == "SP-AEN"]
     monkeypatch.setattr(ablation, "WAYS", {"spaen": ("SP-AEN", {})})
     first = ablation.reconstruction(DATA, SETTINGS, tmp_path)
-    assert first[0]["mse"] == rows[0]["mse"]
+    assert first[0].mse == rows[0].mse
     fitted = []
     fit = SPAENPictures.fit
     monkeypatch.setattr(SPAENPictures, "fit", lambda self, *rest: fitted.append(1) or fit(self, *rest))
@@ -80,7 +81,7 @@ def test_what_has_changed_is_trained_again(change, reconstructed, tmp_path, monk
 
 
 def test_ctrl_c_loses_nothing(reconstructed, tmp_path):
-    whole = {row["way"]: row["mse"] for row in reconstructed[0]}
+    whole = {row.way: row.mse for row in reconstructed[0]}
     seen = []
 
     def stop(stage, *_):
@@ -92,28 +93,28 @@ def test_ctrl_c_loses_nothing(reconstructed, tmp_path):
         ablation.reconstruction(DATA, SETTINGS, tmp_path, stop)
     assert (tmp_path / "direct-map.json").exists()
     rows = ablation.reconstruction(DATA, SETTINGS, tmp_path)
-    assert {row["way"]: row["mse"] for row in rows} == whole
+    assert {row.way: row.mse for row in rows} == whole
     assert not list(tmp_path.glob("*.partial"))
 
 
 def test_the_parts_of_the_objective(tmp_path):
     rows = ablation.objective(DATA, SETTINGS, tmp_path, seeds=2)
-    assert [(row["seed"], row["parts"]) for row in rows] == [
+    assert [(row.seed, row.parts) for row in rows] == [
         (seed, parts) for seed in (0, 1) for parts in ("Cls. only", "+ reconstruction", "+ critic", "full")
     ]
-    by_part = {(row["seed"], row["parts"]): row for row in rows}
+    by_part = {(row.seed, row.parts): row for row in rows}
     numbers = ("t1", "u", "s", "h", "ausuc", "curve")
     for seed in (0, 1):  # in two stages E hears of F through the critic alone
         only, reconstruction = (by_part[seed, parts] for parts in ("Cls. only", "+ reconstruction"))
-        assert [only[key] for key in numbers] == [reconstruction[key] for key in numbers]
-    assert ablation.objective(DATA, SETTINGS, tmp_path, seeds=2) == json.loads(json.dumps(rows))
+        assert [getattr(only, key) for key in numbers] == [getattr(reconstruction, key) for key in numbers]
+    assert ablation.objective(DATA, SETTINGS, tmp_path, seeds=2) == rows
 
 
 def test_the_full_objective_is_that_of_a_fit_of_its_own(tmp_path):
     """F and G are trained once for all parts of a seed, which must not change what comes out."""
-    row = next(row for row in ablation.objective(DATA, SETTINGS, tmp_path, seeds=1) if row["parts"] == "full")
+    row = next(row for row in ablation.objective(DATA, SETTINGS, tmp_path, seeds=1) if row.parts == "full")
     result = ablation.evaluate(replace(SETTINGS).fit(DATA.training_set()), DATA, calibrate=False)
-    assert {key: row[key] for key in ("t1", "u", "s", "h", "ausuc")} == {
+    assert {key: getattr(row, key) for key in ("t1", "u", "s", "h", "ausuc")} == {
         key: result.metrics()[key] for key in ("t1", "u", "s", "h", "ausuc")
     }
 
@@ -124,11 +125,11 @@ def test_alpha_falls_in_joint_training(tmp_path):
     models = [ablation.model_of(row) for row in rows]
     assert [(model.alpha, model.schedule) for model in models] == [(alpha, "joint") for alpha in values]
     for row, model in zip(rows, models, strict=True):  # each is the one that was measured
-        assert ablation.pixel_error(model, DATA, DATA.test_unseen) == row["mse"]
+        assert ablation.pixel_error(model, DATA, DATA.test_unseen) == row.mse
 
 
 def test_mean_and_spread():
-    rows = [{"parts": name, "h": h} for name, h in (("a", 1.0), ("b", 5.0), ("a", 3.0))]
+    rows = [SimpleNamespace(parts=name, h=h) for name, h in (("a", 1.0), ("b", 5.0), ("a", 3.0))]
     assert list(ablation.spread(rows, "parts", "h")) == [("a", 2.0, pytest.approx(2**0.5)), ("b", 5.0, 0.0)]
 
 

@@ -7,17 +7,20 @@ import random
 import subprocess
 import sys
 import time
+from operator import attrgetter
 
 import numpy as np
 import pytest
 
 from firstsight import cli, files
-from firstsight.bench import bench as experiment
-from firstsight.bench.bench import PeakMemory, bench, commit, make_method
+from firstsight.bench import provenance
+from firstsight.bench.bench import ROW, Bench, make_method, origin_of
+from firstsight.bench.provenance import PeakMemory, commit
 from firstsight.evaluation.evaluate import evaluate
 from firstsight.evaluation.metrics import class_accuracies, harmonic_mean
 from firstsight.methods import ESZSL, METHODS
 from firstsight.progress import Display
+from firstsight.results.records import RunRecord
 from firstsight.tuning.settings_file import Chosen
 from tests.support.tiny import FAST, tiny_dataset, write_gbu
 
@@ -34,39 +37,43 @@ def test_a_run_says_what_it_was(data, tmp_path):
     methods["preset"] = make_method("spaen:authors-cls-only")
     del methods["preset"]
     tuned = {("tiny", "ale"): Chosen({"learning_rate": 0.7}, "ausuc 0.9 on validation classes")}
-    runs = bench([data], methods, [3], tmp_path, Display(), False, tuned)
-    assert [run["settings_from"] for run in runs] == [
+    runs = Bench([data], methods, [3], calibrate=False, tuned=tuned).run(tmp_path, Display())
+    assert [run.settings_from for run in runs] == [
         *("defaults", "given by hand", "ausuc 0.9 on validation classes"),
     ]
-    assert runs[2]["settings"] == {**ALE["ale"].settings(), "learning_rate": 0.7, "seed": 3}
+    assert runs[2].settings == {**ALE["ale"].settings(), "learning_rate": 0.7, "seed": 3}
     for run in runs:
-        assert json.loads((tmp_path / "runs" / experiment_file(run)).read_text()) == run
-        assert run["fingerprint"] == data.fingerprint
-        assert set(run["versions"]) == {"python", "firstsight", "torch", "numpy"}
-        assert run["threads"] >= 1
-        assert run["memory"] > 50e6  # python with torch
-        assert run["seconds_fit"] > 0
+        assert RunRecord.read(tmp_path / "runs" / f"{files.file_name(run.data, run.method, str(run.seed))}.json") == run
+        assert run.fingerprint == data.fingerprint
+        assert set(run.versions) == {"python", "firstsight", "torch", "numpy"}
+        assert run.threads >= 1
+        assert run.memory > 50e6  # python with torch
+        assert run.seconds_fit > 0
+    assert [run.title for run in runs] == ["ESZSL", "SP-AEN (paper settings)", "ALE"]
 
 
-def experiment_file(run):
-    return f"{files.file_name(run['data'], run['method'], str(run['seed']))}.json"
+def test_a_method_says_how_it_is_written(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(ESZSL, "title", "EsZsl")
+    methods = dict.fromkeys(("eszsl", "eszsl:wide", "other"), ESZSL())
+    runs = Bench([data], methods, [0], calibrate=False).run(tmp_path, Display())
+    assert [run.title for run in runs] == ["EsZsl", "EsZsl (wide)", "OTHER"]
 
 
 def test_presets_are_named(data):
-    assert experiment._origin(make_method("spaen:authors")) == "preset authors"
-    assert experiment._origin(make_method("spaen", seed=4)) == "defaults"
-    assert experiment._origin(make_method("spaen", alpha=3.0)) == "given by hand"
+    assert origin_of(make_method("spaen:authors")) == "preset authors"
+    assert origin_of(make_method("spaen", seed=4)) == "defaults"
+    assert origin_of(make_method("spaen", alpha=3.0)) == "given by hand"
 
 
 def test_all_accuracies_follow_from_what_a_run_says_of_its_images(data, tmp_path):
-    (run,) = bench([data], {"sae": METHODS["sae"]()}, [0], tmp_path, Display())
+    (run,) = Bench([data], {"sae": METHODS["sae"]()}, [0]).run(tmp_path, Display())
     about = json.loads((tmp_path / "data" / "tiny.json").read_text())
     labels, is_seen = np.array(about["labels"]), np.array(about["is_seen"], dtype=bool)
     tests = data.test_images
     np.testing.assert_array_equal(labels, data.labels[tests])
     assert about["names"] == list(data.classes.names)
-    lead = np.frombuffer(base64.b64decode(run["images"]["lead"]), "<f4")
-    bits = np.frombuffer(base64.b64decode(run["images"]["right"]), np.uint8)
+    lead = np.frombuffer(base64.b64decode(run.images.lead), "<f4")
+    bits = np.frombuffer(base64.b64decode(run.images.right), np.uint8)
     right = np.unpackbits(bits)[: len(labels)].astype(bool)
     expected = evaluate(METHODS["sae"]().fit(data.training_set()), data)
 
@@ -78,7 +85,7 @@ def test_all_accuracies_follow_from_what_a_run_says_of_its_images(data, tmp_path
         return u, s, float(harmonic_mean(u, s))
 
     assert accuracies(0) == pytest.approx((expected.u, expected.s, expected.h))
-    assert accuracies(run["gamma"]) == pytest.approx((expected.u_cal, expected.s_cal, expected.h_cal))
+    assert accuracies(run.gamma) == pytest.approx((expected.u_cal, expected.s_cal, expected.h_cal))
     unseen = ~is_seen[labels]
     alone = class_accuracies(np.where(right, labels, -1)[unseen], labels[unseen], len(is_seen))
     assert np.nanmean(alone) == pytest.approx(expected.t1)
@@ -86,24 +93,26 @@ def test_all_accuracies_follow_from_what_a_run_says_of_its_images(data, tmp_path
 
 def test_side_by_side_as_one_by_one(data, tmp_path):
     methods = {**ALE, "eszsl": ESZSL()}
-    one, two = (bench([data], methods, [0, 1], tmp_path / str(n), Display(), True, None, n) for n in (1, 2))
-    assert [(run["method"], run["seed"]) for run in two] == [("ale", 0), ("ale", 1), ("eszsl", 0)]
+    one, two = (Bench([data], methods, [0, 1]).run(tmp_path / str(n), Display(), n) for n in (1, 2))
+    assert [(run.method, run.seed) for run in two] == [("ale", 0), ("ale", 1), ("eszsl", 0)]
     for a, b in zip(one, two, strict=True):
-        assert {key: a[key] for key in experiment.ROW} == {key: b[key] for key in experiment.ROW}
+        assert attrgetter(*ROW)(a) == attrgetter(*ROW)(b)
 
 
 def test_a_run_that_fails_is_recorded_and_the_others_go_on(data, tmp_path, monkeypatch):
     methods = {"sae": METHODS["sae"](), **ALE}
     monkeypatch.setattr(METHODS["sae"], "_scores", lambda *_: 1 / 0)
-    failed, finished = bench([data], methods, [0], tmp_path, Display())
-    assert failed["error"] == "ZeroDivisionError: division by zero"
-    assert "h" not in failed
-    assert (failed["settings"], failed["seed"]) == (METHODS["sae"]().settings(), 0)
-    assert "error" not in finished
-    assert json.loads((tmp_path / "runs" / "tiny-sae-0.json").read_text()) == failed
+    failed, finished = Bench([data], methods, [0]).run(tmp_path, Display())
+    assert failed.error == "ZeroDivisionError: division by zero"
+    assert failed.h is None
+    assert (failed.settings, failed.seed) == (METHODS["sae"]().settings(), 0)
+    assert finished.error is None
+    written = tmp_path / "runs" / "tiny-sae-0.json"
+    assert RunRecord.read(written) == failed
+    assert "h" not in json.loads(written.read_text())
     monkeypatch.undo()
-    again, kept = bench([data], methods, [0], tmp_path, Display())
-    assert "error" not in again
+    again, kept = Bench([data], methods, [0]).run(tmp_path, Display())
+    assert again.error is None
     assert kept == finished
 
 
@@ -167,7 +176,7 @@ def test_memory_is_the_peak_and_not_the_end():
 def test_the_commit_of_the_code(monkeypatch):
     found = commit()
     assert found is None or len(found.removesuffix("+dirty")) >= 7
-    monkeypatch.setattr(experiment, "__file__", "/experiment.py")
+    monkeypatch.setattr(provenance, "__file__", "/provenance.py")
     assert commit() is None
 
 
@@ -181,8 +190,7 @@ test_bench.endless_bench(Path(sys.argv[1]), int(sys.argv[2]))
 
 def endless_bench(out, jobs):
     """40 runs of a few hundredths of a second."""
-    data = tiny_dataset()
-    bench([data], ALE, range(40), out, Display(), True, None, jobs)
+    Bench([tiny_dataset()], ALE, range(40)).run(out, Display(), jobs)
 
 
 @pytest.mark.slow

@@ -6,12 +6,14 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from firstsight.analysis import analyse, class_gains, projection
+from firstsight.analysis import analyse, projection
 from firstsight.datasets import load
 from firstsight.evaluation import evaluate as evaluation
 from firstsight.evaluation.calibration import fit_temperature
 from firstsight.evaluation.evaluate import evaluate
 from firstsight.methods import ESZSL, SAE
+from firstsight.results.document import document
+from firstsight.results.gain import class_gains
 from tests.support.tiny import tiny_dataset, write_gbu
 
 DATA = tiny_dataset(a=8, n_seen=8, n_unseen=4, per_class=15, noise=3.0)
@@ -71,7 +73,7 @@ def test_models_as_json(part, run, folder, models, temperature):
         (str(models[1]), "sae"),
     ]
     for row, kind in zip(found["models"], (ESZSL, SAE), strict=True):
-        assert row[part] == expected(folder, kind, temperature)[part]
+        assert row[part] == document(getattr(expected(folder, kind, temperature), part))
         assert (row["gamma"] is None) == (part == "hubness")
 
 
@@ -86,13 +88,13 @@ def test_models_for_people_with_a_figure(part, run, folder, models, temperature,
     names = {"hubness": "hubs", "probability": "reliability", "reject": "risk"}
     root = drawing(figure, names.get(part, part))
     assert {"ESZSL", "SAE"} <= {text.strip() for text in root.itertext()}
-    numbers = expected(folder, ESZSL, temperature)[part]
+    numbers = getattr(expected(folder, ESZSL, temperature), part)
     said = {
-        "hubness": lambda: f"skewness {numbers['uu']['skewness'][0]:.3f} (N1)",
-        "confusion": lambda: f"with gamma     {numbers['calibrated'][0][0]:>6.1f} predicted seen",
-        "attributes": lambda: f"{numbers['mean']['unseen']:.3f} among unseen classes",
-        "probability": lambda: f"ECE {numbers['fitted']['ece']:.3f} (seen {numbers['fitted']['ece_seen']:.3f}",
-        "reject": lambda: f"aurc    {numbers['aurc']:.3f} ",
+        "hubness": lambda: f"skewness {numbers.uu.skewness[0]:.3f} (N1)",
+        "confusion": lambda: f"with gamma     {numbers.calibrated[0][0]:>6.1f} predicted seen",
+        "attributes": lambda: f"{numbers.mean.unseen:.3f} among unseen classes",
+        "probability": lambda: f"ECE {numbers.fitted.ece:.3f} (seen {numbers.fitted.ece_seen:.3f}",
+        "reject": lambda: f"aurc    {numbers.aurc:.3f} ",
     }
     assert said[part]() in out
 
@@ -126,13 +128,13 @@ def test_gain(run, folder, models, tmp_path):
     assert (code, err) == (0, "")
     found = json.loads(out)
     data = load(folder)
-    tables = [[vars(row) for row in evaluate(kind().fit(data.training_set()), data).classes] for kind in (ESZSL, SAE)]
-    assert found["classes"] == class_gains(*tables)
+    tables = [evaluate(kind().fit(data.training_set()), data).classes for kind in (ESZSL, SAE)]
+    assert found["classes"] == document(class_gains(*tables))
     assert found["baseline"]["method"] == "sae"
     _, out, _ = run(*words, "--number", "t1", "--figure", figure)
     rows = class_gains(*tables, "t1")
     assert out.startswith("ESZSL over SAE on TINY: ")
-    assert f"{sum(row['gain'] > 0 for row in rows)} of 4 classes gain" in out
+    assert f"{sum(row.gain > 0 for row in rows)} of 4 classes gain" in out
     drawing(figure, "gains")
 
 
@@ -147,11 +149,10 @@ def test_projection(run, folder, tmp_path):
     code, out, err = run("analyse", "projection", folder, "--json")
     assert (code, err) == (0, "")
     maps = projection(load(folder))
-    assert json.loads(out) == {"data": "TINY", **maps}
+    assert json.loads(out) == {"data": "TINY", **document(maps)}
     code, out, err = run("analyse", "projection", folder, "--figure", figure)
     assert (code, err) == (0, "")
-    near = maps["nearest"]
-    by_all, by_high = near["all"]["unseen"], near["high"]["unseen"]
+    by_all, by_high = maps.nearest.all.unseen, maps.nearest.high.unseen
     assert f"  unseen  {by_all:.4f} by all attributes, {by_high:.4f} by the high-variance half\n" in out
     assert len(list(drawing(figure, "maps").iter("{http://www.w3.org/2000/svg}circle"))) == 2 * 12 + 2
 
@@ -213,6 +214,6 @@ def test_a_fitted_temperature_is_what_the_softmax_wants():
     scores = 0.01 * (rng.normal(size=(400, 5)) + np.eye(5)[labels])
     is_seen = np.arange(5) < 3
     classes = tiny_dataset(n_seen=3, n_unseen=2).classes
-    fitted = analyse(scores, labels, is_seen, classes, 0.0, fit_temperature(scores, labels))["probability"]
-    assert fitted["fitted"]["nll"] < fitted["raw"]["nll"]
-    assert fitted["fitted"]["ece"] < fitted["raw"]["ece"]
+    fitted = analyse(scores, labels, is_seen, classes, 0.0, fit_temperature(scores, labels)).probability
+    assert fitted.fitted.nll < fitted.raw.nll
+    assert fitted.fitted.ece < fitted.raw.ece

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from firstsight.evaluation.metrics import class_accuracies, harmonic_mean, seen_unseen_curve
+from firstsight.evaluation.metrics import (
+    CURVE_POINTS,
+    SeenUnseenCurve,
+    class_accuracies,
+    harmonic_mean,
+    seen_unseen_curve,
+)
 
 
 def make_case(seed: int, n: int = 60, c: int = 7, n_seen: int = 4, kind: str = "random"):
@@ -203,3 +209,12 @@ def test_harmonic_mean(u, s, h):
 
 def test_harmonic_mean_of_many():
     np.testing.assert_array_equal(harmonic_mean(np.array([0, 20]), np.array([0.0, 80])), [0, 32])
+
+
+@pytest.mark.parametrize("n", [0, 5, 1000])
+def test_a_thinned_curve_keeps_both_ends(n):
+    exact = SeenUnseenCurve(np.arange(n) / 10, np.linspace(0, 60, n + 1), np.linspace(70, 0, n + 1))
+    curve = exact.thinned()
+    assert len(curve.u) == len(curve.s) == len(curve.gamma) + 1 == min(n + 1, CURVE_POINTS)
+    assert curve.points[0] == (0, 70)
+    assert curve.points[-1][0] == (60 if n else 0)

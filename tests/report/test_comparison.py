@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from firstsight.errors import InputError
 from firstsight.report import comparison, tables, write_report
 from firstsight.results.bootstrap import Images, bootstrap, enough_resamples, interval
+from firstsight.results.records import DataRecord, RunRecord
 from tests.support.synthetic import synthetic_results
 
 SMALL = {"n_seen": 12, "n_unseen": 8, "per_class": (20, 30)}
@@ -16,8 +18,8 @@ SMALL = {"n_seen": 12, "n_unseen": 8, "per_class": (20, 30)}
 
 def groups_of(folder):
     """Rows and standing of the folder's only data set."""
-    runs = [json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*.json"))]
-    (about,) = (json.loads(path.read_text()) for path in (folder / "data").glob("*.json"))
+    runs = [RunRecord.read(path) for path in sorted((folder / "runs").glob("*.json"))]
+    (about,) = map(DataRecord.read, (folder / "data").glob("*.json"))
     rows = tables.method_rows(runs)
     return runs, about, rows, comparison.assess(rows, about)
 
@@ -26,8 +28,7 @@ def test_intervals_are_those_of_the_bootstrap(tmp_path):
     methods = ["spaen", "eszsl"]
     runs, about, rows, standing = groups_of(synthetic_results(tmp_path, methods=methods, seeds=range(2), **SMALL))
     seeds = {
-        method: [(Images.decode(run, about), run["gamma"]) for run in runs if run["method"] == method]
-        for method in methods
+        method: [(Images.decode(run, about), run.gamma) for run in runs if run.method == method] for method in methods
     }
     drawn = bootstrap(seeds, enough_resamples(2))
     for method in methods:
@@ -42,12 +43,11 @@ def test_intervals_are_those_of_the_bootstrap(tmp_path):
 def test_better_needs_a_test(tmp_path):
     folder = synthetic_results(tmp_path / "r", methods=["sync", "iap"], seeds=[0], **SMALL)
     for path in (folder / "runs").glob("*iap*"):  # far below: its unseen images are all taken for seen ones
-        run = json.loads(path.read_text())
-        about = json.loads((folder / "data" / "CUB.json").read_text())
+        run = RunRecord.read(path)
+        about = DataRecord.read(folder / "data" / "CUB.json")
         images = Images.decode(run, about)
         worse = Images(images.lead + 9, images.right, images.labels, images.is_seen)
-        run |= {"images": Images.encode(worse.lead, worse.right)} | worse.metrics(run["gamma"])
-        path.write_text(json.dumps(run))
+        replace(run, images=Images.encode(worse.lead, worse.right), **worse.metrics(run.gamma)).write(path)
     _, _, rows, standing = groups_of(folder)
     verdict = comparison.verdict({"CUB": rows}, {"CUB": standing})
     assert verdict.startswith("SYNC is better than IAP on CUB (calibrated H\N{NO-BREAK SPACE}")
@@ -72,7 +72,7 @@ def test_equal_methods_are_not_told_apart(tmp_path):
 def rows_and_standing(heights, corrected):
     """Two methods with these calibrated H over seeds, and a test with this corrected p."""
     runs = [
-        {"data": "mine", "method": method, "seed": seed, "h_cal": h}
+        RunRecord(data="mine", method=method, seed=seed, h_cal=h)
         for method, own in heights.items()
         for seed, h in enumerate(own)
     ]

@@ -11,6 +11,7 @@ from PIL import Image
 
 from firstsight.errors import InputError
 from firstsight.report import charts, curves, names, tables, write_report
+from firstsight.results.records import RunRecord
 from tests.support.synthetic import synthetic_results
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -59,8 +60,7 @@ def results(tmp_path):
     guesses = [{"name": "Coal Wren", "seen": False, "score": 1.25}, {"name": HOSTILE, "seen": True, "score": 0.5}]
     sample = {"seen": False, "truth": "Coal Wren", "picture": a_picture(90), "predictions": {"spaen": guesses}}
     wrong = sample | {"seen": True, "truth": HOSTILE}
-    pair = {"original": a_picture(90), "reconstructed": a_picture(120)}
-    pictures = [{"name": "atlas", "samples": [sample, wrong], "reconstructions": [pair]}]
+    pictures = [{"name": "atlas", "samples": [sample, wrong]}]
     return a_folder(tmp_path / "results", runs, about, pictures)
 
 
@@ -125,7 +125,7 @@ def test_published_numbers_stand_beside_known_data_sets_only(page):
     ],
 )
 def test_published_rows(data, method, h):
-    (row,) = tables.method_rows([a_run(data, method)])
+    (row,) = tables.method_rows([RunRecord(data=data, method=method)])
     assert row.published["h"] == h
 
 
@@ -150,6 +150,19 @@ def test_published_h_is_the_harmonic_mean_of_u_and_s():
 )
 def test_display_names(method, name):
     assert names.display_name(method) == name
+
+
+def test_a_run_says_how_its_method_is_written(tmp_path):
+    runs = [a_run(method="mine", title="MyNet"), a_run(method="mine:wide", title="MyNet (wide)", h_cal=40.0)]
+    why = {"truth": "004.Groove_billed_Ani", "predicted": "b", "method": "mine", "for": [["tail", 0.5]]}
+    failed = {"data": "CUB", "method": "other", "title": "OtherNet", "error": "out of memory"}
+    folder = a_folder(tmp_path / "r", [*runs, failed], pictures=[{"name": "CUB", "samples": [], "explained": [why]}])
+    page = write_report(folder, tmp_path / "r.html", tmp_path / "tables").read_text(encoding="utf-8")
+    words = in_words(page)
+    for expected in ("MyNet, MyNet (wide)", "MyNet: taken for b", "OtherNet on CUB, seed 0: out of memory"):
+        assert expected in words
+    assert "MINE" not in page
+    assert "MyNet (wide),CUB" in (tmp_path / "tables" / "settings.csv").read_text(encoding="utf-8")
 
 
 def test_spread_is_the_sample_standard_deviation():

@@ -20,6 +20,7 @@ from firstsight.results.bootstrap import (
     interval,
     p_value,
 )
+from firstsight.results.records import DataRecord, RunRecord
 from tests.support.tiny import tiny_dataset
 
 
@@ -213,22 +214,27 @@ def test_enough_resamples_let_the_smallest_p_pass():
     assert enough_resamples(1) == 1000
 
 
+def run_and_data(given, fingerprint=None, **changes):
+    """Records of a run with these images, and of their data set."""
+    images = replace(Images.encode(given.lead, given.right), **changes)
+    data = DataRecord("d", labels=given.labels.tolist(), is_seen=given.is_seen.astype(int).tolist())
+    run = RunRecord(data="d", method="m", images=images, fingerprint=fingerprint)
+    return run, replace(data, fingerprint=fingerprint)
+
+
 def test_images_survive_the_record():
     given = images_of(*some_scores(5))
-    data = {"labels": given.labels.tolist(), "is_seen": [int(one) for one in given.is_seen]}
-    back = Images.decode({"images": Images.encode(given.lead, given.right)}, data)
+    back = Images.decode(*run_and_data(given))
     for name in ("lead", "right", "labels", "is_seen"):
         np.testing.assert_array_equal(getattr(back, name), getattr(given, name))
 
 
 def test_no_images_where_there_are_none_or_of_other_data():
-    given = images_of(*some_scores(5))
-    data = {"labels": given.labels.tolist(), "is_seen": given.is_seen.tolist(), "fingerprint": "a"}
-    run = {"images": Images.encode(given.lead, given.right), "fingerprint": "a"}
+    run, data = run_and_data(images_of(*some_scores(5)), "a")
     assert Images.decode(run, data) is not None
-    assert Images.decode(run | {"images": None}, data) is None
-    assert Images.decode(run, {"fingerprint": "a"}) is None
-    assert Images.decode(run, data | {"fingerprint": "b"}) is None
+    assert Images.decode(replace(run, images=None), data) is None
+    assert Images.decode(run, DataRecord("d", fingerprint="a")) is None
+    assert Images.decode(run, replace(data, fingerprint="b")) is None
 
 
 @pytest.mark.parametrize(
@@ -237,15 +243,13 @@ def test_no_images_where_there_are_none_or_of_other_data():
         ({"lead": "AAAA"}, r"images.lead must hold 40 bytes for the test images; got 3"),
         ({"right": "AAAAAA=="}, r"images.right must hold 2 bytes for the test images; got 4"),
         ({"right": "?"}, r"images.right must be base64; got "),
-        ({"right": None}, r"images.right must be base64; got "),
-        ({"lead": Images.encode(np.full(10, np.nan), [])["lead"]}, r"images.lead must be finite; 10 of 10 are not"),
+        ({"lead": Images.encode(np.full(10, np.nan), []).lead}, r"images.lead must be finite; 10 of 10 are not"),
     ],
 )
 def test_damaged_images(changes, sentence):
-    given = images_of(*some_scores(5))
-    data = {"labels": given.labels.tolist(), "is_seen": given.is_seen.tolist()}
+    run, data = run_and_data(images_of(*some_scores(5)), **changes)
     with pytest.raises(InputError, match=f"^{sentence}"):
-        Images.decode({"images": Images.encode(given.lead, given.right) | changes}, data)
+        Images.decode(run, data)
 
 
 @pytest.mark.parametrize(
@@ -253,11 +257,9 @@ def test_damaged_images(changes, sentence):
     [([0] * 9 + [4], "labels must be rows of the 4 classes; got 0 to 4"), ([0] * 10, "labels must be of seen and of")],
 )
 def test_damaged_labels(labels, sentence):
-    given = images_of(*some_scores(5))
+    run, data = run_and_data(images_of(*some_scores(5)))
     with pytest.raises(InputError, match=f"^{sentence}"):
-        Images.decode(
-            {"images": Images.encode(given.lead, given.right)}, {"labels": labels, "is_seen": given.is_seen.tolist()}
-        )
+        Images.decode(run, replace(data, labels=labels))
 
 
 def test_methods_must_answer_the_same_images():

@@ -14,15 +14,16 @@ from numpy.typing import ArrayLike
 from firstsight.analysis.attributes import attribute_quality
 from firstsight.analysis.calibration import calibration
 from firstsight.analysis.confusion import confusion
-from firstsight.analysis.gain import class_gains
 from firstsight.analysis.hubness import hubness
 from firstsight.analysis.projection import projection
 from firstsight.analysis.reject import rejection
 from firstsight.analysis.variance import VarianceReport, attribute_variance
 from firstsight.data import ClassEmbeddings, Floats, as_indices, as_matrix
 from firstsight.errors import InputError
+from firstsight.results.analyses import Analyses, Hubness
+from firstsight.results.document import document, parsed
 
-__all__ = ["VarianceReport", "analyse", "attribute_variance", "class_gains", "projection"]
+__all__ = ["VarianceReport", "analyse", "attribute_variance", "projection"]
 
 
 def analyse(
@@ -33,8 +34,8 @@ def analyse(
     gamma: float | None = None,
     temperature: float | None = None,
     k: int = 10,
-) -> dict[str, Any]:
-    """Run all analyses of test scores; return their rounded numbers, ready for JSON.
+) -> Analyses:
+    """Run all analyses of test scores; numbers have four significant digits, so that files stay small.
 
     Args:
         scores: [n, c] of all test images against all classes.
@@ -45,10 +46,6 @@ def analyse(
         temperature: probabilities are softmax((scores - gamma is_seen) / temperature), fitted on validation classes;
             without it, analyses of probabilities are None.
         k: second number of neighbours in hubness; the first is 1.
-
-    Returns:
-        `hubness` of unseen images among unseen classes (`uu`) and all (`ut`), without gamma; `confusion`;
-        `attributes`; `probability`; `reject`. Their files describe them.
     """
     scores = as_matrix(scores, "scores", rows="images").astype(np.float64)
     rows = as_indices(labels, "labels", len(classes), "class")
@@ -66,26 +63,25 @@ def analyse(
     images, unseen = ~seen[rows], np.flatnonzero(~seen)
     own = rows[images]
     stacked = scores if gamma is None else scores - gamma * seen
-    return rounded(
-        {
-            "hubness": {
-                "uu": hubness(
-                    scores[np.ix_(images, unseen)], np.searchsorted(unseen, own), tuple(names[row] for row in unseen), k
-                ),
-                "ut": hubness(scores[images], own, names, k),
-            },
-            "confusion": confusion(scores, rows, seen, names, gamma),
-            "attributes": None if temperature is None else attribute_quality(stacked, rows, seen, classes, temperature),
-            "probability": calibration(stacked, rows, seen, temperature),
-            "reject": rejection(stacked, rows, seen, temperature),
-        }
+    unseen_names = tuple(names[row] for row in unseen)
+    found = Analyses(
+        hubness=Hubness(
+            uu=hubness(scores[np.ix_(images, unseen)], np.searchsorted(unseen, own), unseen_names, k),
+            ut=hubness(scores[images], own, names, k),
+        ),
+        confusion=confusion(scores, rows, seen, names, gamma),
+        attributes=None if temperature is None else attribute_quality(stacked, rows, seen, classes, temperature),
+        probability=calibration(stacked, rows, seen, temperature),
+        reject=rejection(stacked, rows, seen, temperature),
     )
+    rounded: Analyses = parsed(Analyses, _rounded(document(found)))
+    return rounded
 
 
-def rounded(value: Any, digits: int = 4) -> Any:
-    """Round every float in nested dicts and lists to so many significant digits, so that files stay small."""
+def _rounded(value: Any, digits: int = 4) -> Any:
+    """Round every float in nested dicts and lists to so many significant digits."""
     if isinstance(value, dict):
-        return {key: rounded(entry, digits) for key, entry in value.items()}
+        return {key: _rounded(entry, digits) for key, entry in value.items()}
     if isinstance(value, list):
-        return [rounded(entry, digits) for entry in value]
+        return [_rounded(entry, digits) for entry in value]
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value

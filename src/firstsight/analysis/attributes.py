@@ -7,13 +7,12 @@ probabilities. An attribute is present in a class if its value exceeds its mean 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from firstsight.data import ClassEmbeddings, Floats, Indices
 from firstsight.evaluation.calibration import probabilities
+from firstsight.results.analyses import AttributeArea, AttributeQuality, MeanArea
 
 NAMED = 6  # best attributes, and worst ones, that are listed
 
@@ -44,8 +43,8 @@ def roc_auc(values: Floats, positive: NDArray[np.bool_]) -> Floats:
 
 def attribute_quality(
     scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], classes: ClassEmbeddings, temperature: float
-) -> dict[str, Any]:
-    """Compute the area under the ROC curve of every attribute over unseen test images.
+) -> AttributeQuality:
+    """Measure the area under the ROC curve of every attribute over unseen test images.
 
     Args:
         scores: [n, c] of all test images against all classes, gamma subtracted.
@@ -53,11 +52,6 @@ def attribute_quality(
         is_seen: [c] whether a class was trained on.
         classes: all c classes.
         temperature: of the softmax.
-
-    Returns:
-        `auc`: [a] with the unseen classes as candidates, None if all unseen test images have the attribute, or none;
-        `mean`: of it (`unseen`), and with all classes as candidates (`all`); `best` and `worst` attributes, as rows
-        of `name` and `auc`.
     """
     images = ~is_seen[labels]
     own = labels[images]
@@ -71,11 +65,11 @@ def attribute_quality(
     known = np.flatnonzero(~np.isnan(table["unseen"]))
     order = known[np.argsort(-table["unseen"][known], kind="stable")]
     names = classes.attributes or tuple(f"attribute {column + 1}" for column in range(present.shape[1]))
-    rows = [{"name": names[column], "auc": float(table["unseen"][column])} for column in order]
+    rows = [AttributeArea(names[column], float(table["unseen"][column])) for column in order]
     n_named = min(NAMED, len(rows) // 2)
-    return {
-        "auc": [None if np.isnan(value) else float(value) for value in table["unseen"]],
-        "mean": {name: float(auc[known].mean()) if len(known) else None for name, auc in table.items()},
-        "best": rows[:n_named],
-        "worst": rows[::-1][:n_named],
-    }
+    return AttributeQuality(
+        auc=[None if np.isnan(value) else float(value) for value in table["unseen"]],
+        mean=MeanArea(**{name: float(auc[known].mean()) if len(known) else None for name, auc in table.items()}),
+        best=rows[:n_named],
+        worst=rows[::-1][:n_named],
+    )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from firstsight.data import Floats, Indices
 from firstsight.evaluation.calibration import negative_log_likelihood, probabilities
+from firstsight.results.analyses import Bins, Probability, Reliability
 
 BINS = 15  # of equal width, as in the paper
 
 
-def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) -> dict[str, list[float]]:
-    """Return mean `confidence`, `accuracy` and number of `images` of each nonempty bin (i / bins, (i + 1) / bins].
+def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) -> Bins:
+    """Return mean confidence, accuracy and number of images of each bin (i / bins, (i + 1) / bins] that holds any.
 
     Args:
         confidence: [n] probability of the prediction.
@@ -26,22 +25,20 @@ def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) 
         np.bincount(place, weights=weights, minlength=bins) for weights in (None, confidence, right)
     )
     full = counts > 0
-    return {
-        "confidence": (confident[full] / counts[full]).tolist(),
-        "accuracy": (correct[full] / counts[full]).tolist(),
-        "images": counts[full].tolist(),
-    }
+    return Bins(
+        confidence=(confident[full] / counts[full]).tolist(),
+        accuracy=(correct[full] / counts[full]).tolist(),
+        images=counts[full].tolist(),
+    )
 
 
-def calibration_error(table: dict[str, list[float]]) -> float:
-    """Compute the ECE: the gap between confidence and accuracy of the bins, averaged over images."""
-    confidence, accuracy, counts = (np.array(table[name]) for name in ("confidence", "accuracy", "images"))
+def calibration_error(bins: Bins) -> float:
+    """Return the expected calibration error (ECE): mean over images of the gap between confidence and accuracy."""
+    confidence, accuracy, counts = (np.array(values) for values in (bins.confidence, bins.accuracy, bins.images))
     return float(np.abs(confidence - accuracy) @ counts / counts.sum())
 
 
-def calibration(
-    scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], temperature: float | None
-) -> dict[str, Any]:
+def calibration(scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], temperature: float | None) -> Probability:
     """Measure calibration over all test images, among all classes; means are over images, not classes.
 
     Args:
@@ -49,23 +46,22 @@ def calibration(
         labels: [n] rows of the right classes.
         is_seen: [c] whether a class was trained on.
         temperature: fitted elsewhere, or None.
-
-    Returns:
-        `fitted` (None without a temperature) and `raw` (temperature 1, scores unchanged), each with
-        `temperature`, `ece`, `ece_seen` and `ece_unseen` (over images of those classes), `nll` in nats and `bins`.
     """
     answers = scores.argmax(axis=1)
     right = answers == labels
-    report: dict[str, Any] = {}
-    for name, value in (("fitted", temperature), ("raw", 1.0)):
-        if value is None:
-            report[name] = None
-            continue
-        confidence = np.take_along_axis(probabilities(scores, value), answers[:, None], axis=1)[:, 0]
+
+    def at(temperature: float) -> Reliability:
+        """Measure the softmax with one temperature."""
+        chances = probabilities(scores, temperature)
+        confidence = np.take_along_axis(chances, answers[:, None], axis=1)[:, 0]
+
+        def error(images: NDArray[np.bool_]) -> float | None:
+            """Return the calibration error over these images, None without any."""
+            return calibration_error(reliability(confidence[images], right[images])) if images.any() else None
+
         bins = reliability(confidence, right)
-        report[name] = {"temperature": value, "ece": calibration_error(bins)}
-        for side, images in (("seen", is_seen[labels]), ("unseen", ~is_seen[labels])):
-            some = reliability(confidence[images], right[images]) if images.any() else None
-            report[name][f"ece_{side}"] = None if some is None else calibration_error(some)
-        report[name] |= {"nll": negative_log_likelihood(scores, labels, value), "bins": bins}
-    return report
+        of_seen = is_seen[labels]
+        likelihood = negative_log_likelihood(scores, labels, temperature)
+        return Reliability(temperature, calibration_error(bins), error(of_seen), error(~of_seen), likelihood, bins)
+
+    return Probability(fitted=None if temperature is None else at(temperature), raw=at(1.0))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from firstsight.data import Floats, Indices
+from firstsight.results.analyses import Confusion, Pair, Shares
 
 PAIRS = 10  # pairs of classes that are listed
 
 
-def sides(answers: Indices, labels: Indices, is_seen: NDArray[np.bool_]) -> list[list[float | None]]:
-    """Count percent of images by truth (rows: seen, unseen) and prediction (columns: seen, unseen), mean per class.
+def sides(answers: Indices, labels: Indices, is_seen: NDArray[np.bool_]) -> Shares:
+    """Return the percent of images by truth (rows: seen, unseen) and answer (columns: seen, unseen), mean per class.
 
     A row sums to 100; it is None if no class of that side has images.
 
@@ -24,7 +23,7 @@ def sides(answers: Indices, labels: Indices, is_seen: NDArray[np.bool_]) -> list
     """
     counts = np.bincount(labels, minlength=len(is_seen))
     as_seen = np.bincount(labels[is_seen[answers]], minlength=len(is_seen))
-    table: list[list[float | None]] = []
+    table: Shares = []
     for side in (is_seen, ~is_seen):
         there = side & (counts > 0)
         share = float(np.mean(100 * as_seen[there] / counts[there])) if there.any() else None
@@ -32,10 +31,8 @@ def sides(answers: Indices, labels: Indices, is_seen: NDArray[np.bool_]) -> list
     return table
 
 
-def confused_pairs(
-    answers: Indices, labels: Indices, names: tuple[str, ...], most: int = PAIRS
-) -> list[dict[str, Any]]:
-    """List the most frequent errors: rows of `truth`, `answer` and `share` in percent of the images of `truth`.
+def confused_pairs(answers: Indices, labels: Indices, names: tuple[str, ...], most: int = PAIRS) -> list[Pair]:
+    """List the most frequent errors, the worst first.
 
     Args:
         answers: [n] columns of the predicted classes.
@@ -49,7 +46,7 @@ def confused_pairs(
     np.fill_diagonal(share, 0)
     worst = np.argsort(-share, axis=None, kind="stable")[:most]
     return [
-        {"truth": names[row], "answer": names[column], "share": float(share[row, column])}
+        Pair(names[row], names[column], float(share[row, column]))
         for row, column in zip(*np.unravel_index(worst, share.shape), strict=True)
         if share[row, column] > 0
     ]
@@ -57,7 +54,7 @@ def confused_pairs(
 
 def confusion(
     scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], names: tuple[str, ...], gamma: float | None
-) -> dict[str, Any]:
+) -> Confusion:
     """Count the errors between the sides and list the most confused pairs of classes.
 
     Args:
@@ -66,21 +63,16 @@ def confusion(
         is_seen: [c] whether a class was trained on.
         names: c class names.
         gamma: subtracted from seen scores, or None.
-
-    Returns:
-        `plain` and `calibrated`: `sides` without and with gamma, the latter None if gamma is None; `pairs`: most
-        frequent errors among all classes, with gamma if given; `unseen_pairs`: of unseen images, unseen classes.
     """
     plain = scores.argmax(axis=1)
     answers = plain if gamma is None else (scores - gamma * is_seen).argmax(axis=1)
     unseen = np.flatnonzero(~is_seen)
     images = ~is_seen[labels]
     among = scores[np.ix_(images, unseen)].argmax(axis=1)
-    return {
-        "plain": sides(plain, labels, is_seen),
-        "calibrated": None if gamma is None else sides(answers, labels, is_seen),
-        "pairs": confused_pairs(answers, labels, names),
-        "unseen_pairs": confused_pairs(
-            among, np.searchsorted(unseen, labels[images]), tuple(names[row] for row in unseen)
-        ),
-    }
+    unseen_names = tuple(names[row] for row in unseen)
+    return Confusion(
+        plain=sides(plain, labels, is_seen),
+        calibrated=None if gamma is None else sides(answers, labels, is_seen),
+        pairs=confused_pairs(answers, labels, names),
+        unseen_pairs=confused_pairs(among, np.searchsorted(unseen, labels[images]), unseen_names),
+    )

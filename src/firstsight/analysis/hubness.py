@@ -7,11 +7,10 @@ test images that have a class among their k highest scores. The skewness of N_k 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from firstsight.data import Floats, Indices
+from firstsight.results.analyses import Hub, Hubs
 
 WORST = 5  # hubs that are listed
 
@@ -32,7 +31,7 @@ def skewness(counts: Indices) -> float | None:
     return float(np.mean(centred**3) / deviation**3) if deviation > 0 else None
 
 
-def hubness(scores: Floats, labels: Indices, names: tuple[str, ...], k: int = 10) -> dict[str, Any]:
+def hubness(scores: Floats, labels: Indices, names: tuple[str, ...], k: int = 10) -> Hubs:
     """Measure the hubness of candidate classes over test images.
 
     Args:
@@ -40,19 +39,14 @@ def hubness(scores: Floats, labels: Indices, names: tuple[str, ...], k: int = 10
         labels: [n] column of each image's own class.
         names: c names of the candidates.
         k: the larger of the two numbers of neighbours; the other is 1.
-
-    Returns:
-        `k`: [1, k]; `skewness`: of N_1 and N_k over candidates; `perfect`: of N_1 if every prediction were correct;
-        `counts`: N_1 and N_k, each in falling order; `hubs`: the classes predicted most often, as rows of `name`,
-        `answers` (images predicted as it) and `images` (its own).
     """
     own = np.bincount(labels, minlength=len(names))
     counts = [occurrences(scores, size) for size in (1, k)]
     worst = np.argsort(-counts[0], kind="stable")[:WORST]
-    return {
-        "k": [1, k],
-        "skewness": [skewness(each) for each in counts],
-        "perfect": skewness(own),
-        "counts": [np.sort(each)[::-1].tolist() for each in counts],
-        "hubs": [{"name": names[row], "answers": int(counts[0][row]), "images": int(own[row])} for row in worst],
-    }
+    return Hubs(
+        k=[1, k],
+        skewness=[skewness(each) for each in counts],
+        perfect=skewness(own),
+        counts=[np.sort(each)[::-1].tolist() for each in counts],
+        hubs=[Hub(names[row], int(counts[0][row]), int(own[row])) for row in worst],
+    )

@@ -11,30 +11,23 @@ that it loses from all attributes to the high-variance ones is information that 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from firstsight.analysis.variance import attribute_variance, unit_rows
 from firstsight.data import Dataset, Floats
 from firstsight.errors import InputError
+from firstsight.results.analyses import Lost, Nearest, Projection, SideMeans
 
 NAMED = 3  # unseen classes that are listed
 FEWEST = 4  # test classes, and attributes, that a map needs at least
 
 
-def projection(data: Dataset, seed: int = 0) -> dict[str, Any]:
-    """Map the test classes and measure how far apart the unseen ones are.
+def projection(data: Dataset, seed: int = 0) -> Projection:
+    """Map the test classes, and measure how far apart the unseen ones are.
 
     Args:
         data: its labels and class embeddings are used, not its features.
         seed: of t-SNE.
-
-    Returns:
-        `all` and `high`: [x, y] of each point; `class`: its row; `images`: its test images; `nearest`: mean cosine
-        distance of seen and of unseen test classes to the nearest other test class, in both spaces; `lost`: the
-        unseen classes that come closest to another without the low-variance attributes, as rows of `class`,
-        `neighbour` and their distances `all` and `high`.
     """
     high = high_variance(data)
     counts = np.bincount(data.labels[data.test_images], minlength=len(data.classes))
@@ -51,28 +44,26 @@ def projection(data: Dataset, seed: int = 0) -> dict[str, Any]:
     nearest = {name: distance.min(axis=1) for name, distance in distances.items()}
     loss = np.where(is_unseen, nearest["all"] - nearest["high"], -np.inf)
     names = [data.classes.names[row] for row in rows]
-    return {
-        **{name: _map(space, seed).round(2).tolist() for name, space in spaces.items()},
-        "class": rows.tolist(),
-        "images": counts[rows].tolist(),
-        "nearest": {
-            name: {
-                side: float(distance[of].mean()) if of.any() else None
-                for side, of in (("seen", ~is_unseen), ("unseen", is_unseen))
-            }
-            for name, distance in nearest.items()
-        },
-        "lost": [
-            {
-                "class": names[at],
-                "neighbour": names[distances["high"][at].argmin()],
-                "all": float(nearest["all"][at]),
-                "high": float(nearest["high"][at]),
-            }
+    means = {
+        name: SideMeans(*(float(distance[of].mean()) if of.any() else None for of in (~is_unseen, is_unseen)))
+        for name, distance in nearest.items()
+    }
+    return Projection(
+        **{name: list(map(tuple, _map(space, seed).round(2).tolist())) for name, space in spaces.items()},
+        class_=rows.tolist(),
+        images=counts[rows].tolist(),
+        nearest=Nearest(**means),
+        lost=[
+            Lost(
+                names[at],
+                names[distances["high"][at].argmin()],
+                float(nearest["all"][at]),
+                float(nearest["high"][at]),
+            )
             for at in np.argsort(-loss, kind="stable")[:NAMED]
             if loss[at] > 0
         ],
-    }
+    )
 
 
 def high_variance(data: Dataset) -> np.ndarray:

@@ -7,14 +7,13 @@ over the best seen one.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from firstsight.analysis.attributes import roc_auc
 from firstsight.data import Floats, Indices
 from firstsight.evaluation.calibration import log_probabilities
+from firstsight.results.analyses import RiskCurve, Selection
 
 POINTS = 60  # points of the curve that are kept; its area uses all
 
@@ -40,32 +39,27 @@ def rejection(
     labels: Indices,
     is_seen: NDArray[np.bool_],
     temperature: float | None,
-) -> dict[str, Any]:
-    """Compute risk and coverage of all test images among all classes, and novelty detection; means are over images.
+) -> Selection:
+    """Measure risk and coverage of all test images among all classes, and novelty detection; over images, not classes.
 
     Args:
         scores: [n, c] of all test images against all classes, gamma subtracted.
         labels: [n] rows of the right classes.
         is_seen: [c] whether a class was trained on.
-        temperature: of the softmax whose highest probability is the confidence of a prediction, or None.
-
-    Returns:
-        `aurc`: area under the risk-coverage curve, lower is better; `least`: the area if all correct predictions came
-        before all errors; `risk`: share of errors over all images; `curve`: at most 60 points, as lists `coverage` and
-        `risk`; all these are None without a temperature. `auroc`: area under the ROC curve of separating unseen from
-        seen images, the same for every gamma.
+        temperature: of the softmax whose highest probability says how certain an answer is, or None.
     """
     lead = scores[:, ~is_seen].max(axis=1) - scores[:, is_seen].max(axis=1)
     auroc = float(roc_auc(lead[:, None], ~is_seen[labels][:, None])[0])
-    report: dict[str, Any] = {"aurc": None, "least": None, "risk": None, "curve": None}
-    if temperature is not None:
-        right = scores.argmax(axis=1) == labels
-        risk = risk_coverage(log_probabilities(scores, temperature).max(axis=1), right)
-        keep = np.unique(np.linspace(0, len(risk) - 1, POINTS).round().astype(int))
-        report = {
-            "aurc": float(risk.mean()),
-            "least": float(risk_coverage(right.astype(float), right).mean()),
-            "risk": float(risk[-1]),
-            "curve": {"coverage": ((keep + 1) / len(risk)).tolist(), "risk": risk[keep].tolist()},
-        }
-    return report | {"auroc": None if np.isnan(auroc) else auroc}
+    novelty = None if np.isnan(auroc) else auroc
+    if temperature is None:
+        return Selection(None, None, None, None, novelty)
+    right = scores.argmax(axis=1) == labels
+    risk = risk_coverage(log_probabilities(scores, temperature).max(axis=1), right)
+    keep = np.unique(np.linspace(0, len(risk) - 1, POINTS).round().astype(int))
+    return Selection(
+        aurc=float(risk.mean()),
+        least=float(risk_coverage(right.astype(float), right).mean()),
+        risk=float(risk[-1]),
+        curve=RiskCurve(((keep + 1) / len(risk)).tolist(), risk[keep].tolist()),
+        auroc=novelty,
+    )

@@ -13,15 +13,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from firstsight.bench.bench import thinned
 from firstsight.data import Dataset, Indices, Pictures
 from firstsight.errors import InputError
 from firstsight.evaluation.evaluate import Result, evaluate
@@ -30,6 +29,9 @@ from firstsight.methods import FitControls, load_method
 from firstsight.methods.spaen_pictures import SPAENPictures, Variant
 from firstsight.methods.spaen_pictures.crops import whole
 from firstsight.progress import Progress
+from firstsight.results.document import OMITTED, document, parsed
+from firstsight.results.numbers import PLAIN
+from firstsight.results.records import Curve
 
 WAYS: dict[Variant, tuple[str, dict[str, Any]]] = {  # by variant its name in the paper, and changes of the settings
     "direct-map": ("DirectMap", {}),
@@ -47,10 +49,43 @@ ALPHAS = (10.0, 1.0, 0.1, 0.01, 0.001)
 AT_ONCE = 256  # pictures
 N_SHOWN = 8
 
-Row = dict[str, Any]
+Row = TypeVar("Row")
 
 
-def reconstruction(data: Dataset, settings: SPAENPictures, out: Path, progress: Progress | None = None) -> list[Row]:
+@dataclass(frozen=True, kw_only=True)
+class PictureRow:
+    """What one model draws; numbers of its E are as in `Result`."""
+
+    way: str | None = field(default=None, metadata=OMITTED)  # name in Table 3
+    alpha: float | None = field(default=None, metadata=OMITTED)
+    mse: float  # of unseen-class test pictures over pixels and pictures, colours in 0..1
+    mse_seen: float  # of seen-class test pictures
+    t1: float | None
+    u: float
+    s: float
+    h: float
+    ausuc: float
+    seconds: float  # of training
+    model: str  # its file
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """What one choice of parts of the objective reached with one seed; numbers are as in `Result`."""
+
+    parts: str
+    seed: int
+    t1: float | None
+    u: float
+    s: float
+    h: float
+    ausuc: float
+    curve: Curve
+
+
+def reconstruction(
+    data: Dataset, settings: SPAENPictures, out: Path, progress: Progress | None = None
+) -> list[PictureRow]:
     """Train the four ways of Table 3 and measure what they draw.
 
     Args:
@@ -60,13 +95,12 @@ def reconstruction(data: Dataset, settings: SPAENPictures, out: Path, progress: 
         progress: called with (way, steps done, steps in all, losses).
 
     Returns:
-        a row for each: `way`, `mse` of unseen-class test pictures and `mse_seen` of seen ones (mean over pixels and
-        pictures, colours in 0..1), `t1`, `u`, `s`, `h`, `ausuc` of its E, `seconds` of training, `model`.
+        a row for each way.
     """
     rows = []
     for variant, (name, changes) in WAYS.items():
         method = replace(settings, variant=variant, **changes)
-        rows.append({"way": name, **_measured(method, data, out / variant, progress)})
+        rows.append(replace(_measured(method, data, out / variant, progress), way=name))
     return rows
 
 
@@ -76,52 +110,51 @@ def alphas(
     out: Path,
     values: Sequence[float] = ALPHAS,
     progress: Progress | None = None,
-) -> list[Row]:
-    """Train SP-AEN jointly with alpha falling: `alpha` and what `reconstruction` measures.
+) -> list[PictureRow]:
+    """Train SP-AEN jointly with alpha falling, and measure what `reconstruction` measures.
 
     Jointly, since in two stages nothing competes with the reconstruction, and alpha weighs nothing.
     """
     rows = []
     for alpha in values:
         method = replace(settings, alpha=alpha, variant="spaen", schedule="joint")
-        rows.append({"alpha": alpha, **_measured(method, data, out / f"alpha-{alpha:g}", progress)})
+        rows.append(replace(_measured(method, data, out / f"alpha-{alpha:g}", progress), alpha=alpha))
     return rows
 
 
 def objective(
     data: Dataset, settings: SPAENPictures, out: Path, seeds: int = 3, progress: Progress | None = None
-) -> list[Row]:
+) -> list[PartRow]:
     """Train with the parts of the objective left out, on several seeds, F and G of a seed once for all.
 
     Returns:
-        a row for each part and seed: `parts`, `seed`, `t1`, `u`, `s`, `h`, `ausuc`, `curve` as u and s in percent.
+        a row for each part and seed.
     """
-    rows: list[Row] = []
+    rows: list[PartRow] = []
     for seed in range(settings.seed, settings.seed + seeds):
         methods = {
             name: replace(settings, seed=seed, alpha=settings.alpha * has_alpha, beta=settings.beta * has_beta)
             for name, (has_alpha, has_beta) in PARTS.items()
         }
         file = out / f"seed-{seed}.json"
-        made = _kept(file, [_facts(method, data) for method in methods.values()])
+        made = _kept(PartRow, file, [_facts(method, data) for method in methods.values()])
         if made is None:
             name_of = {id(method): name for name, method in methods.items()}
             controls = FitControls(None if progress is None else lambda *at, seed=seed: progress(f"seed {seed}", *at))
             made = []
             for method in SPAENPictures.fit_each(list(methods.values()), data.training_set(), controls):
                 result = evaluate(method, data, calibrate=False)
-                made.append(
-                    {"parts": name_of[id(method)], "seed": seed, **_numbers(result), "curve": thinned(result.curve)}
-                )
+                curve = result.curve.thinned()
+                made.append(PartRow(parts=name_of[id(method)], seed=seed, **_numbers(result), curve=curve))
             _keep(file, [_facts(method, data) for method in methods.values()], made)
         rows += made
     return rows
 
 
-def spread(rows: Sequence[Row], by: str, key: str) -> Iterator[tuple[str, float, float]]:
-    """Name, mean and standard deviation over seeds of a number, in the order of the rows."""
-    for name in dict.fromkeys(row[by] for row in rows):
-        values = np.array([row[key] for row in rows if row[by] == name])
+def spread(rows: Sequence[Any], by: str, key: str) -> Iterator[tuple[str, float, float]]:
+    """Yield name, mean and standard deviation over seeds of a number, in the order of the rows."""
+    for name in dict.fromkeys(getattr(row, by) for row in rows):
+        values = np.array([getattr(row, key) for row in rows if getattr(row, by) == name])
         yield name, float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
@@ -136,7 +169,7 @@ def pixel_error(method: SPAENPictures, data: Dataset, images: Indices) -> float:
 
 
 def mean_picture_error(data: Dataset, side: int) -> float:
-    """The same of one picture for all, the mean of the training pictures: what drawing must beat."""
+    """Return the same error of one picture for all, the mean of the training pictures: what drawing must beat."""
     total = np.zeros((side, side, 3))
     for block in _blocks(data.trainval):
         total += in_size(pictures_of(data).take(block), side).sum(axis=0, dtype=np.float64)
@@ -156,21 +189,21 @@ def shown(data: Dataset, n: int = N_SHOWN) -> Indices:
 
 
 def drawn(method: SPAENPictures, data: Dataset, images: Indices) -> NDArray[np.uint8]:
-    """[n, side, side, 3] what a method draws of these pictures."""
+    """Draw these pictures with a method: [n, side, side, 3]."""
     seen = in_size(pictures_of(data).take(images), method.side)
     return method.reconstructed(seen, None if data.features is None else data.features[images])
 
 
 def in_size(pictures: Pictures, side: int) -> NDArray[np.uint8]:
-    """[n, side, side, 3] the whole of each picture."""
+    """Resize the whole of each picture: [n, side, side, 3]."""
     small = whole(torch.from_numpy(np.ascontiguousarray(pictures[:])), side)
     return small.mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _measured(method: SPAENPictures, data: Dataset, place: Path, progress: Progress | None) -> Row:
-    """The numbers of a method, trained where that has not been done yet."""
+def _measured(method: SPAENPictures, data: Dataset, place: Path, progress: Progress | None) -> PictureRow:
+    """Return the numbers of a method, trained where that has not been done yet."""
     model, facts = _beside(place, ".safetensors"), _facts(method, data)
-    rows = _kept(_beside(place, ".json"), facts)
+    rows = _kept(PictureRow, _beside(place, ".json"), facts)
     if rows is not None and model.exists():
         return rows[0]
     unfinished = _beside(place, ".partial")
@@ -179,59 +212,63 @@ def _measured(method: SPAENPictures, data: Dataset, place: Path, progress: Progr
     )
     start = time.perf_counter()
     method.fit(data.training_set(), controls)
-    row = {
-        "mse": pixel_error(method, data, data.test_unseen),
-        "mse_seen": pixel_error(method, data, data.test_seen),
+    row = PictureRow(
+        mse=pixel_error(method, data, data.test_unseen),
+        mse_seen=pixel_error(method, data, data.test_seen),
         **_numbers(evaluate(method, data, calibrate=False)),
-        "seconds": time.perf_counter() - start,
-        "model": str(method.save(model)),
-    }
+        seconds=time.perf_counter() - start,
+        model=str(method.save(model)),
+    )
     _keep(_beside(place, ".json"), facts, [row])
     unfinished.unlink(missing_ok=True)
     return row
 
 
 def _beside(place: Path, ending: str) -> Path:
-    """A file of a result; the dot in `alpha-0.1` begins no ending."""
+    """Return a file of a result; the dot in `alpha-0.1` begins no ending."""
     return place.with_name(place.name + ending)
 
 
-def model_of(row: Row) -> SPAENPictures:
-    """The method that a row is about."""
-    method = load_method(row["model"])
+def model_of(row: PictureRow) -> SPAENPictures:
+    """Load the method that a row is about."""
+    method = load_method(row.model)
     assert isinstance(method, SPAENPictures)
     return method
 
 
-def _facts(method: SPAENPictures, data: Dataset) -> Row:
-    """What a kept result must agree on."""
+def _facts(method: SPAENPictures, data: Dataset) -> dict[str, Any]:
+    """Return what a kept result must agree on."""
     return {"settings": method.settings(), "data": data.fingerprint, "stored": pictures_of(data).side}
 
 
-def _numbers(result: Result) -> Row:
-    return {name: value for name, value in result.metrics().items() if name in ("t1", "u", "s", "h", "ausuc")}
+def _numbers(result: Result) -> dict[str, Any]:
+    """Return the numbers without gamma."""
+    return {key: getattr(result, key) for key in PLAIN}
 
 
-def _kept(file: Path, facts: Any) -> list[Row] | None:
-    """Rows that were measured with the same settings on the same data."""
+def _kept(kind: type[Row], file: Path, facts: Any) -> list[Row] | None:
+    """Read rows that were measured with the same settings on the same data; None where there are none."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        return document["rows"] if document["of"] == json.loads(json.dumps(facts)) else None
+        found = json.loads(file.read_text(encoding="utf-8"))
+        is_same = found["of"] == json.loads(json.dumps(facts))
+        return [parsed(kind, row) for row in found["rows"]] if is_same else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _keep(file: Path, facts: Any, rows: list[Row]) -> None:
-    write_text(file, json.dumps({"of": facts, "rows": rows}, indent=1))
+def _keep(file: Path, facts: Any, rows: Sequence[Any]) -> None:
+    """Write rows with what they must agree on."""
+    write_text(file, json.dumps({"of": facts, "rows": document(rows)}, indent=1))
 
 
 def pictures_of(data: Dataset) -> Pictures:
-    """The pictures of a data set that has them."""
+    """Return the pictures of a data set that has them."""
     if not isinstance(data.pictures, Pictures):
         raise InputError(f"data set {data.name!r} must have pictures; got features only")
     return data.pictures
 
 
 def _blocks(images: Indices) -> Iterator[Indices]:
+    """Yield the images in blocks of AT_ONCE."""
     for start in range(0, len(images), AT_ONCE):
         yield images[start : start + AT_ONCE]

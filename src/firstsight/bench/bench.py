@@ -4,151 +4,165 @@
     OUT/data/<data>.json                     what the data set holds, and its attribute variances
     OUT/pictures/<data>.json                 some test pictures with predictions, where the data has pictures
 
-A run's file is written whole, at its end, and nothing here reads its numbers to choose anything. A second call keeps
-the files whose settings and data are the same. A run that fails leaves the sentence that says why.
+`results.records` says what is in each. A run's file is written whole, at its end, and nothing here reads its numbers
+to choose anything. A second call keeps the files whose settings and data are the same. A run that fails leaves the
+sentence that says why.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
-import psutil
+from typing import Any, NamedTuple, TypeVar
 
 from firstsight.analysis import analyse, attribute_variance, projection
+from firstsight.bench.provenance import PeakMemory, commit, versions
 from firstsight.bench.samples import explained, guesses, has_pictures, samples
 from firstsight.data import Dataset
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.evaluation.evaluate import evaluate
-from firstsight.evaluation.metrics import SeenUnseenCurve
-from firstsight.files import file_name, write_text
+from firstsight.evaluation.evaluate import Result, evaluate
+from firstsight.files import file_name
 from firstsight.methods import FitControls, Method, named
 from firstsight.methods.abilities import DrawsPictures
 from firstsight.parallel import Reports, run_jobs
 from firstsight.pictures.cache import with_pictures
 from firstsight.progress import Display
+from firstsight.report.names import display_name
+from firstsight.results.analyses import Analyses
 from firstsight.results.bootstrap import Images
+from firstsight.results.document import Record
+from firstsight.results.numbers import METRICS
+from firstsight.results.records import DataRecord, RunRecord, Variance
 from firstsight.tuning.settings_file import Chosen
 
-ROW = ("data", "method", "seed", "t1", "u", "s", "h", "ausuc", "gamma", "u_cal", "s_cal", "h_cal")
-CURVE_POINTS = 400  # kept in the file; the areas are computed on all of them
+ROW = ("data", "method", "seed", *(key for key in METRICS if key != "ausuc_per_sample"))
+SUMMARY = ("t1", "u", "s", "h", "h_cal")
+Kind = TypeVar("Kind", bound=Record)
 
 
 def make_method(spec: str, **changes: Any) -> Method:
-    """The method of a spec `name` or `name:preset`, as in `spaen:cls-only`."""
+    """Make the method of a spec `name` or `name:preset`, as in `spaen:cls-only`, with these settings changed."""
     name, _, preset = spec.partition(":")
     return named(name).preset(preset, **changes) if preset else named(name)(**changes)
 
 
-def bench(
-    datasets: Sequence[Dataset],
-    methods: Mapping[str, Method],
-    seeds: Sequence[int],
-    out: Path,
-    display: Display,
-    calibrate: bool = True,
-    tuned: Mapping[tuple[str, str], Chosen] | None = None,
-    jobs: int = 1,
-) -> list[dict[str, Any]]:
-    """Fit and evaluate every method on every data set with every seed.
+class Planned(NamedTuple):
+    """One run to make."""
 
-    Args:
+    data: Dataset
+    label: str  # of the method, which the report shows
+    method: Method  # with all its settings
+    origin: str  # where the settings come from, in words
+
+    def __str__(self) -> str:
+        return f"{self.label} on {self.data.name}, seed {self.method.seed}"
+
+    def path(self, out: Path) -> Path:
+        """Return the file of the run in a results folder."""
+        return out / "runs" / f"{file_name(self.data.name, self.label, str(self.method.seed))}.json"
+
+    def record(self) -> RunRecord:
+        """Return what is known of the run before it is made."""
+        return RunRecord(
+            data=self.data.name,
+            method=self.label,
+            title=display_name(self.label, {self.method.name: self.method.title}),
+            seed=self.method.seed,
+            settings=self.method.settings(),
+            defaults=type(self.method)().settings(),
+            settings_from=self.origin,
+            fingerprint=self.data.fingerprint,
+        )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Methods to fit and evaluate on data sets, with seeds.
+
+    Attributes:
         datasets: with features and test images.
-        methods: settings by the name that the report shows.
+        methods: settings by the label that the report shows.
         seeds: each replaces the seed of the settings; a method without randomness runs with the first alone.
-        out: folder of the results.
-        display: shows progress.
         calibrate: choose gamma on validation classes, which costs a second fit.
         tuned: settings by data set and method that replace those of `methods`.
-        jobs: runs side by side, each in a process of its own where there are several.
-
-    Returns:
-        the runs, in the order of data, method, seed, as their files hold them; one that failed has an `error`.
     """
-    if len({data.name for data in datasets}) < len(datasets):
-        raise InputError(f"data sets must have different names; got {', '.join(data.name for data in datasets)}")
-    for data in datasets:
-        about_data = out / "data" / f"{file_name(data.name)}.json"
-        if _read(about_data).get("fingerprint") != data.fingerprint:
-            write_text(about_data, json.dumps(describe(data)))
-    about = {"versions": versions(), "commit": commit(), "threads": max(1, (os.cpu_count() or 1) // jobs)}
-    planned = list(_plan(datasets, methods, seeds, tuned or {}))
-    paths = [
-        out / "runs" / f"{file_name(data.name, label, str(method.seed))}.json" for data, label, method, _ in planned
-    ]
-    runs: list[dict[str, Any] | None] = [
-        _finished(path, method, data.fingerprint, calibrate)
-        for path, (data, _, method, _) in zip(paths, planned, strict=True)
-    ]
-    missing = [number for number, run in enumerate(runs) if run is None]
-    missing.sort(
-        key=lambda number: planned[number][2].search.trials
-    )  # long ones first, so that no core idles at the end
-    if len(missing) < len(planned):
-        display.say(f"{len(planned) - len(missing)} of {len(planned)} runs kept from an earlier call")
-    display("runs", 0, len(missing))
-    work = [(*planned[number][:3], calibrate) for number in missing]
-    for done, (at, outcome) in enumerate(run_jobs(run_one, work, jobs, display), start=1):
-        data, label, method, origin = planned[missing[at]]
-        run = {
-            "data": data.name,
-            "method": label,
-            "seed": method.seed,
-            **(outcome.value or {"error": outcome.error}),
-            "settings": method.settings(),
-            "defaults": type(method)().settings(),
-            "settings_from": origin,
-            "fingerprint": data.fingerprint,
-            **about,
-            "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-        }
-        write_text(paths[missing[at]], json.dumps(run))
-        runs[missing[at]] = run
-        display.say(f"{_stage(data, label, method)}: {_summary(run)}")
-        display("runs", done, len(missing))
-    finished = [run for run in runs if run is not None]
-    for data in datasets:
-        if has_pictures(data):
-            of_data = [run for run in reversed(finished) if run["data"] == data.name and "guesses" in run]
-            first = {run["method"]: run for run in of_data}
-            shown = samples(data, {label: run["guesses"] for label, run in first.items()})
-            shown["explained"] = [
-                {**one, "method": label} for label, run in first.items() for one in run.get("explained", ())
-            ]
-            write_text(out / "pictures" / f"{file_name(data.name)}.json", json.dumps(shown))
-    return finished
+
+    datasets: Sequence[Dataset]
+    methods: Mapping[str, Method]
+    seeds: Sequence[int]
+    calibrate: bool = True
+    tuned: Mapping[tuple[str, str], Chosen] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [data.name for data in self.datasets]
+        if len(set(names)) < len(names):
+            raise InputError(f"data sets must have different names; got {', '.join(names)}")
+
+    def run(self, out: Path, display: Display, jobs: int = 1) -> list[RunRecord]:
+        """Make the runs that a results folder does not hold yet.
+
+        Args:
+            out: folder of the results.
+            display: shows progress.
+            jobs: runs side by side, each in a process of its own where there are several.
+
+        Returns:
+            all runs, in the order of data, method, seed; one that failed has an `error`.
+        """
+        for data in self.datasets:
+            path = out / "data" / f"{file_name(data.name)}.json"
+            known = _kept(DataRecord, path)
+            if known is None or known.fingerprint != data.fingerprint:
+                describe(data).write(path)
+        planned = list(self.planned())
+        runs = {number: run for number, one in enumerate(planned) if (run := self._finished(one, out)) is not None}
+        missing = [number for number in range(len(planned)) if number not in runs]
+        missing.sort(key=lambda number: planned[number].method.search.trials)  # long runs first, so no core idles
+        if runs:
+            display.say(f"{len(runs)} of {len(planned)} runs kept from an earlier call")
+        display("runs", 0, len(missing))
+        threads, programs, code = max(1, (os.cpu_count() or 1) // jobs), versions(), commit()
+        work = [(planned[number], self.calibrate) for number in missing]
+        for done, (at, outcome) in enumerate(run_jobs(run_one, work, jobs, display), start=1):
+            one = planned[missing[at]]
+            record: RunRecord = outcome.value or replace(one.record(), error=outcome.error)
+            finished = time.strftime("%Y-%m-%d %H:%M:%S")
+            record = replace(record, versions=programs, commit=code, threads=threads, finished=finished)
+            record.write(one.path(out))
+            runs[missing[at]] = record
+            display.say(f"{one}: {_summary(record)}")
+            display("runs", done, len(missing))
+        records = [runs[number] for number in range(len(planned))]
+        for data in filter(has_pictures, self.datasets):
+            of_data = [run for run in records if run.data == data.name and run.guesses is not None]
+            samples(data, of_data).write(out / "pictures" / f"{file_name(data.name)}.json")
+        return records
+
+    def planned(self) -> Iterator[Planned]:
+        """Yield the runs in the order of data, method, seed."""
+        for data in self.datasets:
+            for label, method in self.methods.items():
+                chosen = self.tuned.get((data.name, label))
+                for seed in self.seeds if method.is_random else self.seeds[:1]:
+                    with_seed = replace(method, **(chosen.settings if chosen else {}), seed=seed)
+                    origin = chosen.origin or "a settings file" if chosen else origin_of(method)
+                    yield Planned(data, label, with_seed, origin)
+
+    def _finished(self, one: Planned, out: Path) -> RunRecord | None:
+        """Return the record of a run where the folder holds it with the same settings and data."""
+        run = _kept(RunRecord, one.path(out))
+        if run is None or run.error or (self.calibrate and run.gamma is None):
+            return None
+        return run if (run.settings, run.fingerprint) == (one.method.settings(), one.data.fingerprint) else None
 
 
-def _plan(
-    datasets: Sequence[Dataset],
-    methods: Mapping[str, Method],
-    seeds: Sequence[int],
-    tuned: Mapping[tuple[str, str], Chosen],
-) -> Iterator[tuple[Dataset, str, Method, str]]:
-    """(data, label, method with all its settings, where these come from) for each run."""
-    for data in datasets:
-        for label, method in methods.items():
-            chosen = tuned.get((data.name, label))
-            for seed in seeds if method.is_random else seeds[:1]:
-                with_seed = replace(method, **(chosen.settings if chosen else {}), seed=seed)
-                origin = chosen.origin or "a settings file" if chosen else _origin(method)
-                yield data, label, with_seed, origin
-
-
-def _origin(method: Method) -> str:
-    """Whether these are the defaults, a preset or settings given by hand; seed and device aside."""
+def origin_of(method: Method) -> str:
+    """Tell whether the settings are the defaults, a preset or given by hand; seed and device aside."""
     same = {"seed": method.seed, "device": method.device}
     known: dict[str, Mapping[str, Any]] = {"defaults": {}}
     known |= {f"preset {name}": changes for name, changes in method.presets.items()}
@@ -156,152 +170,92 @@ def _origin(method: Method) -> str:
     return next(alike, "given by hand")
 
 
-def run_one(data: Dataset, label: str, method: Method, calibrate: bool, reports: Reports) -> dict[str, Any]:
-    """Fit and evaluate; what the run's file says of it."""
-    stage = _stage(data, label, method)
-    learned = (
-        with_pictures(data, method.side, progress=partial(reports, f"pictures of {data.name}"))[0]
-        if isinstance(method, DrawsPictures)
-        else data
-    )
+def run_one(planned: Planned, calibrate: bool, reports: Reports) -> RunRecord:
+    """Fit, evaluate and analyse."""
+    data, method = planned.data, planned.method
+    learned = data
+    if isinstance(method, DrawsPictures):
+        learned, *_ = with_pictures(data, method.side, progress=partial(reports, f"pictures of {data.name}"))
     with PeakMemory() as memory:
         start = time.perf_counter()
-        method.fit(learned.training_set(), FitControls(progress=partial(reports, f"fit {stage}")))
+        method.fit(learned.training_set(), FitControls(progress=partial(reports, f"fit {planned}")))
         seconds = time.perf_counter() - start
-        result = evaluate(method, learned, calibrate, FitControls(progress=partial(reports, f"calibrate {stage}")))
+        result = evaluate(method, learned, calibrate, FitControls(progress=partial(reports, f"calibrate {planned}")))
     device = torch_device(method.device)
-    record: dict[str, Any] = {
-        **result.metrics(),
-        "seconds_fit": seconds,
-        "seconds_score": result.seconds_score,
-        "memory": memory.peak,
-        "classes": [vars(row) for row in result.classes],
-        "temperature": result.temperature,
-        "curve": thinned(result.curve),
-        "images": Images.encode(result.lead, result.right),
-        "device": f"{device.type}, {os.cpu_count()} cores" if device.type == "cpu" else str(device),
-    }
-    tests = data.test_images
-    is_seen = data.is_seen
-    known = (data.labels[tests], is_seen, data.classes, result.gamma, result.temperature)
-    record["analyses"] = analyse(result.scores, *known)
-    if has_pictures(data):
-        record["guesses"] = guesses(method, data, result.gamma)
-        record["explained"] = explained(method, data, result.gamma)
-    return record
+    shows, numbers = has_pictures(data), dict[str, Any](result.metrics())
+    return replace(
+        planned.record(),
+        **numbers,
+        seconds_fit=seconds,
+        seconds_score=result.seconds_score,
+        memory=memory.peak,
+        classes=list(result.classes),
+        temperature=result.temperature,
+        curve=result.curve.thinned(),
+        images=Images.encode(result.lead, result.right),
+        device=f"{device.type}, {os.cpu_count()} cores" if device.type == "cpu" else str(device),
+        analyses=analysed(result, data),
+        guesses=guesses(method, data, result.gamma) if shows else None,
+        explained=explained(method, data, result.gamma) if shows else None,
+    )
 
 
-def _stage(data: Dataset, label: str, method: Method) -> str:
-    return f"{label} on {data.name}, seed {method.seed}"
+def analysed(result: Result, data: Dataset) -> Analyses:
+    """Run all analyses of a result's scores on a data set."""
+    labels = data.labels[data.test_images]
+    return analyse(result.scores, labels, data.is_seen, data.classes, result.gamma, result.temperature)
 
 
-class PeakMemory:
-    """The most memory this process held while the block ran, `peak` in bytes, as a thread sees it every 10 ms."""
-
-    def __enter__(self) -> Self:
-        self.peak, self._over, self._process = 0, threading.Event(), psutil.Process()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while True:
-            self.peak = max(self.peak, self._process.memory_info().rss)
-            if self._over.wait(0.01):
-                return
-
-
-def versions() -> dict[str, str]:
-    """Of what decides the numbers."""
-    return {"python": platform.python_version()} | {name: version(name) for name in ("firstsight", "torch", "numpy")}
-
-
-def commit() -> str | None:
-    """The git commit that firstsight is at, `+dirty` where files differ from it; None outside a repository."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+def describe(data: Dataset) -> DataRecord:
+    """Record what the report says of a data set."""
     try:
-        head, changes = (
-            subprocess.run([*git, *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-            for words in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain"))
+        found = attribute_variance(data)
+        variance = Variance(
+            list(data.classes.attributes), found.trainval.tolist(), found.test_unseen.tolist(), found.cosine
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head + ("+dirty" if changes else "")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The file's document; empty where there is none, or none that can be read."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _finished(path: Path, method: Method, identity: str, calibrate: bool) -> dict[str, Any] | None:
-    """The run in this file, if it is this run."""
-    run = _read(path)
-    if not run or "error" in run or (calibrate and run.get("gamma") is None):
-        return None
-    same = run.get("settings") == method.settings() and run.get("fingerprint") == identity
-    return run if same else None
-
-
-def thinned(curve: SeenUnseenCurve) -> dict[str, list[float]]:
-    """About CURVE_POINTS points of the curve, first and last among them."""
-    keep = np.unique(np.linspace(0, len(curve.u) - 1, CURVE_POINTS).round().astype(int))
-    gamma = curve.gamma[np.minimum(keep[:-1], len(curve.gamma) - 1)] if len(curve.gamma) else curve.gamma
-    return {"gamma": gamma.tolist(), "u": curve.u[keep].round(3).tolist(), "s": curve.s[keep].round(3).tolist()}
-
-
-def describe(data: Dataset) -> dict[str, Any]:
-    """What the report says of a data set."""
-    try:
-        variance = attribute_variance(data)
     except InputError:  # one unseen class, say: nothing to compare, but no reason not to test on it
         variance = None
     try:
         projected = projection(data)
     except InputError:  # too few classes or attributes for a map
         projected = None
-    return {
-        "name": data.name,
-        "description": data.description,
-        "images": len(data.labels),
-        "classes": len(data.classes),
-        "seen": len(data.seen),
-        "unseen": len(data.unseen),
-        "attributes": data.classes.vectors.shape[1],
-        "features": None if data.features is None else data.features.shape[1],
-        "trainval": len(data.trainval),
-        "test_seen": len(data.test_seen),
-        "test_unseen": len(data.test_unseen),
-        "fingerprint": data.fingerprint,
-        "labels": data.labels[data.test_images].tolist(),
-        "names": list(data.classes.names),
-        "is_seen": data.is_seen.astype(int).tolist(),
-        "projection": projected,
-        "variance": variance
-        and {
-            "attributes": list(data.classes.attributes),
-            "trainval": variance.trainval.tolist(),
-            "test_unseen": variance.test_unseen.tolist(),
-            "cosine": variance.cosine,
-        },
-    }
+    return DataRecord(
+        name=data.name,
+        description=data.description,
+        images=len(data.labels),
+        classes=len(data.classes),
+        seen=len(data.seen),
+        unseen=len(data.unseen),
+        attributes=data.classes.vectors.shape[1],
+        features=None if data.features is None else data.features.shape[1],
+        trainval=len(data.trainval),
+        test_seen=len(data.test_seen),
+        test_unseen=len(data.test_unseen),
+        fingerprint=data.fingerprint,
+        labels=data.labels[data.test_images].tolist(),
+        names=list(data.classes.names),
+        is_seen=data.is_seen.astype(int).tolist(),
+        projection=projected,
+        variance=variance,
+    )
 
 
-def row(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The line of a run in `bench --json`."""
-    return {name: run.get(name) for name in (*ROW, "seconds_fit", "seconds_score", "settings", "error")}
+def _kept(kind: type[Kind], path: Path) -> Kind | None:
+    """Read a record; None where there is no file, or none that can be read."""
+    try:
+        return kind.read(path)
+    except InputError:
+        return None
 
 
-def _summary(run: Mapping[str, Any]) -> str:
-    if "error" in run:
-        return f"failed: {run['error']}"
-    known = (f"{name} {run[name]:.1f}" for name in ("t1", "u", "s", "h", "h_cal") if run[name] is not None)
-    return "  ".join([*known, f"AUSUC {run['ausuc']:.3f}", f"in {run['seconds_fit']:.1f} s"])
+def row(run: RunRecord) -> dict[str, Any]:
+    """Return the line of a run in `bench --json`."""
+    return {name: getattr(run, name) for name in (*ROW, "seconds_fit", "seconds_score", "settings", "error")}
+
+
+def _summary(run: RunRecord) -> str:
+    """Say in one line what a run reached, or why it failed."""
+    if run.error is not None:
+        return f"failed: {run.error}"
+    known = (f"{key} {value:.1f}" for key in SUMMARY if (value := run.number(key)) is not None)
+    return "  ".join([*known, f"AUSUC {run.ausuc:.3f}", f"in {run.seconds_fit:.1f} s"])

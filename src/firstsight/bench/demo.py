@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from firstsight.bench.bench import bench, make_method
+from firstsight.bench.bench import Bench, make_method
 from firstsight.datasets.atlas import atlas
 from firstsight.progress import Display
 from firstsight.report import write_report
@@ -14,7 +14,7 @@ SPAEN_SETTINGS = {"alpha": 1.0}
 
 
 def run_demo(out: Path, quick: bool, display: Display) -> Path:
-    """Three methods on the atlas, and the report's path.
+    """Run three methods on the atlas, and return the path of the report.
 
     Args:
         out: folder for results and report.
@@ -31,5 +31,5 @@ def run_demo(out: Path, quick: bool, display: Display) -> Path:
         "spaen:cls-only": make_method("spaen:cls-only"),
         "spaen": make_method("spaen", **SPAEN_SETTINGS),
     }
-    bench([data], methods, range(1 if quick else 3), out, display)
+    Bench([data], methods, range(1 if quick else 3)).run(out, display)
     return write_report(out, out / "report.html")

@@ -1,4 +1,4 @@
-"""Some test pictures with what each method takes them for, for the report.
+"""Some test pictures with the predictions of each method, for the report.
 
 Pictures that a data set holds are taken as they are; of its picture files, thumbnails are made. A file that is not
 there or cannot be read is left out, as a report is no place to fail for it.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,6 +20,7 @@ from firstsight.errors import InputError
 from firstsight.evaluation.explanation import attribute_weights, strongest
 from firstsight.methods import Method
 from firstsight.pictures.decode import open_picture
+from firstsight.results.records import Explanation, Guess, PicturesRecord, RunRecord, Sample
 
 N_EACH = 6  # of seen classes, and of unseen ones
 N_EXPLAINED = 2  # of the best unseen classes, and of the worst
@@ -28,12 +29,12 @@ QUALITY = 75  # of its JPEG, which then takes about 10 KB
 
 
 def has_pictures(data: Dataset) -> bool:
-    """Whether there is something to show: pictures, or the names of their files."""
+    """Tell whether there is something to show: pictures, or the names of their files."""
     return bool(len(data.pictures) or data.paths)
 
 
 def shown(data: Dataset) -> Indices:
-    """Images of seen, then of unseen test classes, one per class; in order, so none is picked for its result."""
+    """List images of seen, then of unseen test classes, one per class; in order, so none is picked for its result."""
     images = []
     for split in (data.test_seen, data.test_unseen):
         _, first = np.unique(data.labels[split], return_index=True)
@@ -42,21 +43,18 @@ def shown(data: Dataset) -> Indices:
     return np.concatenate(images)
 
 
-def guesses(method: Method, data: Dataset, gamma: float | None) -> list[list[dict[str, Any]]]:
-    """The three best classes for each image shown, with gamma subtracted from seen scores where there is one."""
+def guesses(method: Method, data: Dataset, gamma: float | None) -> list[list[Guess]]:
+    """Find the three best classes for each image shown, with gamma subtracted from seen scores where there is one."""
     is_seen = data.is_seen
     scores = method.scores(data.inputs(shown(data)), data.classes) - (gamma or 0.0) * is_seen
     return [
-        [
-            {"name": data.classes.names[row], "seen": bool(is_seen[row]), "score": float(of[row])}
-            for row in np.argsort(-of)[:3]
-        ]
+        [Guess(data.classes.names[row], bool(is_seen[row]), float(of[row])) for row in np.argsort(-of)[:3]]
         for of in scores
     ]
 
 
-def explained(method: Method, data: Dataset, gamma: float | None) -> list[dict[str, Any]]:
-    """Answers for images of the unseen classes that are recognised best and worst, with the attributes that decided.
+def explained(method: Method, data: Dataset, gamma: float | None) -> list[Explanation]:
+    """Explain answers for images of the unseen classes that are recognised best and worst.
 
     The first test image of each that was answered as its class mostly was, right or wrong: the answer against the
     class itself, or where it is right, against the next best. Empty where attributes have no names or the method
@@ -84,41 +82,35 @@ def explained(method: Method, data: Dataset, gamma: float | None) -> list[dict[s
     names = data.classes.names
     found = []
     for image, answer, other, of_image in zip(images[at], answers, others, weights, strict=True):
-        speak_for, against = strongest(of_image, data.classes.attributes)
-        picture = as_text(data, image)
-        found.append(
-            {
-                "truth": names[data.labels[image]],
-                "predicted": names[answer],
-                "other": names[other],
-                **({"picture": picture} if picture else {}),
-                "for": speak_for,
-                "against": against,
-            }
-        )
+        sides = strongest(of_image, data.classes.attributes)
+        favouring, against = ([(name, weight) for name, weight in side] for side in sides)
+        truth, picture = names[data.labels[image]], as_text(data, image)
+        found.append(Explanation(truth, names[answer], names[other], picture, favouring, against))
     return found
 
 
-def samples(data: Dataset, guessed: Mapping[str, list[list[dict[str, Any]]]]) -> dict[str, Any]:
-    """The pictures with their classes and every method's guesses, by the name that the report shows."""
+def samples(data: Dataset, runs: Sequence[RunRecord]) -> PicturesRecord:
+    """Record the pictures with the guesses and explanations of the first run of each method, the last method first."""
+    first = {run.method: run for run in reversed(runs)}
     seen = set(data.seen.tolist())
-    return {
-        "name": data.name,
-        "samples": [
-            {
-                "seen": int(data.labels[image]) in seen,
-                "truth": data.classes.names[data.labels[image]],
-                "picture": picture,
-                "predictions": {label: of[at] for label, of in guessed.items()},
-            }
+    return PicturesRecord(
+        name=data.name,
+        samples=[
+            Sample(
+                seen=int(data.labels[image]) in seen,
+                truth=data.classes.names[data.labels[image]],
+                picture=picture,
+                predictions={label: run.guesses[at] for label, run in first.items() if run.guesses},
+            )
             for at, image in enumerate(shown(data))
             if (picture := as_text(data, image))
         ],
-    }
+        explained=[replace(one, method=label) for label, run in first.items() for one in run.explained or ()],
+    )
 
 
 def as_text(data: Dataset, image: int) -> str | None:
-    """Base64 of an image: PNG of a picture that the data set holds, a JPEG thumbnail of a file; None without either."""
+    """Encode an image in base64: PNG of a picture in memory, a JPEG thumbnail of a file; None without either."""
     if len(data.pictures):
         return _base64(Image.fromarray(data.pictures[image]), "PNG")
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from firstsight.cli.options import PictureOptions, as_json, at_least_one, option, parsed, with_settings, write_figure
 
 if TYPE_CHECKING:
+    from firstsight.bench.ablation import PartRow, PictureRow
     from firstsight.data import Dataset
     from firstsight.methods.spaen_pictures import SPAENPictures
 
@@ -61,7 +62,7 @@ def ablate_reconstruction(argv: Sequence[str]) -> None:
         data = options.load_for(method, display)
         rows = ablation.reconstruction(data, method, options.out, display)
         mean = ablation.mean_picture_error(data, method.side)
-    _show_models(options, data, mean, {row["way"]: row for row in rows}, "reconstruction.png")
+    _show_models(options, data, mean, {str(row.way): row for row in rows}, "reconstruction.png")
 
 
 def ablate_objective(argv: Sequence[str]) -> None:
@@ -70,6 +71,8 @@ def ablate_objective(argv: Sequence[str]) -> None:
     from firstsight.progress import Display
     from firstsight.report.charts import curve_chart
     from firstsight.report.curves import Series
+    from firstsight.results.document import document
+    from firstsight.results.numbers import METRICS, PLAIN
 
     options, method = _parse(argv, ObjectiveOptions, "ablate objective", ablate_objective.__doc__)
     at_least_one(seeds=options.seeds)
@@ -77,29 +80,18 @@ def ablate_objective(argv: Sequence[str]) -> None:
         data = options.load_for(method, display)
         rows = ablation.objective(data, method, options.out, options.seeds, display)
     file = options.out / "objective.svg"
-    firsts = [row for row in rows if row["seed"] == method.seed]
-    series = [
-        Series(
-            slot,
-            row["parts"],
-            list(zip(row["curve"]["u"], row["curve"]["s"], strict=True)),
-            [],
-            (row["u"], row["s"]),
-            None,
-        )
-        for slot, row in enumerate(firsts)
-    ]
+    firsts = [row for row in rows if row.seed == method.seed]
+    series = [Series(slot, row.parts, row.curve.points, [], (row.u, row.s), None) for slot, row in enumerate(firsts)]
     write_figure(file, curve_chart(series, f"Seen-unseen curves on {data.name}", has_legend=True))
     if options.json:
-        print(as_json({"data": data.name, "rows": rows, "figure": str(file)}))
+        print(as_json({"data": data.name, "rows": document(rows), "figure": str(file)}))
         return
     print(f"{data.name}, percent, mean and standard deviation of {options.seeds} seeds; no gamma")
-    for name in dict.fromkeys(row["parts"] for row in rows):
-        found = [(key, *_spread(rows, name, key)) for key in ("t1", "u", "s", "h", "ausuc")]
-        digits = {"ausuc": 3}
+    for name in dict.fromkeys(row.parts for row in rows):
+        found = [(METRICS[key], *_spread(rows, name, key)) for key in PLAIN]
         print(
             f"  {name:<18}"
-            + "  ".join(f"{key} {m:.{digits.get(key, 1)}f} ± {s:.{digits.get(key, 1)}f}" for key, m, s in found)
+            + "  ".join(f"{metric.key} {m:.{metric.digits}f} ± {s:.{metric.digits}f}" for metric, m, s in found)
         )
     print(f"The curves of the first seed are at {file}")
 
@@ -114,22 +106,28 @@ def ablate_alpha(argv: Sequence[str]) -> None:
         data = options.load_for(method, display)
         rows = ablation.alphas(data, method, options.out, options.alphas, display)
         mean = ablation.mean_picture_error(data, method.side)
-    _show_models(options, data, mean, {f"alpha {row['alpha']:g}": row for row in rows}, "alpha.png")
+    _show_models(options, data, mean, {f"alpha {row.alpha:g}": row for row in rows}, "alpha.png")
 
 
 def _show_models(
-    options: AblateOptions, data: Dataset, mean: float, rows: Mapping[str, dict[str, Any]], picture: str
+    options: AblateOptions, data: Dataset, mean: float, rows: Mapping[str, PictureRow], picture: str
 ) -> None:
     """Print the numbers of each model and write a sheet of its pictures; `rows` by the name of the model."""
+    from firstsight.results.document import document
+
     file = _write_sheet(options.out / picture, data, list(rows.values()), list(rows))
     if options.json:
-        print(as_json({"data": data.name, "mean_picture": mean, "rows": list(rows.values()), "pictures": str(file)}))
+        print(
+            as_json(
+                {"data": data.name, "mean_picture": mean, "rows": document(list(rows.values())), "pictures": str(file)}
+            )
+        )
         return
     print(f"Mean squared error per pixel of unseen-class test pictures of {data.name}, colours in 0..1")
     print(f"  {'the mean picture':<18}{mean:.4f}")
     for name, row in rows.items():
-        numbers = f"t1 {row['t1']:.1f}  h {row['h']:.1f}  ausuc {row['ausuc']:.3f}"
-        print(f"  {name:<18}{row['mse']:.4f}   {numbers}  {row['seconds']:.0f} s")
+        numbers = f"t1 {row.t1:.1f}  h {row.h:.1f}  ausuc {row.ausuc:.3f}"
+        print(f"  {name:<18}{row.mse:.4f}   {numbers}  {row.seconds:.0f} s")
     print(f"The pictures are at {file}")
 
 
@@ -142,7 +140,7 @@ def _parse(argv: Sequence[str], base: type, name: str, description: str | None) 
     return options, SPAENPictures(**options.of_method.settings())
 
 
-def _write_sheet(file: Path, data: Dataset, rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> Path:
+def _write_sheet(file: Path, data: Dataset, rows: Sequence[PictureRow], labels: Sequence[str]) -> Path:
     """Write a sheet: a row of test pictures, and below it the pictures that each model draws of them."""
     from firstsight.bench import ablation
     from firstsight.pictures.sheet import grid
@@ -156,7 +154,8 @@ def _write_sheet(file: Path, data: Dataset, rows: Sequence[dict[str, Any]], labe
     return grid(file, lines, names)
 
 
-def _spread(rows: Sequence[dict[str, Any]], parts: str, key: str) -> tuple[float, float]:
+def _spread(rows: Sequence[PartRow], parts: str, key: str) -> tuple[float, float]:
+    """Return mean and standard deviation over seeds of a number."""
     from firstsight.bench import ablation
 
     return next((mean, std) for name, mean, std in ablation.spread(rows, "parts", key) if name == parts)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from firstsight.cli.options import DataOptions, as_json, say_figure, write_figure
 from firstsight.errors import InputError
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from firstsight.evaluation.evaluate import Result
     from firstsight.methods import Method
     from firstsight.report.figures import Shown
+    from firstsight.results.analyses import Analyses
+
+Found = TypeVar("Found")
 
 
 @dataclass(kw_only=True)
@@ -50,7 +53,7 @@ class Tested(NamedTuple):
     data: str
     method: Method
     result: Result
-    analyses: dict[str, Any]
+    analyses: Analyses
 
 
 def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
@@ -60,21 +63,20 @@ def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
         models: files that `fit` wrote.
         test: the data.
     """
-    from firstsight.bench.bench import thinned
     from firstsight.report.charts import curve_chart
     from firstsight.report.curves import Series
+    from firstsight.results.document import document
 
     tested = _tested(models, test, test.calibrate)
     if test.figure:
         series = []
         for slot, one in enumerate(tested):
-            points = thinned(one.result.curve)
             gamma = one.result.gamma
             series.append(
                 Series(
                     slot=slot,
                     name=one.name,
-                    points=list(zip(points["u"], points["s"], strict=True)),
+                    points=one.result.curve.thinned().points,
                     others=[],
                     plain=(one.result.u, one.result.s),
                     calibrated=None if gamma is None else one.result.curve.at(gamma),
@@ -82,7 +84,7 @@ def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
             )
         write_figure(test.figure, curve_chart(series, f"Seen-unseen curves on {tested[0].data}", has_legend=True))
     if test.json:
-        rows = [_head(one) | one.result.metrics() | {"curve": thinned(one.result.curve)} for one in tested]
+        rows = [_head(one) | one.result.metrics() | {"curve": document(one.result.curve.thinned())} for one in tested]
         print(as_json({"data": tested[0].data, "models": rows}))
         return
     print(f"Area under the seen-unseen curve on {tested[0].data}, 0 to 1")
@@ -108,15 +110,15 @@ def analyse_hubness(models: tuple[Path, ...], /, test: ModelOptions) -> None:
     from firstsight.report import figures
 
     tested = _tested(models, test, calibrate=False)
-    if _answered(tested, test, "hubness", figures.hub_profiles):
+    found = _having(tested, lambda analyses: analyses.hubness)
+    if _answered(tested, test, "hubness", lambda label: figures.hub_profiles(_drawn(found), label)):
         return
-    for one in tested:
+    for one, both in found:
         print(f"{one.name} on {one.data}, unseen images")
-        for key, names in (("uu", "unseen classes"), ("ut", "all classes")):
-            found = one.analyses["hubness"][key]
-            skews = [f"{_shown(value)} (N{k})" for k, value in zip(found["k"], found["skewness"], strict=True)]
-            worst = ", ".join(f"{hub['name']} {hub['answers']} ({hub['images']})" for hub in found["hubs"][:3])
-            print(f"  {names:<16}skewness {', '.join(skews)}; {_shown(found['perfect'])} if all were correct")
+        for hubs, names in ((both.uu, "unseen classes"), (both.ut, "all classes")):
+            skews = [f"{_shown(value)} (N{k})" for k, value in zip(hubs.k, hubs.skewness, strict=True)]
+            worst = ", ".join(f"{hub.name} {hub.answers} ({hub.images})" for hub in hubs.hubs[:3])
+            print(f"  {names:<16}skewness {', '.join(skews)}; {_shown(hubs.perfect)} if all were correct")
             print(f"  {'':<16}images predicted as a class (its own images): {worst}")
     say_figure(test.figure)
 
@@ -131,18 +133,18 @@ def analyse_confusion(models: tuple[Path, ...], /, test: CalibratedOptions) -> N
     from firstsight.report import figures
 
     tested = _tested(models, test, test.calibrate)
-    if _answered(tested, test, "confusion", figures.confusion_tables):
+    found = _having(tested, lambda analyses: analyses.confusion)
+    if _answered(tested, test, "confusion", lambda label: figures.confusion_tables(_drawn(found), label)):
         return
-    for one in tested:
-        found = one.analyses["confusion"]
+    for one, confusion in found:
         print(f"{one.name} on {one.data}, percent of images, mean per class")
-        for key, words in (("plain", "without gamma"), ("calibrated", "with gamma")):
-            for side, shares in zip(("seen", "unseen"), found[key] or (), strict=bool(found[key])):
+        for table, words in ((confusion.plain, "without gamma"), (confusion.calibrated, "with gamma")):
+            for side, shares in zip(("seen", "unseen"), table or (), strict=table is not None):
                 split = f"{shares[0]:>6.1f} predicted seen {shares[1]:>6.1f} predicted unseen"
                 print(f"  {side + ' images':<15}{words:<15}{split}")
-        for key, words in (("pairs", "all classes"), ("unseen_pairs", "unseen classes")):
-            pairs = (f"{pair['truth']} as {pair['answer']} {pair['share']:.0f} %" for pair in found[key][:3])
-            print(f"  most confused, {words}: {', '.join(pairs) or 'none'}")
+        for pairs, words in ((confusion.pairs, "all classes"), (confusion.unseen_pairs, "unseen classes")):
+            worst = (f"{pair.truth} as {pair.answer} {pair.share:.0f} %" for pair in pairs[:3])
+            print(f"  most confused, {words}: {', '.join(worst) or 'none'}")
     say_figure(test.figure)
 
 
@@ -162,25 +164,25 @@ def analyse_gain(
         number: accuracy to compare: among all classes, the same with gamma, or among unseen classes; by default with
             gamma if both models are calibrated.
     """
-    from firstsight.analysis import class_gains
     from firstsight.report import figures
+    from firstsight.results.document import document
+    from firstsight.results.gain import class_gains
 
     own, other = _tested((model, baseline), test, test.calibrate)
-    classes, base = ([vars(row) for row in one.result.classes] for one in (own, other))
-    rows = class_gains(classes, base, number)
+    rows = class_gains(own.result.classes, other.result.classes, number)
     if not rows:
         raise InputError(f"number must be one that both models have; got {number!r}, which they have not")
     if test.figure:
         write_figure(test.figure, figures.gain_bars(rows, f"Gain of {own.name} over {other.name} on {own.data}"))
     if test.json:
-        print(as_json({"data": own.data, "model": _head(own), "baseline": _head(other), "classes": rows}))
+        print(as_json({"data": own.data, "model": _head(own), "baseline": _head(other), "classes": document(rows)}))
         return
-    up, down = (sum(sign * row["gain"] > 0 for row in rows) for sign in (1, -1))
+    up, down = (sum(sign * row.gain > 0 for row in rows) for sign in (1, -1))
     print(f"{own.name} over {other.name} on {own.data}: {up} of {len(rows)} classes gain, {down} lose; in points")
     shown = rows if len(rows) <= 10 else [*rows[:5], *rows[-5:]]
     for row in shown:
-        side = "seen" if row["seen"] else "unseen"
-        print(f"  {row['gain']:>+7.1f}  {row['baseline']:5.1f} to {row['accuracy']:5.1f}  {row['name']} ({side})")
+        side = "seen" if row.seen else "unseen"
+        print(f"  {row.gain:>+7.1f}  {row.baseline:5.1f} to {row.accuracy:5.1f}  {row.name} ({side})")
     say_figure(test.figure)
 
 
@@ -197,16 +199,16 @@ def analyse_attributes(models: tuple[Path, ...], /, test: CalibratedOptions) -> 
 
     tested = _tested(models, test, test.calibrate)
     _need_temperature(tested)
-    if _answered(tested, test, "attributes", figures.attribute_profiles):
+    found = _having(tested, lambda analyses: analyses.attributes)
+    if _answered(tested, test, "attributes", lambda label: figures.attribute_profiles(_drawn(found), label)):
         return
-    for one in tested:
-        found = one.analyses["attributes"]
-        known = sum(value is not None for value in found["auc"])
+    for one, quality in found:
+        known = sum(value is not None for value in quality.auc)
         print(f"{one.name} on {one.data}: area under the ROC curve, mean of {known} attributes")
-        unseen, among_all = _shown(found["mean"]["unseen"]), _shown(found["mean"]["all"])
+        unseen, among_all = _shown(quality.mean.unseen), _shown(quality.mean.all)
         print(f"  {unseen} among unseen classes, {among_all} among all classes")
-        for key in ("best", "worst"):
-            print(f"  {key:<6} " + ", ".join(f"{row['name']} {row['auc']:.2f}" for row in found[key][:4]))
+        for words, rows in (("best", quality.best), ("worst", quality.worst)):
+            print(f"  {words:<6} " + ", ".join(f"{row.name} {row.auc:.2f}" for row in rows[:4]))
     say_figure(test.figure)
 
 
@@ -220,22 +222,17 @@ def analyse_probability(models: tuple[Path, ...], /, test: CalibratedOptions) ->
     from firstsight.report import figures
 
     tested = _tested(models, test, test.calibrate)
-    key = "fitted" if all(one.analyses["probability"]["fitted"] for one in tested) else "raw"
-
-    def draw(shown: Sequence[Shown], label: str) -> Markup:
-        return figures.reliability_diagram(shown, label, key)
-
-    if _answered(tested, test, "probability", draw):
+    found = _having(tested, lambda analyses: analyses.probability)
+    fitted = _having(tested, lambda one: one.probability.fitted if one.probability else None)
+    raw = _having(tested, lambda one: one.probability.raw if one.probability else None)
+    shown = _drawn(fitted if len(fitted) == len(tested) else raw)
+    if _answered(tested, test, "probability", lambda label: figures.reliability_diagram(shown, label)):
         return
-    for one in tested:
+    for one, probability in found:
         print(f"{one.name} on {one.data}, all test images, all classes")
-        for kind in ("fitted", "raw"):
-            if found := one.analyses["probability"][kind]:
-                sides = ", ".join(f"{side} {_shown(found[f'ece_{side}'])}" for side in ("seen", "unseen"))
-                print(
-                    f"  temperature {found['temperature']:<10.4g}ECE {found['ece']:.3f} ({sides}), "
-                    f"NLL {found['nll']:.3f} nats"
-                )
+        for table in filter(None, (probability.fitted, probability.raw)):
+            sides = f"seen {_shown(table.ece_seen)}, unseen {_shown(table.ece_unseen)}"
+            print(f"  temperature {table.temperature:<10.4g}ECE {table.ece:.3f} ({sides}), NLL {table.nll:.3f} nats")
     say_figure(test.figure)
 
 
@@ -251,22 +248,22 @@ def analyse_reject(models: tuple[Path, ...], /, test: CalibratedOptions) -> None
     tested = _tested(models, test, test.calibrate)
     if test.figure:
         _need_temperature(tested)
-    if _answered(tested, test, "reject", figures.risk_coverage_chart):
+    curves = _drawn(_having(tested, lambda one: one.reject.curve if one.reject else None))
+    if _answered(tested, test, "reject", lambda label: figures.risk_coverage_chart(curves, label)):
         return
-    for one in tested:
-        found = one.analyses["reject"]
+    for one, found in _having(tested, lambda analyses: analyses.reject):
         print(f"{one.name} on {one.data}, all test images, all classes")
-        print(f"  auroc   {_shown(found['auroc'])}  unseen against seen images, by the lead of the best unseen class")
-        if found["aurc"] is not None:
-            print(f"  risk    {found['risk']:.3f}  share of errors")
-            print(f"  aurc    {found['aurc']:.3f}  mean risk over all coverages, the most certain images first")
-            print(f"  least   {found['least']:.3f}  if all correct predictions came first")
+        print(f"  auroc   {_shown(found.auroc)}  unseen against seen images, by the lead of the best unseen class")
+        if found.aurc is not None:
+            print(f"  risk    {_shown(found.risk)}  share of errors")
+            print(f"  aurc    {_shown(found.aurc)}  mean risk over all coverages, the most certain images first")
+            print(f"  least   {_shown(found.least)}  if all correct predictions came first")
     say_figure(test.figure)
 
 
 def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list[Tested]:
-    """Test the models on the data set."""
-    from firstsight.analysis import analyse
+    """Test each model on the data set."""
+    from firstsight.bench.bench import analysed
     from firstsight.evaluation.evaluate import evaluate
     from firstsight.methods import FitControls, load_method
     from firstsight.progress import Display
@@ -275,44 +272,54 @@ def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list
     if not models:
         raise InputError("models must be one file or more; got none")
     methods = [load_method(file) for file in models]
-    names = [display_name(method.name) for method in methods]
+    names = [display_name(method.name, {method.name: method.title}) for method in methods]
     tested = []
     with Display() as display:
         data = test.load(display)
-        tests = data.test_images
-        is_seen = data.is_seen
         for file, method, name in zip(models, methods, names, strict=True):
             result = evaluate(method, data, calibrate, FitControls(display.stage(f"calibrate {name}")))
-            known = (data.labels[tests], is_seen, data.classes, result.gamma, result.temperature)
-            found = analyse(result.scores, *known)
             own = name if names.count(name) == 1 else file.stem
-            tested.append(Tested(own, file, data.name, method, result, found))
+            tested.append(Tested(own, file, data.name, method, result, analysed(result, data)))
     return tested
 
 
-def _answered(tested: Sequence[Tested], test: ModelOptions, key: str, draw: Any) -> bool:
-    """Write the figure if one is asked for; print the analysis as JSON and return True if that is asked for."""
+def _having(tested: Sequence[Tested], part: Callable[[Analyses], Found | None]) -> list[tuple[Tested, Found]]:
+    """List the models with this part of their analyses; those that have none are left out."""
+    return [(one, found) for one in tested if (found := part(one.analyses)) is not None]
+
+
+def _drawn(found: Sequence[tuple[Tested, Found]]) -> list[Shown[Found]]:
+    """Give each model a colour."""
     from firstsight.report.figures import Shown
 
+    return [Shown(slot, one.name, part) for slot, (one, part) in enumerate(found)]
+
+
+def _answered(tested: Sequence[Tested], test: ModelOptions, key: str, draw: Callable[[str], Markup]) -> bool:
+    """Write the figure if one is asked for; print the analysis as JSON and return True if that is asked for."""
+    from firstsight.results.document import document
+
     if test.figure:
-        shown = [Shown(slot, one.name, one.analyses) for slot, one in enumerate(tested)]
-        write_figure(test.figure, draw(shown, f"{key.capitalize()} on {tested[0].data}"))
+        write_figure(test.figure, draw(f"{key.capitalize()} on {tested[0].data}"))
     if test.json:
-        rows = [_head(one) | {key: one.analyses[key]} for one in tested]
+        rows = [_head(one) | {key: document(getattr(one.analyses, key))} for one in tested]
         print(as_json({"data": tested[0].data, "models": rows}))
     return test.json
 
 
 def _head(one: Tested) -> dict[str, Any]:
+    """Return what begins a model's row in JSON."""
     return {"model": str(one.file), "method": one.method.name, "gamma": one.result.gamma}
 
 
 def _need_temperature(tested: Sequence[Tested]) -> None:
-    if any(one.analyses["reject"]["aurc"] is None for one in tested):
+    """Check that probabilities were fitted."""
+    if any(one.result.temperature is None for one in tested):
         raise InputError(
             "temperature must be fitted, to turn scores into probabilities; got none; leave --no-calibrate out"
         )
 
 
 def _shown(value: float | None) -> str:
+    """Write a number that may not be known."""
     return "unknown" if value is None else f"{value:.3f}"

@@ -25,13 +25,15 @@ def analyse_variance(
     from firstsight.datasets import load
     from firstsight.progress import Display
     from firstsight.report import charts, classes
+    from firstsight.results.records import Variance
 
     (vectors,) = text.texts(semantics)
     with Display() as display:
         data = load(path, semantics=semantics, progress=display, vectors=vectors)
     report = attribute_variance(data)
     if figure:
-        view = classes.variance_view({key: list(value) for key, value in vars(report).items() if key != "cosine"})
+        found = Variance(list(report.attributes), report.trainval.tolist(), report.test_unseen.tolist())
+        view = classes.variance_view(found)
         assert view is not None
         write_figure(figure, charts.variance_strips(view, f"Attribute variances of {data.name}"))
     if json:
@@ -67,6 +69,7 @@ def analyse_projection(
     from firstsight.datasets import load
     from firstsight.progress import Display
     from firstsight.report import figures
+    from firstsight.results.document import document
 
     (vectors,) = text.texts(semantics)
     with Display() as display:
@@ -78,14 +81,14 @@ def analyse_projection(
         label = f"t-SNE of the test classes of {data.name}"
         write_figure(figure, figures.projection_maps(maps, data.classes.names, is_seen, label))
     if json:
-        print(as_json({"data": data.name, **maps}))
+        print(as_json({"data": data.name, **document(maps)}))
         return
-    near = maps["nearest"]
+    near = maps.nearest
     print(f"{data.name}: mean cosine distance of a test class to the nearest other one")
-    for side in ("seen", "unseen"):
-        by_all, by_high = near["all"][side], near["high"][side]
+    sides = {"seen": (near.all.seen, near.high.seen), "unseen": (near.all.unseen, near.high.unseen)} if near else {}
+    for side, (by_all, by_high) in sides.items():
         if by_all is not None:
             print(f"  {side:<8}{by_all:.4f} by all attributes, {by_high:.4f} by the high-variance half")
-    for one in maps["lost"]:
-        print(f"  {one['class']}: {one['all']:.4f}, then {one['high']:.4f} to {one['neighbour']}")
+    for one in maps.lost:
+        print(f"  {one.class_}: {one.all:.4f}, then {one.high:.4f} to {one.neighbour}")
     say_figure(figure)

@@ -35,8 +35,7 @@ def bench(
         jobs: number of parallel runs, each in its own process; they share the cores.
         json: print one JSON document with a row per run.
     """
-    from firstsight.bench.bench import bench as run_bench
-    from firstsight.bench.bench import make_method, row
+    from firstsight.bench.bench import Bench, make_method, row
     from firstsight.methods import all_names
     from firstsight.progress import Display
     from firstsight.tuning.settings_file import read_settings
@@ -47,8 +46,8 @@ def bench(
     made = {spec: make_method(spec) for spec in specs}
     with Display() as display:
         datasets = files.load_all(data, semantics or (None,), display)
-        runs = run_bench(datasets, made, range(seeds), out, display, calibrate, tuned, jobs)
-    failed = sum("error" in run for run in runs)
+        runs = Bench(datasets, made, range(seeds), calibrate, tuned).run(out, display, jobs)
+    failed = sum(run.error is not None for run in runs)
     if json:
         print(as_json({"rows": [row(run) for run in runs]}))
     else:

@@ -25,6 +25,7 @@ def evaluate(
     from firstsight.evaluation.evaluate import evaluate as evaluate_method
     from firstsight.methods import FitControls, load_method
     from firstsight.progress import Display
+    from firstsight.results.numbers import METRICS
 
     method = load_method(model)
     with Display() as display:
@@ -35,19 +36,7 @@ def evaluate(
         print(as_json({"data": result.data, "method": result.method, **result.metrics(), "classes": classes}))
         return
     print(f"{method.name} on {dataset.name}, percent, mean per class")
-    for name, meaning in METRICS.items():
-        if (value := result.metrics()[name]) is not None:
-            print(f"  {name:<8}{value:>8.{4 if 'gamma' in name or 'ausuc' in name else 1}f}  {meaning}")
-
-
-METRICS = {
-    "t1": "unseen images, unseen classes to choose from",
-    "u": "unseen images, all classes to choose from",
-    "s": "seen images, all classes to choose from",
-    "h": "harmonic mean of u and s",
-    "ausuc": "area under the seen-unseen curve",
-    "gamma": "subtracted from seen scores, chosen on validation classes",
-    "u_cal": "u with gamma",
-    "s_cal": "s with gamma",
-    "h_cal": "h with gamma",
-}
+    for key, value in result.metrics().items():
+        if value is not None and key != "ausuc_per_sample":
+            digits = 1 if METRICS[key].unit == "percent" else 4
+            print(f"  {key:<8}{value:>8.{digits}f}  {METRICS[key].meaning}")

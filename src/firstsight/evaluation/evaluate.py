@@ -16,18 +16,7 @@ from firstsight.evaluation.metrics import SeenUnseenCurve, class_accuracies, cur
 from firstsight.methods.abilities import with_own_features
 from firstsight.methods.base import Method
 from firstsight.methods.fitting import FitControls
-
-
-@dataclass(frozen=True)
-class ClassResult:
-    """Accuracy on one class's test images among all classes, and among unseen ones where it is unseen; percent."""
-
-    name: str
-    seen: bool
-    images: int
-    accuracy: float
-    accuracy_calibrated: float | None
-    t1: float | None
+from firstsight.results.numbers import METRICS, ClassResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +63,8 @@ class Result:
     seconds_score: float
 
     def metrics(self) -> dict[str, float | None]:
-        """Return the numbers by name, without tables and curve."""
-        names = ("t1", "u", "s", "h", "ausuc", "ausuc_per_sample", "gamma", "u_cal", "s_cal", "h_cal")
-        return {name: getattr(self, name) for name in names}
+        """Return the numbers of METRICS by key."""
+        return {key: getattr(self, key) for key in METRICS}
 
     def __repr__(self) -> str:
         shown = {name: round(value, 3) for name, value in self.metrics().items() if value is not None}

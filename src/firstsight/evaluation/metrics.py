@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstsight.data import Floats, Indices
+from firstsight.results.records import Curve
+
+CURVE_POINTS = 400  # of a curve in a file; areas are computed on all points
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,12 @@ class SeenUnseenCurve:
         """Return (u, s) where gamma is subtracted from seen scores; a tie counts as unseen."""
         step = np.searchsorted(self.gamma, gamma, side="right")
         return float(self.u[step]), float(self.s[step])
+
+    def thinned(self) -> Curve:
+        """Return about CURVE_POINTS points, the first and the last among them."""
+        keep = np.unique(np.linspace(0, len(self.u) - 1, CURVE_POINTS).round().astype(int))
+        gamma = self.gamma[np.minimum(keep[:-1], len(self.gamma) - 1)] if len(self.gamma) else self.gamma
+        return Curve(gamma.tolist(), self.u[keep].round(3).tolist(), self.s[keep].round(3).tolist())
 
 
 def class_accuracies(predictions: Indices, labels: Indices, n_classes: int) -> Floats:

@@ -46,6 +46,7 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""  # the name as people write it; in capitals where empty
     source: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     search: ClassVar[Search] = Search()

@@ -128,6 +128,7 @@ class CMTStar(CMT):
     """
 
     name = "cmt_star"
+    title = "CMT*"
     search = Search(
         {"novelty": ("gaussian", "loop"), "outliers": (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)},
         objective="h",  # AUSUC runs over all thresholds, so it cannot choose one

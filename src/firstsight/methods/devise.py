@@ -31,6 +31,7 @@ class DeViSE(Bilinear):
     """
 
     name = "devise"
+    title = "DeViSE"
     source = "Frome et al., NIPS 2013"
 
     def _weights(self, hinges: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,8 +1,9 @@
 """Results folder -> one HTML page that needs nothing else. It reads and never trains.
 
-`records.py` reads the files, `tables.py`, `comparison.py`, `curves.py`, `classes.py` and `provenance.py` have the
-numbers, `charts.py` the drawings, `page.py` brings them together; the markup is in `*.html.jinja`, `published.toml` is
-what the paper prints, `export.py` writes the same as tables, figures and PDF.
+`results.records` reads the files; `tables.py`, `comparison.py`, `curves.py`, `classes.py` and `provenance.py` have the
+numbers, `charts.py`, `figures.py` and `analyses.py` the drawings, `section.py` and `page.py` bring them together; the
+markup is in `*.html.jinja`, `published.toml` is what the paper prints, `export.py` writes the same as tables, figures
+and PDF.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from pathlib import Path
 from firstsight.files import write_text
 from firstsight.report.export import figures_of, tables_of, write_figures, write_pdf, write_tables
 from firstsight.report.page import render, view
-from firstsight.report.records import read_results
+from firstsight.results.records import Results
 
 __all__ = ["write_figures", "write_pdf", "write_report", "write_tables"]
 
 
 def write_report(results: Path, out: Path, tables: Path | None = None, figures: Path | None = None) -> Path:
-    """Writes the page that shows everything in a results folder.
+    """Write the page that shows everything in a results folder.
 
     Args:
         results: folder with `runs/*.json` and, where there are any, `data/*.json` and `pictures/*.json`.
@@ -33,7 +34,7 @@ def write_report(results: Path, out: Path, tables: Path | None = None, figures: 
         InputError: the folder is missing, has no finished runs, or holds a file that cannot be read.
     """
     out = Path(out)
-    shown = view(read_results(Path(results)))
+    shown = view(Results.read(Path(results)))
     write_text(out, render(shown))
     if tables is not None:
         tables_of(shown, Path(tables))

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
+from typing import NamedTuple
 
 from markupsafe import Markup
 
 from firstsight.report.classes import ClassRow, VarianceView
 from firstsight.report.comparison import Standing, rivals
 from firstsight.report.curves import Series, riding
-from firstsight.report.tables import MethodRow, column_of, ranked
+from firstsight.report.tables import COLUMNS, MethodRow, ranked
 
 Place = Callable[[float, float], tuple[float, float]]  # (u, s) -> (x, y)
 
@@ -26,7 +27,7 @@ MOST_NAMED_CLASSES = 60  # beyond them, bars lose their names and become a profi
 
 
 def style(slots: Iterable[int]) -> Markup:
-    """The style sheet of the charts, with a colour and a dash pattern for each slot.
+    """Return the style sheet of the charts, with a colour and a dash pattern for each slot.
 
     Dashes move on by one with every round of colours, so that no two of 64 methods share both.
     """
@@ -42,7 +43,7 @@ def curve_chart(
     with_seeds: bool = True,
     balance: float | None = None,
 ) -> Markup:
-    """Seen against unseen accuracy, u on x and s on y, over lines of equal H.
+    """Draw seen against unseen accuracy, u on x and s on y, over lines of equal H.
 
     A cross marks gamma = 0, a dot the calibrated point.
 
@@ -84,7 +85,7 @@ def curve_chart(
 
 
 def legend(entries: Sequence[tuple[int, str]], x: float, y: float, width: float) -> tuple[Markup, int]:
-    """Line samples with names from (x, y) on, in as many rows as they need, and the height of these."""
+    """Draw line samples with names from (x, y) on, in as many rows as they need, and return their height too."""
     parts, at, row = [], 0.0, 0
     for slot, name in entries:
         wide = 40 + 7.2 * len(name)  # of 13 px letters, on the wide side
@@ -97,7 +98,7 @@ def legend(entries: Sequence[tuple[int, str]], x: float, y: float, width: float)
 
 
 def _ray(place: Place, u_reach: float, s_reach: float, balance: float) -> Markup:
-    """From the corner to the frame, where u is this percentage of u + s."""
+    """Draw a ray from the corner to the frame, where u is this percentage of u + s."""
     share = balance / 100
     length = min(reach / part if part else math.inf for reach, part in ((u_reach, share), (s_reach, 1 - share)))
     (x0, y0), (x1, y1) = place(0, 0), place(share * length, (1 - share) * length)
@@ -130,10 +131,10 @@ def _ring(place: Place, one: Series, balance: float) -> Markup:
 
 
 def forest(rows: Sequence[MethodRow], standing: Standing, key: str, label: str) -> Markup:
-    """One row a method: its number with the 95 % interval, the highest first; a line marks the highest."""
+    """Draw a row for each method: its number with the 95 % interval, the highest first; a line marks the highest."""
     found = ranked(rows, key)
     close = {one.name for one in rivals(rows, standing, key) if one.comparison is not None and not one.is_clear}
-    digits = column_of(key).digits
+    digits = COLUMNS[key].digits
     ends = [standing.interval(row.method, key) or (stat.mean, stat.mean) for row, stat in found]
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     step = next((step for step in STEPS if (high - low) / step <= 7), STEPS[-1])
@@ -172,7 +173,7 @@ def forest(rows: Sequence[MethodRow], standing: Standing, key: str, label: str) 
 
 
 def _equal_h(place: Place, u_reach: float, s_reach: float) -> Markup:
-    """Faint lines along which H is 10, 20, ..."""
+    """Draw faint lines along which H is 10, 20, ..."""
     parts = []
     for h in range(10, 100, 10):
         # 1/u + 1/s = 2/h: with u = h / 2t and s = h / 2(1 - t), t runs from the right edge to the upper one.
@@ -200,7 +201,7 @@ def _axes(place: Place, u_reach: float, s_reach: float) -> Markup:
 
 
 def path(place: Place, points: Sequence[tuple[float, float]], css: str, title: str = "") -> Markup:
-    """A path that leaves out steps too small to see: a curve has as many points as right test images."""
+    """Draw a path that leaves out steps too small to see: a curve has as many points as right test images."""
     kept: list[tuple[float, float]] = []
     placed = [place(*point) for point in points]
     for number, point in enumerate(placed):
@@ -211,27 +212,35 @@ def path(place: Place, points: Sequence[tuple[float, float]], css: str, title: s
     return Markup('<path class="{}" d="{}">{}</path>').format(css, d, inside)
 
 
-def class_bars(classes: Sequence[ClassRow], label: str) -> Markup:
-    """Bars of unseen classes in reading order; with many classes a profile, and names for both ends of it."""
-    if len(classes) > MOST_NAMED_CLASSES:
-        ends = [("The best five", classes[:5]), ("The last five", classes[-5:])]
-        parts = [_profile(classes, label)]
+class ClassBars(NamedTuple):
+    """Charts of unseen classes."""
+
+    profile: Markup | None  # all of many classes side by side
+    columns: Sequence[tuple[str, Markup]]  # bars with names, below a heading
+
+    @property
+    def drawings(self) -> list[Markup]:
+        """List all charts."""
+        return [*filter(None, [self.profile]), *(chart for _, chart in self.columns)]
+
+
+def class_bars(classes: Sequence[ClassRow], label: str) -> ClassBars:
+    """Draw bars of unseen classes in reading order; many classes as a profile, with names for both ends of it."""
+    is_many = len(classes) > MOST_NAMED_CLASSES
+    if is_many:
+        parts = [("The best five", classes[:5]), ("The last five", classes[-5:])]
     else:
         half = len(classes) if len(classes) < 6 else (len(classes) + 1) // 2
-        ends = [("", part) for part in (classes[:half], classes[half:]) if part]
-        parts = []
+        parts = [("", part) for part in (classes[:half], classes[half:]) if part]
     columns = [
-        Markup("<div>{}{}</div>").format(
-            Markup("<h4>{}</h4>").format(title) if title else "",
-            _named_bars(part, f"{label}, part {number} of {len(ends)}"),
-        )
-        for number, (title, part) in enumerate(ends, start=1)
+        (title, _named_bars(part, f"{label}, part {number} of {len(parts)}"))
+        for number, (title, part) in enumerate(parts, start=1)
     ]
-    return Markup("").join([*parts, Markup('<div class="columns">{}</div>').format(Markup("").join(columns))])
+    return ClassBars(_profile(classes, label) if is_many else None, columns)
 
 
 def _named_bars(classes: Sequence[ClassRow], label: str) -> Markup:
-    """One row a class: name, bar among all classes, thinner bar after calibration, numbers."""
+    """Draw a row for each class: name, bar among all classes, thinner bar after calibration, numbers."""
     width, name_width, number_width, row = 480, 222, 70, 24
     scale = (width - name_width - number_width) / 100
     parts = []
@@ -251,7 +260,7 @@ def _named_bars(classes: Sequence[ClassRow], label: str) -> Markup:
 
 
 def _profile(classes: Sequence[ClassRow], label: str) -> Markup:
-    """All classes as thin bars side by side, sorted."""
+    """Draw all classes as thin bars side by side, sorted."""
     width, height, left, bottom, top = 960, 210, 40, 26, 8
     step = (width - left) / len(classes)
     scale = (height - bottom - top) / 100
@@ -271,9 +280,7 @@ def _profile(classes: Sequence[ClassRow], label: str) -> Markup:
             Markup("</g>"),
         ]
     parts.append(text("label", left, height - 6, f"{len(classes)} unseen classes, the best first; accuracy in percent"))
-    return Markup('<div class="scroll" tabindex="0" role="region" aria-label="{}">{}</div>').format(
-        label, svg("profile", width, height, label, parts)
-    )
+    return svg("profile", width, height, label, parts)
 
 
 def _class_title(one: ClassRow) -> str:
@@ -282,7 +289,7 @@ def _class_title(one: ClassRow) -> str:
 
 
 def variance_strips(view: VarianceView, label: str) -> Markup:
-    """Two strips of one cell per attribute, ordered by variance in training; lighter is lower.
+    """Draw two strips of one cell per attribute, ordered by variance in training; lighter is lower.
 
     The shade follows the standard deviation, on one scale for both strips: variances are so skewed that most cells
     would look alike.
@@ -309,17 +316,17 @@ def variance_strips(view: VarianceView, label: str) -> Markup:
 
 
 def shortened(name: str, most: int) -> str:
-    """The name, cut where it has more letters."""
+    """Cut a name where it has more letters."""
     return name if len(name) <= most else name[: most - 1].rstrip() + "…"
 
 
 def text(css: str, x: float, y: float, words: object) -> Markup:
-    """Words that start at (x, y), or end there or have their middle there with the classes `end` and `middle`."""
+    """Write words that start at (x, y), or end there or have their middle there with the classes `end` and `middle`."""
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(css, x, y, words)
 
 
 def rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
-    """A rectangle; a negative size is none."""
+    """Draw a rectangle; a negative size is none."""
     shape = '<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>'
     return Markup(shape).format(css, x, y, max(0.0, width), max(0.0, height))
 
@@ -327,7 +334,7 @@ def rect(css: str, x: float, y: float, width: float, height: float) -> Markup:
 def svg(
     css: str, width: float, height: float, label: str, parts: Iterable[Markup], more: Markup | None = None
 ) -> Markup:
-    """The whole drawing; the label is what it says to those who do not see it."""
+    """Put a drawing together; the label is what it says to those who do not see it."""
     head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"{}><title>{}</title>').format(
         css, width, height, label, more or "", label
     )

@@ -1,4 +1,4 @@
-"""Single classes and single attributes: who is recognised, what decided, what varies."""
+"""Single classes and single attributes: accuracy per class, explanations, variances."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from firstsight.report.names import plain_name
-from firstsight.report.tables import MethodRow, Record, Stat
+from firstsight.report.tables import MethodRow, Stat
+from firstsight.results.numbers import ClassResult
+from firstsight.results.records import Explanation, PicturesRecord, Variance
 
 
 class ClassRow(NamedTuple):
@@ -21,19 +23,17 @@ class ClassRow(NamedTuple):
 
 
 def unseen_classes(row: MethodRow) -> list[ClassRow]:
-    """The unseen classes with their accuracy among all classes, the best first."""
-    grouped: dict[str, list[Record]] = {}
+    """List the unseen classes with their accuracy among all classes, the best first."""
+    grouped: dict[str, list[ClassResult]] = {}
     for run in row.runs:
-        for one in run.get("classes") or ():
-            if not one.get("seen") and one.get("accuracy") is not None:
-                grouped.setdefault(str(one.get("name", "")), []).append(one)
+        for one in run.classes:
+            if not one.seen and one.accuracy is not None:
+                grouped.setdefault(one.name, []).append(one)
     classes = []
     for name, found in grouped.items():
-        calibrated = Stat.of(one.get("accuracy_calibrated") for one in found)
-        mean = statistics.fmean(one["accuracy"] for one in found)
-        classes.append(
-            ClassRow(plain_name(name), found[0].get("images") or 0, mean, calibrated.mean if calibrated else None)
-        )
+        calibrated = Stat.of(one.accuracy_calibrated for one in found)
+        mean = statistics.fmean(one.accuracy for one in found if one.accuracy is not None)
+        classes.append(ClassRow(plain_name(name), found[0].images, mean, calibrated.mean if calibrated else None))
     return sorted(
         classes,
         key=lambda one: (-(one.accuracy if one.calibrated is None else one.calibrated), -one.accuracy, one.name),
@@ -45,17 +45,17 @@ class Portrait(NamedTuple):
 
     Attributes:
         pictures: base64 PNG or JPEG of test images; that of the answer explained where there are no others.
-        explained: single answers with the attributes that decided, as in `pictures/*.json`.
+        explained: single answers with their explanations.
     """
 
     row: ClassRow
     place: str
     pictures: Sequence[str]
-    explained: Sequence[Record]
+    explained: Sequence[Explanation]
 
 
-def portraits(classes: Sequence[ClassRow], pictures: Record, method: str, n: int = 3) -> list[Portrait]:
-    """The best n and the worst n unseen classes of which the results hold pictures or explanations.
+def portraits(classes: Sequence[ClassRow], pictures: PicturesRecord, method: str, n: int = 3) -> list[Portrait]:
+    """Pick the best n and the worst n unseen classes of which the results hold pictures or explanations.
 
     Args:
         classes: the best first.
@@ -64,18 +64,18 @@ def portraits(classes: Sequence[ClassRow], pictures: Record, method: str, n: int
         n: of each end.
     """
     shown: dict[str, list[str]] = {}
-    explained: dict[str, list[Record]] = {}
-    for one in pictures.get("samples") or ():
-        if not one.get("seen"):
-            shown.setdefault(plain_name(one["truth"]), []).append(one["picture"])
-    for one in sorted(pictures.get("explained") or (), key=lambda one: one.get("method") != method):
-        explained.setdefault(plain_name(one["truth"]), []).append(one)
+    explained: dict[str, list[Explanation]] = {}
+    for sample in pictures.samples:
+        if not sample.seen:
+            shown.setdefault(plain_name(sample.truth), []).append(sample.picture)
+    for one in sorted(pictures.explained, key=lambda one: one.method != method):
+        explained.setdefault(plain_name(one.truth), []).append(one)
     known = [(place, row) for place, row in enumerate(classes, start=1) if row.name in shown or row.name in explained]
     ends = [*known[:n], *known[max(n, len(known) - n) :]]
     found = []
     for place, row in ends:
         told = explained.get(row.name, [])[:1]
-        own = shown.get(row.name, [])[:2] or [why["picture"] for why in told if why.get("picture")]
+        own = shown.get(row.name, [])[:2] or [why.picture for why in told if why.picture]
         found.append(Portrait(row, f"{place} of {len(classes)}", own, told))
     return found
 
@@ -102,12 +102,11 @@ class VarianceView:
     rising: Sequence[str]
 
 
-def variance_view(variance: Record | None) -> VarianceView | None:
-    """The heat map's numbers, or None where there are none."""
-    if not variance or not variance.get("trainval") or not variance.get("test_unseen"):
+def variance_view(variance: Variance | None) -> VarianceView | None:
+    """Return the heat map's numbers, or None where there are none."""
+    if not variance or not variance.trainval or not variance.test_unseen:
         return None
-    given = variance.get("attributes") or ()
-    seen, unseen = variance["trainval"], variance["test_unseen"]
+    given, seen, unseen = variance.attributes, variance.trainval, variance.test_unseen
     names = [plain_name(name) for name in given] or [f"attribute {place + 1}" for place in range(len(seen))]
     order = sorted(range(len(seen)), key=seen.__getitem__)
     quiet = order[: len(order) // 2]
@@ -116,7 +115,7 @@ def variance_view(variance: Record | None) -> VarianceView | None:
         names=[names[place] for place in order],
         trainval=[seen[place] for place in order],
         test_unseen=[unseen[place] for place in order],
-        cosine=variance.get("cosine"),
+        cosine=variance.cosine,
         quiet_share=100 * sum(unseen[place] for place in quiet) / (sum(unseen) or 1.0),
         rising=[names[place] for place in rising],
     )

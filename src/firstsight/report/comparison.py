@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from firstsight.errors import InputError
 from firstsight.report.names import NBSP, listed
-from firstsight.report.tables import COLUMNS, MethodRow, Record, Stat, column_of, headline_key, ranked
+from firstsight.report.tables import COLUMNS, MethodRow, Stat, headline_key, ranked
 from firstsight.results.bootstrap import METRICS, Comparison, Images, bootstrap, compare, enough_resamples, interval
+from firstsight.results.records import DataRecord, RunRecord
 
-HEADLINES = {"t1": "T1", "h": "H", "h_cal": "H calibrated", "ausuc": "AUSUC"}  # each looks at another side of a method
+HEADLINES = ("t1", "h", "h_cal", "ausuc")  # each looks at another side of a method
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class Standing:
     comparisons: Mapping[str, Sequence[Comparison]] = field(default_factory=dict)
 
     def interval(self, method: str, metric: str) -> tuple[float, float] | None:
-        """Of one number, where it has one."""
+        """Return the interval of one number, where it has one."""
         return self.intervals.get(method, {}).get(metric)
 
 
-def assess(rows: Sequence[MethodRow], about: Record) -> Standing:
-    """Intervals and comparisons of the methods whose runs all hold per-image records.
+def assess(rows: Sequence[MethodRow], about: DataRecord) -> Standing:
+    """Compute intervals and comparisons of the methods whose runs all hold per-image records.
 
     Args:
         rows: of one data set.
@@ -49,7 +50,7 @@ def assess(rows: Sequence[MethodRow], about: Record) -> Standing:
     """
     methods = {}
     for row in rows:
-        seeds = [(_images(run, about), run.get("gamma")) for run in row.runs]
+        seeds = [(_images(run, about), run.gamma) for run in row.runs]
         known = [(images, gamma) for images, gamma in seeds if images is not None]
         if len(known) == len(seeds):
             methods[row.method] = known
@@ -76,9 +77,9 @@ def assess(rows: Sequence[MethodRow], about: Record) -> Standing:
     )
 
 
-def _images(run: Record, about: Record) -> Images | None:
-    """The per-image record of a run, if it has one and its numbers follow from it."""
-    name = f"{run['method']} on {run['data']}, seed {run.get('seed') or 0}"
+def _images(run: RunRecord, about: DataRecord) -> Images | None:
+    """Return the per-image record of a run, if it has one, and check that its numbers follow from it."""
+    name = f"{run.method} on {run.data}, seed {run.seed}"
     try:
         images = Images.decode(run, about)
     except InputError as error:
@@ -86,11 +87,11 @@ def _images(run: Record, about: Record) -> Images | None:
     if images is None:
         return None
     slack = 2 * float(images.share.max())  # an image or two may fall to the other side by rounding
-    for metric, value in images.metrics(run.get("gamma")).items():
-        given = run.get(metric)
+    for metric, value in images.metrics(run.gamma).items():
+        given = run.number(metric)
         scale = 0.01 if metric == "ausuc" else 1.0
         if given is not None and abs(given - value) > scale * slack:
-            digits = column_of(metric).digits
+            digits = COLUMNS[metric].digits
             raise InputError(
                 f"{name}: images must give the {metric} of the run, {given:.{digits}f}; got {value:.{digits}f}; "
                 "run the experiment again"
@@ -115,7 +116,7 @@ class Rival(NamedTuple):
 
 
 def rivals(rows: Sequence[MethodRow], standing: Standing, key: str) -> list[Rival]:
-    """Every method below the highest one, in the order of this number; untested ones too."""
+    """List every method below the highest one, in the order of this number; untested ones too."""
     found = ranked(rows, key)
     tested = {
         (one.best, one.other): one for one in standing.comparisons.get(key, ())
@@ -135,23 +136,21 @@ def rivals(rows: Sequence[MethodRow], standing: Standing, key: str) -> list[Riva
 
 
 def marks(rows: Sequence[MethodRow], standing: Standing) -> dict[tuple[str, str], str]:
-    """By method and column: `best` for the highest mean, `tied` for what a test does not tell apart from it."""
+    """Return by method and column `best` for the highest mean, `tied` for what a test does not tell apart from it."""
     found: dict[tuple[str, str], str] = {}
-    for column in COLUMNS:
-        known = [(row, stat.mean) for row in rows if (stat := row.stats[column.key]) is not None]
+    for key, metric in COLUMNS.items():
+        known = [(row, stat.mean) for row in rows if (stat := row.stats[key]) is not None]
         if len(known) < 2:
             continue
-        best = (min if column.lower_is_better else max)(value for _, value in known)
-        found |= {(row.method, column.key): "best" for row, value in known if value == best}
-        tied = {
-            one.name for one in rivals(rows, standing, column.key) if one.comparison is not None and not one.is_clear
-        }
-        found |= {(row.method, column.key): "tied" for row, value in known if row.name in tied and value != best}
+        best = (max if metric.higher_is_better else min)(value for _, value in known)
+        found |= {(row.method, key): "best" for row, value in known if value == best}
+        tied = {one.name for one in rivals(rows, standing, key) if one.comparison is not None and not one.is_clear}
+        found |= {(row.method, key): "tied" for row, value in known if row.name in tied and value != best}
     return found
 
 
 class Leader(NamedTuple):
-    """Who is ahead by one number, and who is not clearly below."""
+    """The highest method by one number; `close` are those that are not clearly below."""
 
     label: str
     hint: str
@@ -163,21 +162,20 @@ class Leader(NamedTuple):
 
 
 def leaders(rows: Sequence[MethodRow], standing: Standing) -> list[Leader]:
-    """By the numbers of HEADLINES."""
+    """Say who leads by the numbers of HEADLINES."""
     said = []
-    for key, label in HEADLINES.items():
+    for key in HEADLINES:
         if found := ranked(rows, key):
             row, best = found[0]
-            column = column_of(key)
+            metric = COLUMNS[key]
             close = [one.name for one in rivals(rows, standing, key) if one.comparison is not None and not one.is_clear]
-            said.append(
-                Leader(label, column.hint, column.digits, best, standing.interval(row.method, key), row.name, close)
-            )
+            ends = standing.interval(row.method, key)
+            said.append(Leader(metric.name, metric.hint, metric.digits, best, ends, row.name, close))
     return said
 
 
 def verdict(groups: Mapping[str, Sequence[MethodRow]], standings: Mapping[str, Standing]) -> str:
-    """One sentence on all data sets."""
+    """Sum up all data sets in one sentence."""
     said: dict[str, list[str]] = {}  # claim -> the data sets it holds for, with their numbers
     for data, rows in groups.items():
         claim, numbers = _claim(rows, standings.get(data, Standing()))
@@ -187,7 +185,7 @@ def verdict(groups: Mapping[str, Sequence[MethodRow]], standings: Mapping[str, S
 
 
 def _claim(rows: Sequence[MethodRow], standing: Standing) -> tuple[str, str]:
-    """What can be said of the methods on one data set, and the numbers it rests on."""
+    """Return what can be said of the methods on one data set, and the numbers it rests on."""
     key = headline_key(rows)
     found = ranked(rows, key)
     if not found:

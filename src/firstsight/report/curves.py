@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from firstsight.report.tables import MethodRow, Record
+from firstsight.report.tables import MethodRow
 
 STEP = 0.3  # percentage points between two points that are kept
 Points = Sequence[tuple[float, float]]  # (u, s), u never falls and s never rises
@@ -42,12 +42,12 @@ class Riding(NamedTuple):
 
 
 def curve_of(row: MethodRow, slot: int) -> Series | None:
-    """The curve of a method's median seed, where it has one."""
+    """Return the curve of a method's median seed, where it has one."""
     shown = row.shown
-    points = _points(shown)
-    if not points:
+    points = shown.curve.points if shown.curve else []
+    if not shown.curve or not points:
         return None
-    gamma = (shown.get("curve") or {}).get("gamma") or ()
+    gamma = shown.curve.gamma
     starts = [gamma[0], *gamma] if len(gamma) == len(points) - 1 and gamma else []
     kept = _kept(points)
     return Series(
@@ -55,14 +55,14 @@ def curve_of(row: MethodRow, slot: int) -> Series | None:
         name=row.name,
         points=[points[place] for place in kept],
         gamma=[starts[place] for place in kept] if starts else [],
-        others=[own for run in row.runs if run is not shown and (own := _points(run))],
-        plain=_pair(shown, "u", "s"),
-        calibrated=_pair(shown, "u_cal", "s_cal"),
+        others=[own for run in row.runs if run is not shown and run.curve and (own := run.curve.points)],
+        plain=_pair(shown.u, shown.s),
+        calibrated=_pair(shown.u_cal, shown.s_cal),
     )
 
 
 def _kept(points: Points) -> list[int]:
-    """Places of points that are far enough from the one before to be told apart on the page."""
+    """List the places of points that are far enough from the one before to be told apart on the page."""
     kept = [0]
     for place, point in enumerate(points):
         if math.dist(point, points[kept[-1]]) >= STEP:
@@ -71,7 +71,7 @@ def _kept(points: Points) -> list[int]:
 
 
 def riding(points: Points, percent: float, gamma: Sequence[float] = ()) -> Riding:
-    """Where the curve meets the ray on which u is this percentage of u + s, on a straight line between points."""
+    """Find where the curve meets the ray on which u is this percentage of u + s, on a straight line between points."""
     share = percent / 100
     over = [(1 - share) * u - share * s for u, s in points]  # rises along the curve, 0 on the ray
     place = next((number for number, value in enumerate(over) if value >= 0), len(points) - 1)
@@ -84,14 +84,10 @@ def riding(points: Points, percent: float, gamma: Sequence[float] = ()) -> Ridin
 
 
 def harmonic(u: float, s: float) -> float:
-    """Of two accuracies; 0 where both are."""
+    """Return the harmonic mean of two accuracies; 0 where both are 0."""
     return 2 * u * s / (u + s) if u + s else 0.0
 
 
-def _points(run: Record) -> list[tuple[float, float]]:
-    curve = run.get("curve") or {}
-    return list(zip(curve.get("u") or (), curve.get("s") or (), strict=True))
-
-
-def _pair(run: Record, x: str, y: str) -> tuple[float, float] | None:
-    return None if run.get(x) is None or run.get(y) is None else (run[x], run[y])
+def _pair(u: float | None, s: float | None) -> tuple[float, float] | None:
+    """Return the two accuracies where both are known."""
+    return None if u is None or s is None else (u, s)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from markupsafe import Markup
-
 from firstsight.errors import InputError
 from firstsight.files import file_name, replacing, write_text
-from firstsight.report import charts, tables
-from firstsight.report.comparison import HEADLINES
+from firstsight.report import tables
 from firstsight.report.names import display_name, plain_name
-from firstsight.report.page import view
-from firstsight.report.records import read_results
+from firstsight.report.page import View, view
+from firstsight.report.section import Section
 from firstsight.report.standalone import standalone
+from firstsight.results.bootstrap import Comparison
+from firstsight.results.records import Results
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 QUIET = "headless no-sandbox disable-gpu no-first-run disable-background-networking disable-sync no-pdf-header-footer"
@@ -44,27 +42,27 @@ class Table(NamedTuple):
 
 
 def write_tables(results: Path, folder: Path) -> list[Path]:
-    """Writes every table of the page as CSV and as LaTeX (booktabs).
+    """Write every table of the page as CSV and as LaTeX (booktabs).
 
     Args:
         results: folder as for `write_report`.
         folder: `<table>.csv` and `<table>.tex` go there; others in it stay.
     """
-    return tables_of(view(read_results(Path(results))), Path(folder))
+    return tables_of(view(Results.read(Path(results))), Path(folder))
 
 
 def write_figures(results: Path, folder: Path) -> list[Path]:
-    """Writes every figure of the page as an SVG file that needs nothing else.
+    """Write every figure of the page as an SVG file that needs nothing else.
 
     Args:
         results: folder as for `write_report`.
         folder: `<data>-<figure>.svg` go there; others in it stay.
     """
-    return figures_of(view(read_results(Path(results))), Path(folder))
+    return figures_of(view(Results.read(Path(results))), Path(folder))
 
 
 def write_pdf(page: Path, out: Path) -> Path:
-    """Prints the page with a browser of the Chromium family.
+    """Print the page with a browser of the Chromium family.
 
     Raises:
         InputError: there is no such browser on PATH, or it made no PDF.
@@ -87,10 +85,10 @@ def write_pdf(page: Path, out: Path) -> Path:
     return Path(out)
 
 
-def tables_of(shown: Mapping[str, Any], folder: Path) -> list[Path]:
-    """The tables of a view."""
+def tables_of(shown: View, folder: Path) -> list[Path]:
+    """Write the tables of a view."""
     written = []
-    for table in (*(table for section in shown["sections"] for table in _of_section(section)), *_of_all(shown)):
+    for table in (*(table for section in shown.sections for table in _of_section(section)), *_of_all(shown)):
         if table.rows:
             path = folder / file_name(*table.name.split("-"))
             write_text(path.with_name(path.name + ".csv"), _csv(table))
@@ -99,45 +97,22 @@ def tables_of(shown: Mapping[str, Any], folder: Path) -> list[Path]:
     return written
 
 
-def _of_section(section: Mapping[str, Any]) -> Iterable[Table]:
-    name, rows, standing = section["name"], section["rows"], section["standing"]
+def _of_section(section: Section) -> Iterable[Table]:
+    """Yield the tables of one data set."""
+    name, best = section.name, section.rows[0].name
     yield _numbers(section)
-    tests = [
-        (HEADLINES[metric], first.name, other, column.digits)
-        for metric, (first, others) in section["tests"].items()
-        for column in (tables.column_of(metric),)
-        for other in others
-    ]
-    header = ("number", "highest", "other", "value", "below_by", "low", "high", "p", "p_corrected", "is_better", "note")
-    yield Table(
-        f"{name}-comparison",
-        f"The highest method on {name} against the others; paired bootstrap over test images"
-        f" ({standing.resamples} redraws), Holm's correction for all pairs.",
-        header,
-        [
-            [label, first, other.name, other.stat.mean, *_measured(other.comparison), other.is_clear, other.reason]
-            for label, first, other, _ in tests
-        ],
-        (
-            ("Number", "Highest", "Other", "Value", "Below by", "95 % interval", "p, corrected"),
-            [
-                [label, first, other.name, f"{other.stat.mean:.{digits}f}", *_printed(other.comparison, digits)]
-                for label, first, other, digits in tests
-            ],
-        ),
-    )
-    riders = [(one["curve"], one["own_h"], one["at"]) for one in section["riders"]]
+    yield _comparison(section)
     yield Table(
         f"{name}-curves",
         f"Points on the seen-unseen curves of {name}: at each method's gamma from validation classes, and where u = s.",
         ("method", "u_cal", "s_cal", "h_cal", "u_balanced", "s_balanced", "h_balanced", "gamma_balanced"),
-        [[curve.name, *(curve.calibrated or (None, None)), h, *at] for curve, h, at in riders],
+        [[one.curve.name, *(one.curve.calibrated or (None, None)), one.own_h, *one.at] for one in section.riders],
     )
     yield Table(
         f"{name}-classes",
-        f"Unseen classes of {name} by {rows[0].name}: percent recognised among all classes.",
+        f"Unseen classes of {name} by {best}: percent recognised among all classes.",
         ("class", "images", "accuracy", "accuracy_calibrated"),
-        section["classes"],
+        section.classes,
     )
     yield Table(
         f"{name}-published",
@@ -145,47 +120,79 @@ def _of_section(section: Mapping[str, Any]) -> Iterable[Table]:
         ("method", *tables.PUBLISHED_COLUMNS),
         [
             [display_name(method), *(numbers.get(key) for key in tables.PUBLISHED_COLUMNS)]
-            for method, numbers in section["published"].items()
+            for method, numbers in section.published.items()
         ],
     )
 
 
-def _measured(comparison: Any) -> tuple[float | None, ...]:
-    return tuple(comparison[2:]) if comparison else (None,) * 5
+def _comparison(section: Section) -> Table:
+    """Make the table of the highest method against the others."""
+    tests = [
+        (tables.COLUMNS[metric], first.name, other)
+        for metric, (first, others) in section.tests.items()
+        for other in others
+    ]
+    header = ("number", "highest", "other", "value", "below_by", "low", "high", "p", "p_corrected", "is_better", "note")
+    return Table(
+        f"{section.name}-comparison",
+        f"The highest method on {section.name} against the others; paired bootstrap over test images"
+        f" ({section.standing.resamples} redraws), Holm's correction for all pairs.",
+        header,
+        [
+            [
+                metric.name,
+                first,
+                other.name,
+                other.stat.mean,
+                *_measured(other.comparison),
+                other.is_clear,
+                other.reason,
+            ]
+            for metric, first, other in tests
+        ],
+        (
+            ("Number", "Highest", "Other", "Value", "Below by", "95 % interval", "p, corrected"),
+            [
+                [metric.name, first, other.name, *_printed(other.stat.mean, other.comparison, metric.digits)]
+                for metric, first, other in tests
+            ],
+        ),
+    )
 
 
-def _printed(comparison: Any, digits: int) -> tuple[str, str, str]:
-    if comparison is None:
-        return MISSING, MISSING, MISSING
-    ends = f"[{comparison.low:.{digits}f}, {comparison.high:.{digits}f}]"
-    return f"{comparison.difference:.{digits}f}", ends, f"{comparison.corrected:.2g}"
+def _measured(one: Comparison | None) -> tuple[float | None, ...]:
+    """Return the numbers of a comparison, whole."""
+    return (one.difference, one.low, one.high, one.p, one.corrected) if one else (None,) * 5
 
 
-def _numbers(section: Mapping[str, Any]) -> Table:
-    """The main table: four columns a number in CSV, one in LaTeX."""
-    rows, standing = section["rows"], section["standing"]
+def _printed(value: float, one: Comparison | None, digits: int) -> tuple[str, ...]:
+    """Write a value and its comparison with the highest, rounded."""
+    if one is None:
+        return f"{value:.{digits}f}", MISSING, MISSING, MISSING
+    ends = f"[{one.low:.{digits}f}, {one.high:.{digits}f}]"
+    return f"{value:.{digits}f}", f"{one.difference:.{digits}f}", ends, f"{one.corrected:.2g}"
+
+
+def _numbers(section: Section) -> Table:
+    """Make the main table: four columns a number in CSV, one in LaTeX."""
     parts = ("", "_sd", "_low", "_high")
-    header = ["method", "seeds", *(column.key + part for column in tables.COLUMNS for part in parts)]
+    header = ["method", "seeds", *(key + part for key in tables.COLUMNS for part in parts)]
     whole, printed = [], []
-    for row in rows:
+    for row in section.rows:
         cells: list[Any] = [row.name, len(row.seeds)]
         texts = [row.name, str(len(row.seeds))]
-        for column in tables.COLUMNS:
-            stat, ends = row.stats[column.key], standing.interval(row.method, column.key)
+        for key, metric in tables.COLUMNS.items():
+            stat, ends = row.stats[key], section.standing.interval(row.method, key)
             cells += [stat and stat.mean, stat and stat.deviation, *(ends or (None, None))]
-            text = stat.text(column.digits) if stat else MISSING
-            texts.append(text + (f" [{ends[0]:.{column.digits}f}, {ends[1]:.{column.digits}f}]" if ends else ""))
+            text = stat.text(metric.digits) if stat else MISSING
+            texts.append(text + (f" [{ends[0]:.{metric.digits}f}, {ends[1]:.{metric.digits}f}]" if ends else ""))
         published = [(row.published or {}).get(key) for key in tables.PUBLISHED_COLUMNS]
         whole.append([*cells, *published])
         printed.append(texts)
-    names = {"ausuc": "AUSUC", "ausuc_per_sample": "AUSUC per sample", "seconds_fit": "Seconds"}
-    heads = [
-        names.get(column.key, column.label + (" cal." if column.key.endswith("_cal") else ""))
-        for column in tables.COLUMNS
-    ]
+    heads = [metric.name.replace("calibrated", "cal.") for metric in tables.COLUMNS.values()]
     return Table(
-        f"{section['name']}-numbers",
-        f"Results on {section['name']}: mean over seeds, standard deviation where there are several,"
+        f"{section.name}-numbers",
+        f"Results on {section.name}: mean over seeds, standard deviation where there are several,"
         " 95 % bootstrap interval over test images.",
         [*header, *(f"published_{key}" for key in tables.PUBLISHED_COLUMNS)],
         whole,
@@ -193,12 +200,13 @@ def _numbers(section: Mapping[str, Any]) -> Table:
     )
 
 
-def _of_all(shown: Mapping[str, Any]) -> Iterable[Table]:
+def _of_all(shown: View) -> Iterable[Table]:
+    """Yield the tables that cover all data sets."""
     yield Table(
         "conduct",
         "How each method was run.",
         ("data", "method", "seeds", "settings_from", "changed", "gamma", "temperature", "training", "memory"),
-        [[*one[:4], "; ".join(one.changed or ()), *one[5:]] for one in shown["conduct"]],
+        [[*one[:4], "; ".join(one.changed or ()), *one[5:]] for one in shown.conduct],
     )
     yield Table(
         "settings",
@@ -206,7 +214,7 @@ def _of_all(shown: Mapping[str, Any]) -> Iterable[Table]:
         ("method", "data", "setting", "value"),
         [
             [table.name, data, values[0], values[1 + place]]
-            for table in shown["settings"]
+            for table in shown.settings
             for place, data in enumerate(table.data)
             for values in table.rows
         ],
@@ -216,17 +224,18 @@ def _of_all(shown: Mapping[str, Any]) -> Iterable[Table]:
         "data",
         "Data sets.",
         ("data", *keys),
-        [[section["name"], *(section["about"].get(key) for key in keys)] for section in shown["sections"]],
+        [[section.name, *(getattr(section.about, key) for key in keys)] for section in shown.sections],
     )
     yield Table(
         "failed",
         "Runs that failed.",
         ("data", "method", "seed", "error"),
-        [[run["data"], display_name(run["method"]), run.get("seed") or 0, run["error"]] for run in shown["failed"]],
+        [[run.data, tables.name_of(run), run.seed, run.error] for run in shown.failed],
     )
 
 
 def _csv(table: Table) -> str:
+    """Write a table as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([table.header, *table.rows])
@@ -234,7 +243,7 @@ def _csv(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""The table for `\input`, with the rules of booktabs."""
+    r"""Write a table for `\input`, with the rules of booktabs."""
     header, rows = table.printed or ([plain_name(name) for name in table.header], table.rows)
     columns = "l" + "r" * (len(header) - 1)
     lines = [" & ".join(map(_escaped, row)) + r" \\" for row in (header, *rows)]
@@ -268,24 +277,17 @@ SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
 
 
 def _escaped(value: Any) -> str:
+    """Write a value for LaTeX."""
     text = MISSING if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
     return "".join(SPECIAL.get(character, character) for character in text)
 
 
-def figures_of(shown: Mapping[str, Any], folder: Path) -> list[Path]:
-    """The figures of a view."""
+def figures_of(shown: View, folder: Path) -> list[Path]:
+    """Write the figures of a view."""
     written = []
-    for section in shown["sections"]:
-        figures = {name: section[name] for name in ("forest", "bars", "strips") if section[name]}
-        if section["series"]:
-            label = f"Seen-unseen curves on {section['name']}"
-            figures["curves"] = charts.curve_chart(section["series"], label, True, not section["is_many"])
-        figures |= {f"analysis-{place}": one.figure for place, one in enumerate(section["analyses"], 1) if one.figure}
-        for name, markup in figures.items():
-            drawings = re.findall(r"<svg.*?</svg>", str(markup), flags=re.DOTALL)
-            for number, drawing in enumerate(drawings, start=1):
-                part = f"-{number}" if len(drawings) > 1 else ""
-                path = folder / (file_name(*f"{section['name']}-{name}{part}".split("-")) + ".svg")
-                write_text(path, standalone(Markup(drawing)))
-                written.append(path)
+    for section in shown.sections:
+        for name, figure in section.figures.items():
+            path = folder / (file_name(*f"{section.name}-{name}".split("-")) + ".svg")
+            write_text(path, standalone(figure))
+            written.append(path)
     return written

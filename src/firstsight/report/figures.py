@@ -6,13 +6,15 @@ They stand in the page, where its style sheet colours them, or in files of their
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from markupsafe import Markup
 
 from firstsight.report.charts import legend, path, rect, shortened, svg, text
 from firstsight.report.names import plain_name
+from firstsight.results.analyses import AttributeQuality, Confusion, Hubness, Projection, Reliability, RiskCurve
+from firstsight.results.gain import Gain
 
 WIDE, NARROW = 960, 480
 MOST_TITLED = 300  # classes; beyond them, seen ones do not say their names, which keeps the page light
@@ -20,14 +22,15 @@ MINUS = "\N{MINUS SIGN}"
 TENTHS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 
 Place = Callable[[float, float], tuple[float, float]]
+Found = TypeVar("Found")
 
 
-class Shown(NamedTuple):
-    """One method in a figure: its colour, its name, and what `analyse` returned for it."""
+class Shown(NamedTuple, Generic[Found]):
+    """One method in a figure: its colour, its name, and what an analysis found for it."""
 
     slot: int
     name: str
-    analyses: Mapping[str, Any]
+    found: Found
 
 
 def _frame(
@@ -36,7 +39,7 @@ def _frame(
     ticks: tuple[Sequence[float], Sequence[float]],
     labels: tuple[str, str],
 ) -> tuple[Markup, Place]:
-    """Axes from 0, and the function that places a point.
+    """Draw axes from 0, and return the function that places a point.
 
     Args:
         box: left, top, right and bottom of the field.
@@ -61,14 +64,14 @@ def _frame(
 
 
 def _round_ticks(reach: float, most: int = 5) -> list[float]:
-    """At most so many round numbers from 0 to the reach."""
+    """List at most so many round numbers from 0 to the reach."""
     size = 10 ** math.floor(math.log10(reach))
     step = next(step for factor in (0.1, 0.2, 0.5, 1, 2, 5) if reach / (step := factor * size) <= most)
     return [number * step for number in range(int(reach / step + 1e-9) + 1)]
 
 
-def projection_maps(maps: Mapping[str, Any], names: Sequence[str], is_seen: Sequence[Any], label: str) -> Markup:
-    """Two t-SNE maps of the test classes side by side: by all attributes, and by the high-variance ones.
+def projection_maps(maps: Projection, names: Sequence[str], is_seen: Sequence[Any], label: str) -> Markup:
+    """Draw two t-SNE maps of the test classes side by side: by all attributes, and by the high-variance ones.
 
     Dots are unseen classes, paler ones seen; the area is the number of test images. Broken lines lead from the
     unseen classes that lose most to their nearest neighbour.
@@ -80,18 +83,19 @@ def projection_maps(maps: Mapping[str, Any], names: Sequence[str], is_seen: Sequ
         label: says what is shown.
     """
     size, gap, top = 465, WIDE - 2 * 465, 30
-    rows = maps["class"]
-    images = maps.get("images") or [1] * len(rows)
+    rows = maps.class_
+    images = maps.images or [1] * len(rows)
     at = {names[row]: number for number, row in enumerate(rows)}
-    lost = [one for one in maps.get("lost") or () if one["class"] in at and one["neighbour"] in at]
+    lost = [one for one in maps.lost if one.class_ in at and one.neighbour in at]
     parts = []
-    for number, (key, title) in enumerate((("all", "all attributes"), ("high", "the half that varies in training"))):
+    panels = ((maps.all, "all attributes"), (maps.high, "the half that varies in training"))
+    for number, (panel, title) in enumerate(panels):
         left = number * (size + gap)
-        points = _fitted(maps[key], left + 12, top + 12, size - 24)
+        points = _fitted(panel, left + 12, top + 12, size - 24)
         parts.append(text("title", left, 14, title))
         parts.append(Markup('<rect class="axis" x="{}" y="{}" width="{}" height="{}"/>').format(left, top, size, size))
         for one in lost:
-            (x0, y0), (x1, y1) = points[at[one["class"]]], points[at[one["neighbour"]]]
+            (x0, y0), (x1, y1) = points[at[one.class_]], points[at[one.neighbour]]
             parts.append(Markup('<path class="cut" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(x0, y0, x1, y1))
         for place in sorted(range(len(rows)), key=lambda place: not is_seen[rows[place]]):
             kind = "known" if is_seen[rows[place]] else "point"
@@ -104,14 +108,8 @@ def projection_maps(maps: Mapping[str, Any], names: Sequence[str], is_seen: Sequ
                     "" if kind == "known" and len(rows) > MOST_TITLED else title,
                 )
             )
-        lines: list[float] = []  # on which names stand already
-        for one in lost:
-            x, y = points[at[one["class"]]]
-            side, shift = (" end", -9) if x > left + size / 2 else ("", 9)
-            while any(abs(y - other) < 14 for other in lines):
-                y += 1
-            lines.append(y)
-            parts.append(text(f"haloed{side}", x + shift, y + 4, shortened(plain_name(one["class"]), 24)))
+        ends = [(points[at[one.class_]], one.class_) for one in lost]
+        parts += _beside_points(ends, left + size / 2)
     key_y = top + size + 22
     for x, kind, words in (
         (8, "point", "unseen class"),
@@ -125,8 +123,21 @@ def projection_maps(maps: Mapping[str, Any], names: Sequence[str], is_seen: Sequ
     return svg("maps", WIDE, key_y + 12, label, parts)
 
 
+def _beside_points(points: Sequence[tuple[tuple[float, float], str]], middle: float) -> list[Markup]:
+    """Write names beside their points, towards the middle, moved down where two would lie on one line."""
+    parts: list[Markup] = []
+    lines: list[float] = []  # on which names stand already
+    for (x, y), name in points:
+        side, shift = (" end", -9) if x > middle else ("", 9)
+        while any(abs(y - other) < 14 for other in lines):
+            y += 1
+        lines.append(y)
+        parts.append(text(f"haloed{side}", x + shift, y + 4, shortened(plain_name(name), 24)))
+    return parts
+
+
 def _fitted(points: Sequence[Sequence[float]], left: float, top: float, size: float) -> list[tuple[float, float]]:
-    """The points moved and scaled into a square, in proportion."""
+    """Move and scale the points into a square, in proportion."""
     lows = [min(point[axis] for point in points) for axis in (0, 1)]
     spans = [max(point[axis] for point in points) - low for axis, low in enumerate(lows)]
     scale = size / (max(spans) or 1)
@@ -134,12 +145,14 @@ def _fitted(points: Sequence[Sequence[float]], left: float, top: float, size: fl
     return [(x0 + (x - lows[0]) * scale, y0 + (y - lows[1]) * scale) for x, y in points]
 
 
-def hub_profiles(shown: Sequence[Shown], label: str) -> Markup:
-    """How often each class is answered for unseen images, the classes in falling order; a hub is a peak on the left."""
+def hub_profiles(shown: Sequence[Shown[Hubness]], label: str) -> Markup:
+    """Draw how often each class is answered for unseen images, in falling order; a hub is a peak on the left."""
     parts = []
-    titles = (("uu", "among unseen classes"), ("ut", "among all classes"))
-    for number, (key, title) in enumerate(titles):
-        counts = [one.analyses["hubness"][key]["counts"][0] for one in shown]
+    panels = (
+        ("among unseen classes", [one.found.uu.counts[0] for one in shown]),
+        ("among all classes", [one.found.ut.counts[0] for one in shown]),
+    )
+    for number, (title, counts) in enumerate(panels):
         reach = max(map(len, counts)), max(map(max, counts))
         left = 44 + number * (NARROW + 12)
         box = (left, 64, left + NARROW - 66, 300)
@@ -147,20 +160,19 @@ def hub_profiles(shown: Sequence[Shown], label: str) -> Markup:
         axes, place = _frame(box, reach, ticks, ("classes, the most answered first", "images that get this answer"))
         parts += [text("title", left - 32, 14, f"Unseen images {title}"), axes]
         for one, own in zip(shown, counts, strict=True):
-            corners = [(x, count) for rank, count in enumerate(own) for x in (rank, rank + 1)]
+            corners = [(float(x), float(count)) for rank, count in enumerate(own) for x in (rank, rank + 1)]
             parts.append(path(place, corners, f"m{one.slot} line", one.name))
     entries, below = legend([(one.slot, one.name) for one in shown], 44, 356, WIDE - 44)
     return svg("hubs", WIDE, 356 + below - 12, label, [*parts, entries])
 
 
-def confusion_tables(shown: Sequence[Shown], label: str) -> Markup:
-    """Where seen and unseen images go, without and with gamma, a pair of tables per method; below, the worst pairs."""
+def confusion_tables(shown: Sequence[Shown[Confusion]], label: str) -> Markup:
+    """Draw where seen and unseen images go, without and with gamma, a pair of tables per method; below, worst pairs."""
     wide, tall, left, top = min(190, (WIDE - 128) // (2 * len(shown))), 34, 116, 62
     parts: list[Markup] = []
     x = left
     for one in shown:
-        found = one.analyses["confusion"]
-        both = (("no gamma", found["plain"]), ("gamma", found.get("calibrated")))
+        both = (("no gamma", one.found.plain), ("gamma", one.found.calibrated))
         tables = [(words, table) for words, table in both if table]
         parts.append(text("title", x, 14, shortened(one.name, int(len(tables) * wide / 7.6))))
         for words, table in tables:
@@ -169,7 +181,7 @@ def confusion_tables(shown: Sequence[Shown], label: str) -> Markup:
                 parts.append(text("tick middle", x + (column + 0.5) * (wide - 14) / 2, top - 6, answer))
                 for row in (0, 1):
                     cell = (x + column * (wide - 14) / 2, top + row * tall, (wide - 14) / 2 - 2, tall - 2)
-                    parts += _cell(cell, table[row][column])
+                    parts += _cell(cell, table[row][column] or 0.0)
             x += wide
     parts += [
         text("label end", left - 12, top + 21 + row * tall, f"{kind} images")
@@ -180,6 +192,7 @@ def confusion_tables(shown: Sequence[Shown], label: str) -> Markup:
 
 
 def _cell(box: tuple[float, float, float, float], share: float) -> list[Markup]:
+    """Draw one share, in percent, as a shaded cell."""
     x, y, width, height = box
     shade = Markup('<rect class="high" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}"/>')
     number = text(
@@ -188,33 +201,34 @@ def _cell(box: tuple[float, float, float, float], share: float) -> list[Markup]:
     return [rect("low", x, y, width, height), shade.format(x, y, width, height, share / 100), number]
 
 
-def _pair_bars(one: Shown, top: float) -> tuple[Markup, float]:
-    """The most frequent mistakes among all classes and, beside them, of unseen images among unseen classes."""
+def _pair_bars(one: Shown[Confusion], top: float) -> tuple[Markup, float]:
+    """Draw the most frequent mistakes among all classes and, beside them, of unseen images among unseen classes."""
     parts, row = [], 21
     most = 0
-    for number, (key, title) in enumerate(
-        (("pairs", "among all classes"), ("unseen_pairs", "unseen images, unseen classes"))
-    ):
+    panels = (
+        (one.found.pairs, "among all classes"),
+        (one.found.unseen_pairs, "unseen images, unseen classes"),
+    )
+    for number, (pairs, title) in enumerate(panels):
         left = number * (NARROW + 12)
-        pairs = one.analyses["confusion"].get(key) or []
         most = max(most, len(pairs))
         parts.append(text("title", left, top, f"Most confused {title}, {one.name}"))
         for place, pair in enumerate(pairs):
             y = top + 12 + place * row
-            words = f"{shortened(plain_name(pair['truth']), 23)} → {shortened(plain_name(pair['answer']), 23)}"
+            words = f"{shortened(plain_name(pair.truth), 23)} → {shortened(plain_name(pair.answer), 23)}"
             parts.append(text("name end", left + 326, y + 13, words))
             parts += [
                 rect("track", left + 334, y + 3, 90, 12),
-                rect("plain", left + 334, y + 3, 0.9 * pair["share"], 12),
+                rect("plain", left + 334, y + 3, 0.9 * pair.share, 12),
             ]
-            parts.append(text("number", left + 430, y + 13, f"{pair['share']:.0f} %"))
+            parts.append(text("number", left + 430, y + 13, f"{pair.share:.0f} %"))
     return Markup("").join(parts), top + 16 + most * row
 
 
-def gain_bars(rows: Sequence[Mapping[str, Any]], label: str, most_named: int = 6) -> Markup:
-    """Gain of every class over a baseline in points, the largest first; pale are seen classes."""
+def gain_bars(rows: Sequence[Gain], label: str, most_named: int = 6) -> Markup:
+    """Draw the gain of every class over a baseline in points, the largest first; pale are seen classes."""
     height, left, top, bottom = 330, 46, 34, 290
-    reach = max(1.0, *(abs(row["gain"]) for row in rows))
+    reach = max(1.0, *(abs(row.gain) for row in rows))
     middle, scale = (top + bottom) / 2, (bottom - top) / 2 / reach
     step = (WIDE - left) / len(rows)
     parts = []
@@ -226,13 +240,13 @@ def gain_bars(rows: Sequence[Mapping[str, Any]], label: str, most_named: int = 6
             )
             parts.append(text("tick end", left - 8, y + 4, f"{sign * tick:+g}".replace("-", MINUS) if tick else 0))
     for place, row in enumerate(rows):
-        tall = abs(row["gain"]) * scale
-        kind = ("rise" if row["gain"] > 0 else "fall") + (" pale" if row["seen"] else "")
+        tall = abs(row.gain) * scale
+        kind = ("rise" if row.gain > 0 else "fall") + (" pale" if row.seen else "")
         bar = rect(
-            kind, left + place * step, middle - max(0, row["gain"]) * scale, max(0.6, step - min(2, step / 4)), tall
+            kind, left + place * step, middle - max(0, row.gain) * scale, max(0.6, step - min(2, step / 4)), tall
         )
-        title = f"{_signed(row)}: {row['baseline']:.1f} to {row['accuracy']:.1f} %"
-        is_titled = len(rows) <= MOST_TITLED or not row["seen"]
+        title = f"{_signed(row)}: {row.baseline:.1f} to {row.accuracy:.1f} %"
+        is_titled = len(rows) <= MOST_TITLED or not row.seen
         parts.append(Markup("<g><title>{}</title>{}</g>").format(title, bar) if is_titled else bar)
     n_named = min(most_named, len(rows) // 2)
     for number, row in enumerate(rows[:n_named]):
@@ -245,13 +259,14 @@ def gain_bars(rows: Sequence[Mapping[str, Any]], label: str, most_named: int = 6
     return svg("gains", WIDE, height, label, parts)
 
 
-def _signed(row: Mapping[str, Any]) -> str:
-    return f"{plain_name(row['name'])} " + f"{row['gain']:+.1f}".replace("-", MINUS)
+def _signed(row: Gain) -> str:
+    """Write a class with its gain."""
+    return f"{plain_name(row.name)} " + f"{row.gain:+.1f}".replace("-", MINUS)
 
 
-def attribute_profiles(shown: Sequence[Shown], label: str) -> Markup:
-    """Area under the ROC curve of every attribute, the best first, a line per method; the first's ends by name."""
-    found = [sorted((v for v in one.analyses["attributes"]["auc"] if v is not None), reverse=True) for one in shown]
+def attribute_profiles(shown: Sequence[Shown[AttributeQuality]], label: str) -> Markup:
+    """Draw the area under the ROC curve of every attribute, the best first, a line per method."""
+    found = [sorted((v for v in one.found.auc if v is not None), reverse=True) for one in shown]
     found = [values or [0.5] for values in found]
     floor = min(0.5, math.floor(10 * min(map(min, found))) / 10)
     ticks = [round(floor + 0.1 * step, 1) for step in range(round((1 - floor) / 0.1) + 1)]
@@ -269,30 +284,30 @@ def attribute_profiles(shown: Sequence[Shown], label: str) -> Markup:
         line = [(rank + 0.5, value - floor) for rank, value in enumerate(values)]
         parts.append(path(place, line, f"m{one.slot} line", one.name))
     y = 52.0
-    for title, key in (("told best", "best"), ("told worst", "worst")):
+    for title, named in (("told best", shown[0].found.best), ("told worst", shown[0].found.worst)):
         parts.append(text("title", 560, y - 8, f"{title.capitalize()}, {shown[0].name}"))
-        for row in shown[0].analyses["attributes"].get(key) or ():
-            parts.append(text("name end", 830, y + 13, shortened(plain_name(row["name"]), 40)))
-            parts += [rect("track", 838, y + 3, 80, 12), rect("plain", 838, y + 3, 80 * row["auc"], 12)]
-            parts.append(text("number", 924, y + 13, f"{row['auc']:.2f}"))
+        for row in named:
+            parts.append(text("name end", 830, y + 13, shortened(plain_name(row.name), 40)))
+            parts += [rect("track", 838, y + 3, 80, 12), rect("plain", 838, y + 3, 80 * row.auc, 12)]
+            parts.append(text("number", 924, y + 13, f"{row.auc:.2f}"))
             y += 20
         y += 34
     entries, below = legend([(one.slot, one.name) for one in shown], 44, 356, WIDE - 44)
     return svg("attributes", WIDE, 356 + below - 12, label, [*parts, entries])
 
 
-def reliability_diagram(shown: Sequence[Shown], label: str, key: str = "fitted") -> Markup:
-    """Accuracy against the probability given to the answer; on the diagonal both agree. Dots grow with the images."""
+def reliability_diagram(shown: Sequence[Shown[Reliability]], label: str) -> Markup:
+    """Draw accuracy against the probability of the answer; on the diagonal both agree. Dots grow with the images."""
     box = (46, 34, 456, 400)
     axes, place = _frame(box, (1, 1), (TENTHS, TENTHS), ("probability of the answer", "share that is right"))
     parts = [axes, path(place, [(0, 0), (1, 1)], "ideal")]
     for one in shown:
-        bins = one.analyses["probability"][key]["bins"]
-        points = list(zip(bins["confidence"], bins["accuracy"], strict=True))
+        bins = one.found.bins
+        points = list(zip(bins.confidence, bins.accuracy, strict=True))
         parts.append(path(place, points, f"m{one.slot} line", one.name))
-        for point, images in zip(points, bins["images"], strict=True):
+        for point, images in zip(points, bins.images, strict=True):
             x, y = place(*point)
-            radius = 2.5 + 6.5 * math.sqrt(images / sum(bins["images"]))
+            radius = 2.5 + 6.5 * math.sqrt(images / sum(bins.images))
             title = f"{one.name}: {images} images with {point[0]:.2f} on average, {point[1]:.2f} of them right"
             circle = '<circle class="m{} dot" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>'
             parts.append(Markup(circle).format(one.slot, x, y, radius, title))
@@ -300,16 +315,15 @@ def reliability_diagram(shown: Sequence[Shown], label: str, key: str = "fitted")
     return svg("reliability", NARROW, 456 + below - 12, label, [*parts, entries])
 
 
-def risk_coverage_chart(shown: Sequence[Shown], label: str) -> Markup:
-    """Share of wrong answers against the share of images that are answered, the most certain first."""
+def risk_coverage_chart(shown: Sequence[Shown[RiskCurve]], label: str) -> Markup:
+    """Draw the share of wrong answers against the share of images that are answered, the most certain first."""
     box = (46, 34, 456, 400)
     axes, place = _frame(
         box, (1, 1), (TENTHS, TENTHS), ("coverage: share of images answered", "risk: share of these that is wrong")
     )
     parts = [axes]
     for one in shown:
-        curve = one.analyses["reject"]["curve"]
-        points = list(zip(curve["coverage"], curve["risk"], strict=True))
+        points = list(zip(one.found.coverage, one.found.risk, strict=True))
         parts.append(path(place, points, f"m{one.slot} line", one.name))
     entries, below = legend([(one.slot, one.name) for one in shown], 46, 456, NARROW - 46)
     return svg("risk", NARROW, 456 + below - 12, label, [*parts, entries])

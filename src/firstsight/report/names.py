@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 NBSP = "\N{NO-BREAK SPACE}"
-NAMES = {
+PAPER = "spaen"  # the method of the paper: it has the first colour on every page
+BASELINE = "eszsl"  # what the best method is compared with, class by class
+NAMES = {  # of methods in files of older versions, in print, and of presets
     "spaen": "SP-AEN",
     "spaen:cls-only": "SP-AEN Cls. only",
     "spaen:paper": "SP-AEN (paper settings)",
@@ -20,39 +22,44 @@ NAMES = {
 }
 
 
-def display_name(method: str) -> str:
-    """`spaen:cls-only` as people write it."""
-    if method in NAMES:
-        return NAMES[method]
-    base, _, preset = method.partition(":")
-    return NAMES.get(base, base.upper()) + (f" ({preset})" if preset else "")
+def display_name(label: str, titles: Mapping[str, str] = NAMES) -> str:
+    """Return a method's label, `name` or `name:preset`, as people write it.
+
+    Args:
+        label: of the method.
+        titles: of methods by name; where there is none, the name is written in capitals.
+    """
+    if label in NAMES:
+        return NAMES[label]
+    name, _, preset = label.partition(":")
+    return (titles.get(name) or name.upper()) + (f" ({preset})" if preset else "")
 
 
 def plain_name(name: str) -> str:
-    """A class or attribute name without folder number, prefix and underscores: `041.Scissor_tailed_Flycatcher`."""
+    """Return a class or attribute name without folder number, prefix and underscores, as `004.Groove_billed_Ani`."""
     name = re.sub(r"^\d+\.(?=\D)", "", str(name))
     name = re.sub(r"^has_(?=.*::)", "", name)
     return name.replace("::", ": ").replace("_", " ").strip()
 
 
 def published_numbers(data: str) -> dict[str, dict[str, float]]:
-    """What the paper prints for this data set, by method; empty for one it does not have."""
+    """Read what the paper prints for a data set, by method; empty for one that it does not have."""
     text = resources.files(__package__).joinpath("published.toml").read_text(encoding="utf-8")
     return tomllib.loads(text).get(data.upper(), {})
 
 
 def in_print(method: str) -> str:
-    """The name under which the paper prints a method, whichever settings reproduce it."""
+    """Return the name under which the paper prints a method, whichever settings reproduce it."""
     return method.replace(":paper", ":").replace(":authors", ":").replace(":-", ":").removesuffix(":")
 
 
 def listed(names: Sequence[str]) -> str:
-    """`A, B and C`."""
+    """Join names as in `A, B and C`."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def duration(seconds: float) -> str:
-    """`95` as `1 min 35 s`."""
+    """Write 95 seconds as `1 min 35 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -61,5 +68,5 @@ def duration(seconds: float) -> str:
 
 
 def memory(size: float) -> str:
-    """`1300000000` as `1.3 GB`."""
+    """Write 1300000000 bytes as `1.3 GB`."""
     return f"{size / 1e9:.1f}{NBSP}GB" if size >= 1e9 else f"{size / 1e6:.0f}{NBSP}MB"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from firstsight.report.names import display_name, duration, memory
-from firstsight.report.tables import MethodRow, Record, Stat
+from firstsight.report.names import duration, memory
+from firstsight.report.tables import MethodRow, Stat
+from firstsight.results.records import RunRecord
 
 
 class SettingsTable(NamedTuple):
@@ -18,22 +19,20 @@ class SettingsTable(NamedTuple):
 
 
 def settings_table(method: str, groups: Mapping[str, Sequence[MethodRow]]) -> SettingsTable:
-    """Every setting of a method on every data set it was run on; where seeds differ, all values."""
+    """List every setting of a method on every data set it was run on; where seeds differ, all values."""
     used = {data: row for data, rows in groups.items() for row in rows if row.method == method}
-    names = dict.fromkeys(name for row in used.values() for run in row.runs for name in run.get("settings") or {})
+    names = dict.fromkeys(name for row in used.values() for run in row.runs for name in run.settings)
     rows = [[name, *(_joined(_setting(row, name)) for row in used.values())] for name in names]
-    return SettingsTable(display_name(method), list(used), rows)
+    return SettingsTable(next(iter(used.values())).name, list(used), rows)
 
 
 def _setting(row: MethodRow, name: str) -> list[str]:
-    return [str(value) for value in row.values(lambda run: _text(run.get("settings") or {}, name))]
-
-
-def _text(settings: Mapping[str, Any], name: str) -> str | None:
-    return str(settings[name]) if name in settings else None
+    """List the values of a setting over seeds, as text."""
+    return row.values(lambda run: str(run.settings[name]) if name in run.settings else None)
 
 
 def _joined(values: Iterable[Any]) -> str:
+    """Join values as in `0.1 / 0.2`."""
     return " / ".join(map(str, values))
 
 
@@ -61,62 +60,63 @@ class Conduct(NamedTuple):
 
 
 def conduct(data: str, row: MethodRow) -> Conduct:
-    """How one method was run."""
-    fit = Stat.of(run.get("seconds_fit") for run in row.runs)
-    peak = max((run["memory"] for run in row.runs if run.get("memory")), default=None)
+    """Say how one method was run."""
+    fit = Stat.of(run.seconds_fit for run in row.runs)
+    peak = max((run.memory for run in row.runs if run.memory), default=None)
     return Conduct(
         data,
         row.name,
         _seeds(row.seeds),
-        _joined(row.values(lambda run: run.get("settings_from"))),
+        _joined(row.values(lambda run: run.settings_from)),
         _changed(row),
-        _range(run.get("gamma") for run in row.runs),
-        _range(run.get("temperature") for run in row.runs),
+        _range(run.gamma for run in row.runs),
+        _range(run.temperature for run in row.runs),
         duration(fit.mean) if fit else "",
         memory(peak) if peak else "",
     )
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    """`0 to 4`, or all where one between is missing."""
+    """Write seeds as `0 to 4`, or list all where one between is missing."""
     is_whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
     return f"{seeds[0]} to {seeds[-1]}" if is_whole else ", ".join(map(str, seeds))
 
 
 def _changed(row: MethodRow) -> list[str] | None:
-    """`alpha 1.0 (default 10.0)` for what is not as the method has it by itself."""
-    defaults = row.shown.get("defaults")
+    """List settings that are not the method's defaults, as `alpha 1.0 (default 10.0)`."""
+    defaults = row.shown.defaults
     if not defaults:
         return None
     return [
         f"{name} {_joined(values)} (default {defaults[name]})"
-        for name in row.shown.get("settings") or {}
+        for name in row.shown.settings
         if name not in ("seed", "device") and name in defaults
         if (values := _setting(row, name)) != [str(defaults[name])]
     ]
 
 
 def _range(values: Iterable[float | None]) -> str:
+    """Write the known values as `0.1 to 0.2`, or the one that all are."""
     texts = list(dict.fromkeys(f"{value:.3g}" for value in sorted(value for value in values if value is not None)))
     return " to ".join([texts[0], texts[-1]] if len(texts) > 1 else texts)
 
 
-def versions(runs: Iterable[Record]) -> dict[str, list[str]]:
-    """Versions by program, all that were used; `commit` among them."""
+def versions(runs: Iterable[RunRecord]) -> dict[str, list[str]]:
+    """List by program all versions that were used; `commit` is one of the programs."""
     found: dict[str, set[str]] = {}
     for run in runs:
-        named = {**(run.get("versions") or {}), "commit": run.get("commit")}
+        named = {**run.versions, "commit": run.commit}
         for program, version in named.items():
             if version:
                 found.setdefault(program, set()).add(str(version))
     return {program: sorted(used) for program, used in sorted(found.items())}
 
 
-def machine(runs: Sequence[Record]) -> dict[str, str]:
-    """Devices, threads, peak memory and the time of all runs, where known."""
-    devices = sorted({str(run["device"]) for run in runs if run.get("device")})
-    threads = sorted({run["threads"] for run in runs if run.get("threads")})
-    peak = max((run["memory"] for run in runs if run.get("memory")), default=None)
+def machine(runs: Sequence[RunRecord]) -> dict[str, str]:
+    """Name devices, threads, peak memory and the time of all runs, where known."""
+    devices = sorted({run.device for run in runs if run.device})
+    threads = sorted({run.threads for run in runs if run.threads})
+    peak = max((run.memory for run in runs if run.memory), default=None)
     known = {
         "device": "; ".join(devices),
         "threads": ", ".join(map(str, threads)),

@@ -13,7 +13,7 @@ MARGIN = 18  # around the figure
 
 
 def standalone(figure: Markup) -> str:
-    """The figure as an SVG file that looks right alone: light, with its style inside.
+    """Return the figure as an SVG file that looks right alone: light, with its style inside.
 
     Programs other than browsers know no CSS variables, so they are replaced by what they stand for.
     """
@@ -32,7 +32,7 @@ def standalone(figure: Markup) -> str:
 
 
 def _without_variables(slots: Sequence[int]) -> str:
-    """The charts' style sheet with every var() replaced; rules that a slot colours come once for each slot."""
+    """Return the charts' style sheet with every var() replaced; rules that a slot colours come once for each slot."""
     sheet = " ".join(str(style(slots)).split())
     rules = re.findall(r"([^{}]+?) *{([^{}]*)}", sheet)
     values = {selector.strip(): dict(re.findall(r"--([\w-]+): *([^;]+);", body)) for selector, body in rules}
@@ -52,5 +52,5 @@ def _without_variables(slots: Sequence[int]) -> str:
 
 
 def _filled(sheet: str, values: Mapping[str, str]) -> str:
-    """The style with the variables of these names replaced by their values."""
+    """Return the style with the variables of these names replaced by their values."""
     return re.sub(r"var\(--([\w-]+)\)", lambda found: values.get(found[1], found[0]), sheet)

@@ -24,11 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firstsight.errors import InputError
+from firstsight.results.numbers import CALIBRATED, PLAIN
+from firstsight.results.records import DataRecord, ImageBytes, RunRecord
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-METRICS = ("t1", "u", "s", "h", "ausuc", "u_cal", "s_cal", "h_cal")
+METRICS = (*PLAIN, *CALIBRATED)  # numbers that follow from the two facts
 LEVEL = 0.95  # coverage of the intervals
 ALPHA = 0.05  # differences with a lower corrected p are significant
 MOST_RESAMPLES = 20_000
@@ -52,18 +54,18 @@ class Images:
     is_seen: Flags
 
     @classmethod
-    def decode(cls, run: Mapping[str, Any], data: Mapping[str, Any]) -> Images | None:
+    def decode(cls, run: RunRecord, data: DataRecord) -> Images | None:
         """Read the images of a run from its record and its data set's; None if either has none or they do not match.
 
         Raises:
             InputError: the records contradict each other.
         """
-        images, labels, is_seen = run.get("images"), data.get("labels"), data.get("is_seen")
-        if not images or labels is None or is_seen is None or run.get("fingerprint") != data.get("fingerprint"):
+        images, labels, is_seen = run.images, data.labels, data.is_seen
+        if not images or labels is None or is_seen is None or run.fingerprint != data.fingerprint:
             return None
         n, c = len(labels), len(is_seen)
-        lead = np.frombuffer(_bytes(images, "lead", 4 * n), dtype="<f4")
-        right = np.unpackbits(np.frombuffer(_bytes(images, "right", (n + 7) // 8), dtype=np.uint8), count=n)
+        lead = np.frombuffer(_bytes("lead", images.lead, 4 * n), dtype="<f4")
+        right = np.unpackbits(np.frombuffer(_bytes("right", images.right, (n + 7) // 8), dtype=np.uint8), count=n)
         rows = np.asarray(labels, dtype=np.int64)
         if not np.isfinite(lead).all():
             raise InputError(f"images.lead must be finite; {np.count_nonzero(~np.isfinite(lead))} of {n} are not")
@@ -75,38 +77,38 @@ class Images:
         return cls(lead, right.astype(bool), rows, flags)
 
     @staticmethod
-    def encode(lead: NDArray[Any], right: NDArray[Any]) -> dict[str, str]:
-        """Make the part of the record of a run that `decode` reads."""
-        return {
-            "lead": base64.b64encode(np.asarray(lead, dtype="<f4").tobytes()).decode(),
-            "right": base64.b64encode(np.packbits(np.asarray(right, dtype=bool)).tobytes()).decode(),
-        }
+    def encode(lead: NDArray[Any], right: NDArray[Any]) -> ImageBytes:
+        """Return the part of a run's record that `decode` reads, from lead [n] and right [n]."""
+        return ImageBytes(
+            lead=base64.b64encode(np.asarray(lead, dtype="<f4").tobytes()).decode(),
+            right=base64.b64encode(np.packbits(np.asarray(right, dtype=bool)).tobytes()).decode(),
+        )
 
     @cached_property
     def of_seen(self) -> Flags:
-        """Tell for each image whether its class is seen, [n]."""
+        """Tell of each image [n] whether it is of a seen class."""
         return self.is_seen[self.labels]
 
     @cached_property
     def share(self) -> Floats:
-        """Return the percent that each image, if correct, adds to the mean per-class accuracy of its side, [n]."""
+        """Return the percent [n] that a right image adds to the mean per-class accuracy of its side."""
         counts = np.bincount(self.labels, minlength=len(self.is_seen))
         n_classes = np.where(self.is_seen, *(np.count_nonzero(counts[side]) for side in (self.is_seen, ~self.is_seen)))
         return 100.0 / (counts * n_classes)[self.labels]
 
     def hits(self, gamma: float) -> Flags:
-        """Tell for each image whether it is correct among all classes, with gamma subtracted from seen scores, [n]."""
+        """Tell of each image [n] whether it is recognised among all classes with gamma subtracted from seen scores."""
         return self.right & ((self.lead > np.float32(gamma)) == self.of_seen)
 
     def metrics(self, gamma: float | None = None) -> dict[str, float]:
-        """Compute the numbers of METRICS; those that end in `_cal` only if gamma is given."""
-        parts = self._linear(gamma)
+        """Return the numbers of METRICS; those of CALIBRATED only where gamma is given."""
+        parts = self.shares(gamma)
         found = {name: values.sum() for name, values in parts.items()}
         found |= _harmonic(found) | {"ausuc": _Area(self).of(np.ones((len(self.lead), 1)))[0]}
         return {name: float(value) for name, value in _in_order(found).items()}
 
-    def _linear(self, gamma: float | None) -> dict[str, Floats]:
-        """Return what each image adds to the numbers that are sums over images, [n] by name."""
+    def shares(self, gamma: float | None) -> dict[str, Floats]:
+        """Return what each image [n] adds to the numbers that are sums over images."""
         unseen = ~self.of_seen
         plain = self.share * self.hits(0.0)
         parts = {"t1": self.share * (self.right & unseen), "u": plain * unseen, "s": plain * self.of_seen}
@@ -116,10 +118,11 @@ class Images:
         return parts
 
 
-def _bytes(images: Mapping[str, Any], name: str, n: int) -> bytes:
+def _bytes(name: str, text: str, n: int) -> bytes:
+    """Return the n bytes of a text in base64."""
     try:
-        found = base64.b64decode(images[name], validate=True)
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        found = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as error:
         raise InputError(f"images.{name} must be base64; got {error}") from error
     if len(found) != n:
         raise InputError(f"images.{name} must hold {n} bytes for the test images; got {len(found)}")
@@ -140,7 +143,7 @@ class _Area:
         self.before, self.with_ties = (np.searchsorted(seen_leads, unseen_leads, side) for side in ("left", "right"))
 
     def of(self, weights: Floats) -> Floats:
-        """Compute the areas [b] in 0..1 for weights [n, b] of the images."""
+        """Return areas [b] in [0, 1], for weights [n, b] of the images."""
         lost = np.zeros((len(self.seen) + 1, weights.shape[1]))
         np.multiply(weights[self.seen], self.seen_share, out=lost[1:])
         np.cumsum(lost, axis=0, out=lost)
@@ -172,7 +175,7 @@ def bootstrap(
     for name, images, _ in runs:
         if not (np.array_equal(images.labels, first.labels) and np.array_equal(images.is_seen, first.is_seen)):
             raise InputError(f"methods must answer the same test images; got others in {name!r}")
-    prepared = [(name, images._linear(gamma), _Area(images), 1 / len(methods[name])) for name, images, gamma in runs]
+    prepared = [(name, images.shares(gamma), _Area(images), 1 / len(methods[name])) for name, images, gamma in runs]
     found: dict[str, dict[str, Floats]] = {name: {} for name in methods}
     for part, weights in _draws(first.labels, resamples, np.random.default_rng(seed)):
         for name, linear, area, share in prepared:
@@ -184,7 +187,7 @@ def bootstrap(
 
 
 def _draws(labels: NDArray[np.int64], resamples: int, rng: np.random.Generator) -> Iterator[tuple[slice, Floats]]:
-    """Yield slices of the resamples with weights [n, b] of the images, small enough to bound memory."""
+    """Yield parts of the resamples with weights [n, b] of the images, few enough at a time to bound memory."""
     by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
     width = max(1, CELLS // len(labels))
     for start in range(0, resamples, width):
@@ -199,7 +202,7 @@ def _draws(labels: NDArray[np.int64], resamples: int, rng: np.random.Generator) 
 
 
 def _harmonic(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Compute h, and h_cal if there is a calibrated pair."""
+    """Compute h, and h_cal where there is a calibrated pair."""
     return {
         h: 2 * found[u] * found[s] / np.maximum(found[u] + found[s], 1e-300)
         for h, u, s in (("h", "u", "s"), ("h_cal", "u_cal", "s_cal"))
@@ -208,6 +211,7 @@ def _harmonic(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_order(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Sort the numbers as in METRICS."""
     return {name: found[name] for name in METRICS if name in found}
 
 

@@ -85,6 +85,7 @@ class SPAEN(ProductMethod):
     """
 
     name = "spaen"
+    title = "SP-AEN"
     source = "Chen et al., CVPR 2018"
     presets = {
         "cls-only": CLS_ONLY,

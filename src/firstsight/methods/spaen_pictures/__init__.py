@@ -76,6 +76,7 @@ class SPAENPictures(SPAEN):
     """
 
     name = "spaen-pictures"
+    title = "SPAEN-PICTURES"
     search = Search(trials=SPAEN.search.trials)
     shares_fits = True
     presets = {
