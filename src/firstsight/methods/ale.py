@@ -22,14 +22,7 @@ from firstsight.methods.bilinear import Bilinear
 
 @dataclass(kw_only=True)
 class ALE(Bilinear):
-    """Attribute label embedding.
-
-    Attributes:
-        margin: by which the right class should lead every other.
-        learning_rate: of gradient descent, for the sum over a batch.
-        batch: images per step.
-        epochs: passes over the training set.
-    """
+    """Attribute label embedding."""
 
     name = "ale"
     source = "Akata et al., TPAMI 2016"

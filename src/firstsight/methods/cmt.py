@@ -117,11 +117,6 @@ class CMTStar(CMT):
     the seen-unseen curve move the threshold.
 
     Attributes:
-        hidden: units of the hidden layer.
-        penalty: weight of the squared length of both layers' weights.
-        epochs: passes over the training images.
-        batch: images per step.
-        learning_rate: of Adam at the start; half a cosine takes it to 0.
         novelty: measured by a Gaussian around each seen class, or as local outlier probability.
         outliers: fraction of the training images that count as novel.
         neighbours: training images that an image is compared with, in the local outlier probability.

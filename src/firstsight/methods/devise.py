@@ -21,14 +21,7 @@ from firstsight.methods.bilinear import Bilinear
 
 @dataclass(kw_only=True)
 class DeViSE(Bilinear):
-    """Deep visual-semantic embedding.
-
-    Attributes:
-        margin: by which the right class should lead every other.
-        learning_rate: of gradient descent, for the sum over a batch.
-        batch: images per step.
-        epochs: passes over the training set.
-    """
+    """Deep visual-semantic embedding."""
 
     name = "devise"
     title = "DeViSE"

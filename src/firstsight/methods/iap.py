@@ -28,7 +28,6 @@ class IAP(DAP):
     """Indirect attribute prediction, with the settings of the direct one.
 
     Attributes:
-        class_scaling: none, so that attributes which are binary already stay as they are.
         penalty: weight of the squared weights of the classifier of seen classes, 1 / C.
     """
 

@@ -25,10 +25,6 @@ class LATEM(Bilinear):
     """Latent embeddings.
 
     Attributes:
-        margin: by which the right class should lead every other.
-        learning_rate: of gradient descent, for the sum over a batch.
-        batch: images per step.
-        epochs: passes over the training set.
         n_maps: bilinear maps.
     """
 

@@ -21,14 +21,7 @@ from firstsight.methods.bilinear import Bilinear
 
 @dataclass(kw_only=True)
 class SJE(Bilinear):
-    """Structured joint embedding.
-
-    Attributes:
-        margin: by which the right class should lead every other.
-        learning_rate: of gradient descent, for the sum over a batch.
-        batch: images per step.
-        epochs: passes over the training set.
-    """
+    """Structured joint embedding."""
 
     name = "sje"
     source = "Akata et al., CVPR 2015"
