@@ -103,6 +103,11 @@ def test_layout(folder):
         data.training_set()
 
 
+def test_a_table_lies_in_memory_column_by_column(folder):
+    """Sums over its rows round by the layout, and the numbers that a seed gives with them."""
+    assert load(folder).classes.vectors.flags.f_contiguous
+
+
 def test_splits(folder):
     data = load(folder)
     per_class = {

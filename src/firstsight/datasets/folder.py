@@ -110,7 +110,8 @@ def read_folder(folder: str | Path, chosen: DataFiles = DEFAULT, seed: int = 0) 
         labels=_labels(pictures.paths, table.names),
         splits=[],
         written=read_splits(folder),
-        vectors=table.vectors if chosen.vectors is None else _vectors(chosen.vectors, kind, table),
+        # column by column in memory: the layout decides the last bit of sums, so of the numbers that a seed gives
+        vectors=np.asfortranarray(table.vectors) if chosen.vectors is None else _vectors(chosen.vectors, kind, table),
         semantics=kind,
         features=tuple(FeatureFile.open(path).checked() for path in find_feature_files(folder, chosen.feature_names)),
         reconstruction=FeatureFile.open(reconstruction[0]).checked() if reconstruction else None,
