@@ -1,6 +1,7 @@
 """The house rules of the package: imports point in one direction, names resolve, torch comes late."""
 
 import ast
+import importlib
 import subprocess
 import sys
 
@@ -57,6 +58,21 @@ def test_only_the_command_line_prints_exits_or_reads_arguments():
         assert not attributes & {"sys.exit", "sys.argv", "os._exit"}, file
 
 
+def test_docstrings_of_functions_start_with_a_verb():
+    assert not structure.without_verb()
+
+
+def test_private_names_stay_in_their_room():
+    torchs_own = "_cdist_forward"  # the only name under which an ONNX graph can replace torch.cdist
+    assert [place for place in structure.private_across_rooms() if not place.endswith(torchs_own)] == []
+
+
+def test_long_files_say_why():
+    for file, length in structure.lengths().items():
+        text = (SOURCE / file).read_text(encoding="utf-8")
+        assert length <= 400 or "Longer than 400 lines because" in text, file
+
+
 def test_no_drawers_for_everything():
     names = {path.stem for path in SOURCE.rglob("*")}
     assert not names & {"utils", "util", "common", "helpers", "helper", "misc", "trainer", "config"}
@@ -70,10 +86,34 @@ def test_no_pickle():
         assert "torch.save" not in text, file
 
 
-def test_public_names_resolve():
+def test_public_names_are_listed_sorted_and_there():
+    names = (
+        *("ClassEmbeddings", "Dataset", "InputError", "Recogniser", "Result", "TrainingSet"),
+        *("evaluate", "load", "load_method", "methods"),
+    )
+    assert firstsight.__all__ == sorted(names)
     for name in firstsight.__all__:
         assert getattr(firstsight, name) is not None
     assert firstsight.__version__
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "names"),
+    [
+        ("backbones", "features.load", ("load_backbone",)),
+        ("semantics", "semantics.text", ("ClassText", "join", "prompt_embeddings", "text_embeddings")),
+        ("topk", "recogniser.topk", ("ClassIndex",)),
+        (
+            "methods.spaen_pictures.weights",
+            "methods.spaen_pictures.pretrained",
+            ("SHAPES", "alexnet_weights", "published_generator"),
+        ),
+    ],
+)
+def test_names_that_the_documentation_showed_are_still_there(before, now, names):
+    old, new = (importlib.import_module(f"firstsight.{place}") for place in (before, now))
+    for name in names:
+        assert getattr(old, name) is getattr(new, name)
 
 
 def test_unknown_names_are_unknown():

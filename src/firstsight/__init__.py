@@ -34,6 +34,8 @@ __all__ = [
     "methods",
 ]
 
+__path__ = [*__path__, f"{__path__[0]}/moved"]  # modules under the names that they had in version 0.1
+
 # torch takes a second to import: names come when they are first used
 _HOMES = {
     "ClassEmbeddings": "data",

@@ -1,0 +1,3 @@
+"""Old name of `firstsight.recogniser.topk`."""
+
+from firstsight.recogniser.topk import ClassIndex as ClassIndex
