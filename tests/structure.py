@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from types import FrameType
 
 import firstsight
 
@@ -187,6 +188,52 @@ def lengths() -> dict[Path, int]:
     return {file: len((SOURCE / file).read_text(encoding="utf-8").splitlines()) for file in trees()}
 
 
+def calling(*functions: str) -> list[Path]:
+    """List the files that call a function of one of these dotted names, such as `os.walk`."""
+    return [
+        file
+        for file, tree in trees().items()
+        if any(isinstance(node, ast.Call) and ast.unparse(node.func) in functions for node in ast.walk(tree))
+    ]
+
+
+def members_of_method() -> tuple[int, int]:
+    """Count the functions and the class variables in the body of `Method`."""
+    tree = trees()[Path("methods/base.py")]
+    [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Method"]
+    variables = [
+        node for node in body if isinstance(node, ast.AnnAssign) and "ClassVar" in ast.unparse(node.annotation)
+    ]
+    return sum(isinstance(node, ast.FunctionDef) for node in body), len(variables)
+
+
+def opened(work: Callable[[], object]) -> set[str]:
+    """Name the files of the package whose functions a call runs, networks and the data set itself left out."""
+    found = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        """Note the file of a function that is called."""
+        file, name = frame.f_code.co_filename, frame.f_code.co_name
+        if event == "call" and str(SOURCE) in file and name != "forward" and not file.endswith("/data.py"):
+            found.add(str(Path(file).relative_to(SOURCE)))
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+def opened_by_a_step() -> set[str]:
+    """Name the files that one training step of SP-AEN on pictures opens."""
+    from firstsight.methods.fitting import FitControls
+    from tests.support.trainings import loop_of_steps, picture_steps, spaen_pictures
+
+    training = loop_of_steps(picture_steps(spaen_pictures(schedule="joint")))
+    return opened(lambda: training.advance(FitControls()))
+
+
 def main(words: list[str]) -> None:
     """Print what is asked for, the table where nothing is."""
     lists = {"verbs": without_verb, "private": private_across_rooms, "arrows": lambda: sorted(map(str, arrows()))}
@@ -204,6 +251,12 @@ def main(words: list[str]) -> None:
         "files over 400 lines": sum(length > 400 for length in lengths().values()),
         "functions without a verb": len(without_verb()),
         "private names across rooms": len(private_across_rooms()),
+        "walkers of picture folders": len(calling("os.walk", "os.scandir", "folder.rglob", "root.rglob")),
+        "parsers of class tables": len(calling("csv.reader", "csv.DictReader")),
+        "readers of feature files": len(calling("np.load", "numpy.load")),
+        "functions of Method": members_of_method()[0],
+        "class variables of Method": members_of_method()[1],
+        "files of one step on pictures": len(opened_by_a_step()),
     }
     for name, value in rows.items():
         print(f"{name:<32}{value}")

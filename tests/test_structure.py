@@ -4,6 +4,7 @@ import ast
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,13 @@ def test_docstrings_of_functions_start_with_a_verb():
 def test_private_names_stay_in_their_room():
     torchs_own = "_cdist_forward"  # the only name under which an ONNX graph can replace torch.cdist
     assert [place for place in structure.private_across_rooms() if not place.endswith(torchs_own)] == []
+
+
+def test_files_people_give_are_read_in_one_place_each():
+    """Folders of pictures, tables of classes, files of features."""
+    assert structure.calling("os.walk", "os.scandir") == [Path("pictures/find.py")]
+    assert structure.calling("csv.reader", "csv.DictReader") == [Path("semantics/class_table.py")]
+    assert structure.calling("np.load", "numpy.load") == [Path("features/feature_file.py")]
 
 
 def test_long_files_say_why():

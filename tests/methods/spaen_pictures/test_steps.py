@@ -1,8 +1,6 @@
 """Each phase of the training of SP-AEN on pictures, against oracles of its own."""
 
-import sys
 from copy import deepcopy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from firstsight.methods.spaen.steps import loop_of
 from firstsight.methods.spaen_pictures import steps, table3
 from firstsight.methods.spaen_pictures.crops import whole
 from firstsight.methods.spaen_pictures.steps import Drawing
-from tests.structure import SOURCE
+from tests.structure import opened
 from tests.support.tiny import flat_parameters
 from tests.support.trainings import (
     DATA,
@@ -156,23 +154,6 @@ def test_what_a_training_shows(monkeypatch):
     assert not np.array_equal(shown[0][1][1], shown[-1][1][1])
     quiet = make().fit(DATA.training_set())
     assert torch.equal(flat_parameters(quiet.networks_), flat_parameters(method.networks_))
-
-
-def opened(step) -> set[str]:
-    """Name the files of the package whose functions a call runs, but for networks and the data set itself."""
-    found = set()
-
-    def note(frame, event, _):
-        file, name = frame.f_code.co_filename, frame.f_code.co_name
-        if event == "call" and str(SOURCE) in file and name != "forward" and not file.endswith("/data.py"):
-            found.add(str(Path(file).relative_to(SOURCE)))
-
-    sys.setprofile(note)
-    try:
-        step()
-    finally:
-        sys.setprofile(None)
-    return found
 
 
 def test_a_step_is_read_in_six_files():
