@@ -345,11 +345,15 @@ def as_matrix(values: ArrayLike, what: str, rows: str) -> Floats:
         raise InputError(f"{what} must be numbers; got {matrix.dtype}")
     if matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float32 if matrix.dtype == np.float16 else np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf would warn beside the sentence
-        bad = ~np.isfinite(matrix.sum(axis=1, dtype=np.float64))
-    if bad.any():
-        raise InputError(f"{what} must be finite; {bad.sum()} of {len(matrix)} rows contain NaN or inf")
+    if bad := int(is_bad_row(matrix).sum()):
+        raise InputError(f"{what} must be finite; {bad} of {len(matrix)} rows contain NaN or inf")
     return matrix
+
+
+def is_bad_row(table: np.ndarray) -> NDArray[np.bool_]:
+    """Return [n] True for rows of [n, v] with NaN or inf."""
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf would warn
+        return ~np.asarray(np.isfinite(table.sum(axis=1, dtype=np.float64)))
 
 
 def as_pictures(values: Sequence[NDArray[np.uint8]]) -> Pictures:

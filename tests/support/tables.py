@@ -19,6 +19,7 @@ READ = {  # all say the same of the same classes
     "commas": PLAIN.encode(),
     "tabs": TABS.encode(),
     "semicolons": SEMICOLONS.encode(),
+    "tabs and decimal commas": TABS.replace("0.", "0,").encode(),
     "decimal commas": SEMICOLONS.replace("0.", "0,").encode(),
     "byte order mark": PLAIN.encode("utf-8-sig"),
     "UTF-16 little-endian": codecs.BOM_UTF16_LE + TABS.encode("utf-16-le"),

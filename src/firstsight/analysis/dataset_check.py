@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from firstsight.analysis import attribute_variance
-from firstsight.data import Dataset
+from firstsight.data import Dataset, is_bad_row
 from firstsight.datasets import atlas_settings, folder, is_own_pictures, load_files
 from firstsight.datasets.data_files import DEFAULT, DataFiles
-from firstsight.datasets.gbu import as_dataset, find_problems, is_bad_row, read_files
-from firstsight.datasets.gbu_files import SPLITS, VALIDATION_SPLITS, GBUFiles
+from firstsight.datasets.gbu import as_dataset, find_problems
+from firstsight.datasets.gbu_files import SPLITS, VALIDATION_SPLITS, GBUFiles, read_gbu
 from firstsight.errors import InputError, first_of
 from firstsight.pictures.decode import SUFFIXES
 
@@ -60,7 +60,7 @@ def check(path: str | Path, chosen: DataFiles = DEFAULT) -> Report:
     if is_own_pictures(path):
         return _check_folder(folder.read_folder(path, chosen))
 
-    files = read_files(path, chosen)
+    files = read_gbu(path, chosen)
     problems = find_problems(files)
     sound = _dataset(lambda: as_dataset(files), problems)
     report = _report(path, "gbu", files.class_names, files.vectors, files.labels, files.splits, problems)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from firstsight.data import Dataset
-from firstsight.datasets.data_files import DEFAULT, DataFiles
+from firstsight.datasets.data_files import DEFAULT, DataFiles, Vectors
 from firstsight.errors import InputError
 from firstsight.progress import Progress
-
-if TYPE_CHECKING:
-    from firstsight.semantics.given import Vectors
 
 __all__ = ["DataFiles", "atlas_settings", "data_name", "load", "load_files"]
 
@@ -68,15 +65,12 @@ def load_files(path: str | Path, files: DataFiles = DEFAULT, progress: Progress 
         from firstsight.datasets.folder import load_folder
 
         _refuse("pictures", files.pictures, "a folder of pictures, which holds its own")
-        return _with_source(load_folder(path, files), files.vectors)
-    from firstsight.datasets.gbu import load_gbu
+        data = load_folder(path, files)
+    else:
+        from firstsight.datasets.gbu import load_gbu
 
-    return _with_source(load_gbu(path, files), files.vectors)
-
-
-def _with_source(data: Dataset, vectors: Vectors | None) -> Dataset:
-    """Return the data set with a note of the text model that described its classes."""
-    source = getattr(vectors, "source", None)
+        data = load_gbu(path, files)
+    source = getattr(files.vectors, "source", None)  # the text model that described the classes
     if source is None:
         return data
     weight = f", weight {source['weight']:g}" if "weight" in source else ""

@@ -18,8 +18,7 @@ import numpy as np
 
 from firstsight.data import Dataset
 from firstsight.datasets.data_files import DEFAULT, DataFiles
-from firstsight.datasets.folder import as_dataset, find_problems, read_folder, unit_rows
-from firstsight.datasets.folder_splits import write_splits
+from firstsight.datasets.folder import checked_dataset, read_folder, unit_rows
 from firstsight.errors import InputError
 
 _LARGEST = 2**31 - 1  # bytes of one variable in a MATLAB 5 file
@@ -52,11 +51,7 @@ def build(folder: str | Path, out: str | Path, chosen: DataFiles = DEFAULT) -> B
     out = Path(out).absolute()
     _check_out(out)
     files = read_folder(folder, chosen)
-    for problem in find_problems(files):
-        raise InputError(problem)
-    data = as_dataset(files)
-    if files.written is None:
-        write_splits(files.folder, files.pictures.paths, files.splits)
+    data = checked_dataset(files)
     there = np.unique(data.labels)
     left_out = tuple(name for row, name in enumerate(data.classes.names) if row not in set(there.tolist()))
     data = replace(data, classes=data.classes[there], labels=np.searchsorted(there, data.labels))

@@ -17,15 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from firstsight.data import ClassEmbeddings, Dataset
-from firstsight.datasets.data_files import DEFAULT, DataFiles
+from firstsight.data import ClassEmbeddings, Dataset, is_bad_row
+from firstsight.datasets.data_files import BOTH, DEFAULT, TEXT, DataFiles, vectors_problem
 from firstsight.datasets.folder_splits import NAMES, SPLITS_FILE, draw_splits, read_splits, split_problems, write_splits
-from firstsight.datasets.gbu import is_bad_row
 from firstsight.errors import InputError, did_you_mean, first_of
 from firstsight.features.feature_file import FeatureFile, find_feature_files
 from firstsight.pictures.find import Found, key_of, list_pictures
 from firstsight.semantics.class_table import CLASSES_FILE, ClassTable, read_class_table, zeros_problem
-from firstsight.semantics.given import BOTH, TEXT, Vectors, check_given, made_vectors, vectors_problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +55,6 @@ class FolderFiles:
     reconstruction: FeatureFile | None
 
     @property
-    def name(self) -> str:
-        """Return what reports call it."""
-        return folder_name(self.folder, self.semantics)
-
-    @property
     def is_unseen(self) -> np.ndarray:
         """Return [c] True for classes marked as unseen or without pictures."""
         has_pictures = np.isin(np.arange(len(self.table.names)), self.labels)
@@ -81,7 +74,11 @@ def load_folder(folder: str | Path, chosen: DataFiles = DEFAULT, seed: int = 0) 
     Raises:
         InputError: the files are no data set.
     """
-    files = read_folder(folder, chosen, seed)
+    return checked_dataset(read_folder(folder, chosen, seed))
+
+
+def checked_dataset(files: FolderFiles) -> Dataset:
+    """Make the data set that the files describe and write its `splits.csv`; raise InputError for the first problem."""
     for problem in find_problems(files):
         raise InputError(problem)
     data = as_dataset(files)
@@ -101,8 +98,11 @@ def read_folder(folder: str | Path, chosen: DataFiles = DEFAULT, seed: int = 0) 
     table = _table(folder / CLASSES_FILE)
     kind = _semantics(chosen, table, folder)
     pictures = list_pictures(folder)
-    other = [chosen.reconstruction_features] if chosen.reconstruction_features else []
-    reconstruction = find_feature_files(folder, other, "reconstruction features")
+    reconstruction = find_feature_files(folder, chosen.reconstruction_names, "reconstruction features")
+    # column by column in memory: the layout decides the last bit of sums, so of the numbers that a seed gives
+    vectors = np.asfortranarray(table.vectors)
+    if chosen.vectors is not None:
+        vectors = chosen.made_vectors(kind, table.names, table.descriptions, table.vectors, table.attributes)
     files = FolderFiles(
         folder=folder,
         table=table,
@@ -110,8 +110,7 @@ def read_folder(folder: str | Path, chosen: DataFiles = DEFAULT, seed: int = 0) 
         labels=_labels(pictures.paths, table.names),
         splits=[],
         written=read_splits(folder),
-        # column by column in memory: the layout decides the last bit of sums, so of the numbers that a seed gives
-        vectors=np.asfortranarray(table.vectors) if chosen.vectors is None else _vectors(chosen.vectors, kind, table),
+        vectors=vectors,
         semantics=kind,
         features=tuple(FeatureFile.open(path).checked() for path in find_feature_files(folder, chosen.feature_names)),
         reconstruction=FeatureFile.open(reconstruction[0]).checked() if reconstruction else None,
@@ -137,22 +136,16 @@ def _table(path: Path) -> ClassTable:
 def _semantics(chosen: DataFiles, table: ClassTable, folder: Path) -> str:
     kind = chosen.semantics or ("attributes" if chosen.vectors is None else TEXT)
     kind = "attributes" if kind == "att" else kind
-    kinds = ["attributes", TEXT, BOTH]
-    if kind not in kinds:
+    if kind not in (kinds := ("attributes", TEXT, BOTH)):
         close = did_you_mean(kind, kinds)
         raise InputError(f"semantics must be one of {', '.join(kinds)} for {folder}; got {kind!r}{close}")
-    check_given(chosen.vectors, kind, folder)
+    chosen.check_vectors(kind, folder)
     if kind != TEXT and not table.attributes:
         raise InputError(
             f"{folder / CLASSES_FILE} must have columns of numbers for class embeddings; got none; "
             "add attributes, or take text for semantics"
         )
     return kind
-
-
-def _vectors(vectors: Vectors, kind: str, table: ClassTable) -> np.ndarray:
-    beside = ClassEmbeddings(table.names, table.vectors, table.attributes) if kind == BOTH else None
-    return made_vectors(vectors, kind, table.names, table.descriptions, beside)
 
 
 def _labels(paths: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -182,19 +175,15 @@ def find_problems(files: FolderFiles) -> list[str]:
     problems = files.pictures.problems
     if not files.pictures.paths:
         return problems
-    homeless = [path for path, label in zip(files.pictures.paths, files.labels, strict=True) if label < 0]
-    if homeless:
+    if homeless := [path for path, label in zip(files.pictures.paths, files.labels, strict=True) if label < 0]:
         place = key_of(homeless[0]).partition("/")[0] if "/" in key_of(homeless[0]) else ""
         problems.append(
             f"pictures must lie in a folder named as a class of {CLASSES_FILE}; got "
             f"{first_of(homeless, len(files.labels))}{did_you_mean(place, table.names)}"
         )
-    bare = [
-        name
-        for row, (name, split) in enumerate(zip(table.names, table.splits, strict=True))
-        if split == "seen" and row not in set(files.labels.tolist())
-    ]
-    if bare:
+    there = {table.names[row] for row in np.unique(files.labels) if row >= 0}
+    named = zip(table.names, table.splits, strict=True)
+    if bare := [name for name, split in named if split == "seen" and name not in there]:
         problems.append(f"seen classes must have pictures; got none for {first_of(bare)} of {folder / CLASSES_FILE}")
     if files.is_unseen.all():
         problems.append(f"classes in {folder / CLASSES_FILE} must not all be unseen; got no seen class with pictures")
@@ -202,7 +191,7 @@ def find_problems(files: FolderFiles) -> list[str]:
     if files.written is not None and not homeless:
         where = f"{folder.resolve().name}/{SPLITS_FILE}"
         problems += split_problems(files.written, files.pictures.paths, *_of_pictures(files), where)
-    for file in (*files.features, *((files.reconstruction,) if files.reconstruction else ())):
+    for file in filter(None, (*files.features, files.reconstruction)):
         problems += _feature_problems(file, files.pictures.paths)
     return problems
 
@@ -243,7 +232,7 @@ def as_dataset(files: FolderFiles) -> Dataset:
     of = " and ".join(Path(file.name).name for file in files.features) or "no feature file"
     reconstruction = files.reconstruction
     return Dataset(
-        name=files.name,
+        name=folder_name(files.folder, files.semantics),
         description=f"own pictures; features from {of}, class embeddings from {files.semantics}",
         classes=ClassEmbeddings(
             files.table.names,

@@ -10,43 +10,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from firstsight.data import ClassEmbeddings, Dataset
+from firstsight.data import ClassEmbeddings, Dataset, is_bad_row
 from firstsight.datasets.data_files import DEFAULT, DataFiles
-from firstsight.datasets.gbu_files import SPLITS, GBUFiles, ImageFile, read_gbu
+from firstsight.datasets.gbu_files import SPLITS, GBUFiles, ImageFile, lines_of, read_gbu
 from firstsight.datasets.gbu_pictures import tail
 from firstsight.errors import InputError
-from firstsight.semantics.given import BOTH, TEXT, check_given, made_vectors, vectors_problem
 
 
 def load_gbu(folder: str | Path, chosen: DataFiles = DEFAULT) -> Dataset:
     """Load the data set in a folder of the GBU layout; see `firstsight.datasets.load`."""
-    files = read_files(folder, chosen)
+    files = read_gbu(folder, chosen)
     for problem in find_problems(files):
         raise InputError(problem)
     return as_dataset(files)
-
-
-def read_files(folder: str | Path, chosen: DataFiles = DEFAULT) -> GBUFiles:
-    """Read the files as `read_gbu` does; where vectors are given, they take the place of those in the file."""
-    if chosen.vectors is None:
-        return read_gbu(folder, chosen)
-    kind = chosen.semantics or TEXT
-    check_given(chosen.vectors, kind, folder)
-    files = read_gbu(folder, replace(chosen, semantics=None))
-    names = tuple(files.class_names)
-    attributes = _attributes(files.folder, files.vectors.shape[1])
-    beside = ClassEmbeddings(names, files.vectors, attributes) if kind == BOTH else None
-    made = made_vectors(chosen.vectors, kind, names, [""] * len(names), beside)
-    if problem := vectors_problem(made, len(names)):
-        raise InputError(problem)
-    return replace(files, vectors=made, made=kind)
 
 
 def as_dataset(files: GBUFiles) -> Dataset:
@@ -60,11 +41,7 @@ def as_dataset(files: GBUFiles) -> Dataset:
         name=gbu_name(files.folder, files.made or files.semantics),
         description=f"GBU benchmark; features from {names}, class embeddings from "
         f"{files.made or Path(files.semantics).name}",
-        classes=ClassEmbeddings(
-            tuple(files.class_names),
-            files.vectors,
-            () if files.made else _attributes(files.folder, files.vectors.shape[1]),
-        ),
+        classes=ClassEmbeddings(tuple(files.class_names), files.vectors, files.attributes),
         labels=labels,
         trainval=numbers["trainval_loc"],
         test_seen=numbers["test_seen_loc"],
@@ -85,23 +62,11 @@ def gbu_name(folder: Path, semantics: str) -> str:
     return folder.resolve().name + ("" if kind == "att" else f" {kind}")
 
 
-def _attributes(folder: Path, a: int) -> tuple[str, ...]:
-    names = _lines(folder / "attributes.txt")
-    return tuple(names) if len(names) == a else ()
-
-
 def _validation_classes(folder: Path, seen: set[str]) -> tuple[tuple[str, ...], ...]:
     """Read the authors' partitions; one that holds out none of the seen classes, or all, cannot be used."""
-    lists = (_lines(folder / f"valclasses{number}.txt") for number in (1, 2, 3))
+    lists = (lines_of(folder / f"valclasses{number}.txt") for number in (1, 2, 3))
     partitions = (tuple(name for name in dict.fromkeys(names) if name in seen) for names in lists)
     return tuple(names for names in partitions if 0 < len(names) < len(seen))
-
-
-def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line.strip() for line in lines if line.strip()]
 
 
 def find_problems(files: GBUFiles) -> list[str]:
@@ -118,8 +83,7 @@ def find_problems(files: GBUFiles) -> list[str]:
 
 def _class_problems(files: GBUFiles) -> Iterator[str]:
     where, vectors, c = f"in {files.semantics}", files.vectors, len(files.class_names)
-    repeated = [name for name, count in Counter(files.class_names).items() if count > 1]
-    if repeated:
+    if repeated := [name for name, count in Counter(files.class_names).items() if count > 1]:
         yield f"class names {where} must be different; got {repeated[0]!r} more than once"
     if vectors.dtype.kind not in "iufb" or vectors.ndim != 2 or not vectors.size:
         shape = list(vectors.shape[::-1])  # as in the file
@@ -128,8 +92,7 @@ def _class_problems(files: GBUFiles) -> Iterator[str]:
     if len(vectors) != c:
         hint = "; transpose it" if vectors.shape[1] == c else ""
         yield f"att {where} must have one column per class name; got {len(vectors)} columns for {c} names{hint}"
-    bad = int(is_bad_row(vectors).sum())
-    if bad:
+    if bad := int(is_bad_row(vectors).sum()):
         yield f"att {where} must be finite; {bad} of {len(vectors)} classes contain NaN or inf"
 
 
@@ -138,12 +101,11 @@ def _label_problems(files: GBUFiles) -> Iterator[str]:
     if not len(labels):
         yield f"{where} must be one per image; got none"
         return
-    problem = _number_problem(labels, where, len(names), "classes")
-    if problem:
+    if problem := _number_problem(labels, where, len(names), "classes"):
         yield problem
         return
-    empty = [name for number, name in enumerate(names, start=1) if number not in set(np.unique(labels).tolist())]
-    if empty:
+    numbers = set(labels.tolist())
+    if empty := [name for number, name in enumerate(names, start=1) if number not in numbers]:
         yield (
             f"{where} must give every class images; got none for {len(empty)} of {len(names)} classes, "
             f"the first {empty[0]!r}"
@@ -177,16 +139,8 @@ def _feature_problems(file: ImageFile, files: GBUFiles) -> Iterator[str]:
     elif len(features) != n:
         columns = len(features)
         yield f"{where} must have one column per label in {files.labels_from}; got {columns} columns for {n} labels"
-    bad = int(is_bad_row(features).sum()) if features.ndim == 2 else 0
-    if bad:
+    if features.ndim == 2 and (bad := int(is_bad_row(features).sum())):
         yield f"{where} must be finite; {bad} of {len(features)} images contain NaN or inf"
-
-
-def is_bad_row(table: np.ndarray) -> NDArray[np.bool_]:
-    """Return [n] True for rows of [n, v] with NaN or inf."""
-    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf
-        is_finite: NDArray[np.bool_] = np.isfinite(table.sum(axis=1, dtype=np.float64))
-    return ~is_finite
 
 
 def _order_problems(files: GBUFiles) -> Iterator[str]:
@@ -231,14 +185,12 @@ def _split_problems(files: GBUFiles) -> Iterator[str]:
             yield problem
             continue
         sound[name] = numbers.astype(np.int64)
-        repeats = len(numbers) - len(np.unique(numbers))
-        if repeats:
+        if repeats := len(numbers) - len(np.unique(numbers)):
             yield f"{where} must name each image once; got {repeats} repeats"
         if not len(numbers) and name == "trainval_loc":
             yield f"{where} must have images; got none"
     for a, b in combinations(sound, 2):
-        shared = len(np.intersect1d(sound[a], sound[b]))
-        if shared:
+        if shared := len(np.intersect1d(sound[a], sound[b])):
             yield f"{a} and {b} in {files.semantics} must not share images; got {shared} in both"
     if len(sound) < len(SPLITS) or _number_problem(labels, "", c, ""):
         return

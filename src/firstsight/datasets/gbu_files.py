@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from firstsight.datasets.data_files import DEFAULT, DataFiles
+from firstsight.datasets.data_files import DEFAULT, TEXT, DataFiles, vectors_problem
 from firstsight.datasets.gbu_pictures import FoundPictures, distinct_depth, find_pictures, names_in, tail
 from firstsight.errors import InputError, did_you_mean
 from firstsight.features.feature_file import (
@@ -54,88 +54,116 @@ class GBUFiles:
     Attributes:
         folder: where they are.
         semantics: folder and name of the file with class embeddings and splits, for messages.
+        made: `text` or `attributes+text` where the vectors are made of that; empty where they are in `semantics`.
         class_names: c names in the order of the embeddings.
         vectors: [c, a] class embeddings.
+        attributes: a names of their columns, or empty.
         labels: [n] class numbers from 1.
         labels_from: folder and name of the file they are from: the first that holds any.
         splits: [m] image numbers from 1 for each of `SPLITS`, and of `VALIDATION_SPLITS` where they are there.
-        features: the files whose features are joined into the data set's.
-        reconstruction: the file whose features F and G work on, or None.
-        others: files that only hold labels.
+        image_files: all files with an entry for each image, each once.
+        features: those of them whose features are joined into the data set's.
+        reconstruction: that of them whose features F and G work on, or None.
         pictures: the picture of each image on this machine, or None where nobody asked.
-        made: `text` or `attributes+text` where the vectors are made of that; empty where they are in `semantics`.
     """
 
     folder: Path
     semantics: str
+    made: str
     class_names: list[str]
     vectors: np.ndarray
+    attributes: tuple[str, ...]
     labels: np.ndarray
     labels_from: str
     splits: dict[str, np.ndarray]
+    image_files: tuple[ImageFile, ...]
     features: tuple[ImageFile, ...]
     reconstruction: ImageFile | None
-    others: tuple[ImageFile, ...]
-    pictures: FoundPictures | None = None
-    made: str = ""
-
-    @property
-    def image_files(self) -> list[ImageFile]:
-        """Return all files with an entry for each image, each once."""
-        extra = [self.reconstruction] if self.reconstruction and self.reconstruction not in self.features else []
-        return [*self.features, *extra, *self.others]
+    pictures: FoundPictures | None
 
 
 def read_gbu(folder: str | Path, chosen: DataFiles = DEFAULT) -> GBUFiles:
-    """Read everything the data set needs from its files; raise only where one is not there or cannot be read."""
-    folder = Path(folder)
-    semantics_path = _semantics_path(folder, chosen.semantics)
-    feature_paths = _feature_paths(folder, chosen.feature_names)
-    other = [chosen.reconstruction_features] if chosen.reconstruction_features else []
-    reconstruction = find_feature_files(folder, other, "reconstruction features", SUFFIXES)
-    needs = dict.fromkeys([*feature_paths, *reconstruction], "features")
-    if (folder / "labels.mat").is_file():
-        needs.setdefault(folder / "labels.mat", "labels")
-    own = [path for path in needs if path.suffix in NAMING]  # these hold no labels, and name their pictures
-    if len(own) == len(needs):
-        needs |= dict.fromkeys(_with_labels(folder), "labels")
-    # Paths of pictures take longest to read, and only say something beside those of another file.
-    with_pictures = len(needs) > 1 or bool(chosen.pictures)
-    files = {path: _read_image_file(path, need, with_pictures) for path, need in needs.items() if path not in own}
-    if own:
-        image_names = _names_of_pictures(folder, list(files.values()))
-        files |= {path: _read_own_features(path, image_names) for path in own}
-    labels, labels_from = next(
-        ((file.labels, file.name) for file in files.values() if file.labels is not None), (None, "")
-    )
-    if labels is None:
-        raise InputError(f"labels must be in the feature file or in labels.mat; got neither in {folder}")
+    """Read everything the data set needs from its files; raise only where one is not there or cannot be read.
 
-    stored = read_mat(semantics_path, ["allclasses_names", *SPLITS], ["att", "original_att", *VALIDATION_SPLITS])
+    Where vectors are given, they take the place of those in the file.
+    """
+    folder = Path(folder)
+    made = "" if chosen.vectors is None else chosen.semantics or TEXT
+    if made:
+        chosen.check_vectors(made, folder)
+    path = _semantics_path(folder, "att" if made else chosen.semantics or "att")
+    feature_paths = _feature_paths(folder, chosen.feature_names)
+    reconstruction = find_feature_files(folder, chosen.reconstruction_names, "reconstruction features", SUFFIXES)
+    files = _read_image_files(folder, [*feature_paths, *reconstruction], bool(chosen.pictures))
+    labeled = next((file for file in files.values() if file.labels is not None), ImageFile(""))
+    if labeled.labels is None:
+        raise InputError(f"labels must be in the feature file or in labels.mat; got neither in {folder}")
+    stored = read_mat(path, ["allclasses_names", *SPLITS], ["att", "original_att", *VALIDATION_SPLITS])
     if "att" not in stored and "original_att" not in stored:
-        raise InputError(f"{semantics_path} must hold 'att'; got {', '.join(variable_names(semantics_path))}")
+        raise InputError(f"{path} must hold 'att'; got {', '.join(variable_names(path))}")
     names = stored["allclasses_names"]
+    class_names = [str(name).strip() for name in (names if isinstance(names, list) else names.ravel())]
+    vectors = np.asarray(stored.get("att", stored.get("original_att"))).T
+    attributes = tuple(lines_of(folder / "attributes.txt"))
+    attributes = attributes if vectors.shape[1:] == (len(attributes),) else ()
+    pictures = find_pictures(chosen.pictures, _names_of_pictures(folder, files)) if chosen.pictures else None
+    if made:
+        vectors = chosen.made_vectors(made, tuple(class_names), [""] * len(class_names), vectors, attributes)
+        if problem := vectors_problem(vectors, len(class_names)):
+            raise InputError(problem)
     return GBUFiles(
         folder=folder,
-        semantics=short_name(semantics_path),
-        class_names=[str(name).strip() for name in (names if isinstance(names, list) else names.ravel())],
-        vectors=np.asarray(stored.get("att", stored.get("original_att"))).T,
-        labels=labels,
-        labels_from=labels_from,
+        semantics=short_name(path),
+        made=made,
+        class_names=class_names,
+        vectors=vectors,
+        attributes=() if made else attributes,
+        labels=labeled.labels,
+        labels_from=labeled.name,
         splits={name: np.asarray(stored[name]).ravel() for name in (*SPLITS, *VALIDATION_SPLITS) if name in stored},
+        image_files=tuple(files.values()),
         features=tuple(files[path] for path in feature_paths),
         reconstruction=files[reconstruction[0]] if reconstruction else None,
-        others=tuple(files[path] for path, need in needs.items() if need == "labels"),
-        pictures=find_pictures(chosen.pictures, _names_of_pictures(folder, list(files.values())))
-        if chosen.pictures
-        else None,
+        pictures=pictures,
     )
 
 
-def _names_of_pictures(folder: Path, files: Sequence[ImageFile]) -> Sequence[str]:
+def lines_of(path: Path) -> list[str]:
+    """Read the lines of a text file that are not blank, without spaces around them; none where there is no file."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _read_image_files(folder: Path, asked: Sequence[Path], has_pictures: bool) -> dict[Path, ImageFile]:
+    """Read files with an entry for each image: of those asked for the features, of others only what these lack."""
+    paths = list(dict.fromkeys(asked))
+    if (labels := folder / "labels.mat").is_file() and labels not in paths:
+        paths.append(labels)
+    own = [path for path in paths if path.suffix in NAMING]  # these hold no labels, and name their pictures
+    if len(own) == len(paths):  # a file that holds labels beside features of its own
+        there = sorted(files_with_features(folder, (".mat",)), key=lambda path: path.name != "res101.mat")
+        paths += [path for path in there if "labels" in variable_names(path)][:1]
+    # Paths of pictures take longest to read, and only say something beside those of another file.
+    has_pictures = has_pictures or len(paths) > 1
+    files = {}
+    for path in paths:
+        if path not in own:
+            file = FeatureFile.open(path)
+            pictures = file.files if has_pictures else ()
+            if path in asked:
+                files[path] = ImageFile(file.name, file.features, file.labels, pictures, str(file.stored.dtype))
+            else:
+                files[path] = ImageFile(file.name, labels=file.labels, pictures=pictures)
+    if own:
+        names = _names_of_pictures(folder, files)
+        files |= {path: _read_own_features(path, names) for path in own}
+    return {path: files[path] for path in paths}
+
+
+def _names_of_pictures(folder: Path, files: Mapping[Path, ImageFile]) -> Sequence[str]:
     """Return the paths on the authors' disks, one per image."""
-    n = next((len(file.labels) for file in files if file.labels is not None), 0)
-    names = next((file.pictures for file in files if file.pictures), ())
+    n = next((len(file.labels) for file in files.values() if file.labels is not None), 0)
+    names = next((file.pictures for file in files.values() if file.pictures), ())
     if not names or len(names) != n:
         raise InputError(
             f"image_files must be in the feature file or in labels.mat, one per label, to find the pictures; "
@@ -153,19 +181,9 @@ def _read_own_features(path: Path, names: Sequence[str]) -> ImageFile:
     return ImageFile(file.name, file.features[rows], dtype=str(file.stored.dtype), source=file.source)
 
 
-def _read_image_file(path: Path, need: str, with_pictures: bool) -> ImageFile:
-    """Read a MATLAB file with an entry for each image, as far as it is needed: its features, or its labels alone."""
-    file = FeatureFile.open(path)
-    pictures = file.files if with_pictures else ()
-    if need == "labels":
-        return ImageFile(file.name, labels=file.labels, pictures=pictures)
-    return ImageFile(file.name, file.features, file.labels, pictures, str(file.stored.dtype))
-
-
-def _semantics_path(folder: Path, semantics: str | None) -> Path:
+def _semantics_path(folder: Path, name: str) -> Path:
     if not folder.is_dir():
         raise _not_a_folder(folder)
-    name = semantics or "att"
     path = folder / (name if name.endswith(".mat") else f"{name}_splits.mat")
     if path.is_file():
         return path
@@ -197,10 +215,3 @@ def _feature_paths(folder: Path, names: Sequence[str | Path] | None) -> list[Pat
     if names is None and (folder / "res101.mat").is_file():
         return [folder / "res101.mat"]
     return find_feature_files(folder, names, suffixes=SUFFIXES)
-
-
-def _with_labels(folder: Path) -> list[Path]:
-    """Find a file that holds labels beside features of its own, at most one, where no other file has any."""
-    there = files_with_features(folder, (".mat",))
-    there.sort(key=lambda path: path.name != "res101.mat")
-    return [path for path in there if "labels" in variable_names(path)][:1]

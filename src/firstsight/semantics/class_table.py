@@ -1,6 +1,7 @@
 """Tables of classes: `classes.csv` in a folder of pictures, and the files of `--classes`.
 
-Commas, semicolons (then with decimal commas too) or tabs separate the cells; UTF-8 or, with a byte order mark, UTF-16.
+Commas, semicolons or tabs separate the cells, the last two with decimal commas too; the text is UTF-8 or, with a byte
+order mark, UTF-16.
 A first line such as `sep=;`, blank lines, lines of commas and commas at the ends of lines are skipped.
 """
 
@@ -172,7 +173,7 @@ def read_table(path: Path, column: str) -> Table:
     _, header = next(records, (0, []))
     while header and not header[-1]:  # commas at the end
         header.pop()
-    return Table(tuple(header), _rows(records, len(header), path), delimiter == ";")
+    return Table(tuple(header), _rows(records, len(header), path), delimiter != ",")
 
 
 def _rows(records: Iterator[tuple[int, list[str]]], width: int, path: Path) -> Iterator[tuple[int, list[str]]]:
