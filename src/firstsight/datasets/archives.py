@@ -80,11 +80,7 @@ def _is_tar(archive: Path) -> bool:
 
 
 def _write_all(
-    files: Iterator[Entry],
-    folder: Path,
-    archive: Path,
-    progress: Progress | None,
-    total: int | None,
+    files: Iterator[Entry], folder: Path, archive: Path, progress: Progress | None, total: int | None
 ) -> None:
     for done, (name, size, opened) in enumerate(files, start=1):
         target = folder / _check_name(name, archive)

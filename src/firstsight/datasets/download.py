@@ -16,7 +16,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,17 +108,16 @@ def _check_existing(path: Path, remote: Remote, progress: Progress | None) -> st
     found = path.stat().st_size
     if remote.size is not None and found != remote.size:
         raise InputError(f"{path} must have {remote.size:,} bytes; got {found:,}; delete it to fetch it again")
-    digests = digests_of(path, remote.checksum, progress)
-    if remote.checksum and remote.checksum not in digests:
+    sha256, found_checksum = _digests(path, remote.checksum, progress)
+    if remote.checksum not in (None, found_checksum):
         raise InputError(
-            f"{path} must have the checksum {remote.checksum}; got {_same_kind(digests, remote.checksum)}; "
-            "delete it to fetch it again"
+            f"{path} must have the checksum {remote.checksum}; got {found_checksum}; delete it to fetch it again"
         )
-    return digests[0].removeprefix("sha256:")
+    return sha256
 
 
-def digests_of(path: Path, checksum: str | None = None, progress: Progress | None = None) -> list[str]:
-    """Return `sha256:...` of a file, then `md5:...` if that is the kind of the checksum."""
+def _digests(path: Path, checksum: str | None, progress: Progress | None) -> tuple[str, str]:
+    """Return the sha256 of a file, and its `sha256:...` or `md5:...`, whichever kind the checksum is of."""
     hashes = [hashlib.sha256()]
     if checksum and checksum.startswith("md5:"):
         hashes.append(hashlib.md5(usedforsecurity=False))
@@ -129,12 +128,7 @@ def digests_of(path: Path, checksum: str | None = None, progress: Progress | Non
                 one.update(block)
             done += len(block)
             _report(progress, f"check {path.name.removesuffix('.part')}", done, total)
-    return [f"{one.name}:{one.hexdigest()}" for one in hashes]
-
-
-def _same_kind(digests: Sequence[str], checksum: str) -> str:
-    kind = checksum.partition(":")[0]
-    return next(digest for digest in digests if digest.startswith(f"{kind}:"))
+    return hashes[0].hexdigest(), f"{hashes[-1].name}:{hashes[-1].hexdigest()}"
 
 
 def _report(progress: Progress | None, stage: str, done: int, total: int | None) -> None:
@@ -232,12 +226,12 @@ class _Part:
 
     def finish(self, path: Path, progress: Progress | None) -> str:
         """Check the complete file, give it its name and return its sha256."""
-        digests = digests_of(self.path, self.remote.checksum, progress)
         expected = self.remote.checksum
-        if expected and expected not in digests:
+        sha256, found = _digests(self.path, expected, progress)
+        if expected not in (None, found):
             self.forget()
             kind = _TemporaryError if self.is_patched else _PermanentError
-            raise kind(f"a file with the checksum {_same_kind(digests, expected)} instead of {expected}")
+            raise kind(f"a file with the checksum {found} instead of {expected}")
         os.replace(self.path, path)
         self._notes.unlink(missing_ok=True)
-        return digests[0].removeprefix("sha256:")
+        return sha256

@@ -39,79 +39,65 @@ class Source:
     files: tuple[Remote, ...]
 
 
+def _archive(name: str, *folders: str, checksum: str | None = None, size: int | None = None) -> Remote:
+    """Return an archive that has the same name in each of these folders of servers."""
+    return Remote(name, tuple(f"{folder}/{name}" for folder in folders), checksum, size)
+
+
 SOURCES = {
     "xlsa17": Source(
-        what="GBU benchmark: features, splits and attributes of CUB, SUN, AWA1, AWA2, aPY",
-        about="0.9 GB",
-        home="https://www.mpi-inf.mpg.de/departments/computer-vision-and-machine-learning/research/zero-shot-learning/"
+        "GBU benchmark: features, splits and attributes of CUB, SUN, AWA1, AWA2, aPY",
+        "0.9 GB",
+        "https://www.mpi-inf.mpg.de/departments/computer-vision-and-machine-learning/research/zero-shot-learning/"
         "zero-shot-learning-the-good-the-bad-and-the-ugly",
-        files=(
-            Remote(
-                "xlsa17.zip",
-                (
-                    "https://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip",
-                    "http://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip",
-                ),
-            ),
-        ),
+        (_archive("xlsa17.zip", *(f"{scheme}://datasets.d2.mpi-inf.mpg.de/xian" for scheme in ("https", "http"))),),
     ),
     "CUB_200_2011": Source(
-        what="pictures of CUB: 11,788 of 200 birds",
-        about="1.2 GB",
-        home="https://www.vision.caltech.edu/datasets/cub_200_2011/",
-        files=(
-            Remote(
+        "pictures of CUB: 11,788 of 200 birds",
+        "1.2 GB",
+        "https://www.vision.caltech.edu/datasets/cub_200_2011/",
+        (
+            _archive(
                 "CUB_200_2011.tgz",
-                (
-                    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
-                    "https://s3.amazonaws.com/fast-ai-imageclas/CUB_200_2011.tgz",
-                ),
+                "https://data.caltech.edu/records/65de6-vp158/files",
+                "https://s3.amazonaws.com/fast-ai-imageclas",
                 checksum="md5:97eceeb196236b17998738112f37df78",  # CaltechDATA
                 size=1_150_585_339,
             ),
         ),
     ),
     "AWA2": Source(
-        what="pictures of AWA2: 37,322 of 50 animals",
-        about="13 GB",
-        home="https://cvml.ista.ac.at/AwA2/",
-        files=(
-            Remote(
-                "AwA2-data.zip",
-                ("https://cvml.ista.ac.at/AwA2/AwA2-data.zip", "https://cvml.ist.ac.at/AwA2/AwA2-data.zip"),
-            ),
-        ),
+        "pictures of AWA2: 37,322 of 50 animals",
+        "13 GB",
+        "https://cvml.ista.ac.at/AwA2/",
+        (_archive("AwA2-data.zip", "https://cvml.ista.ac.at/AwA2", "https://cvml.ist.ac.at/AwA2"),),
     ),
     "SUN": Source(
-        what="pictures of SUN: 14,340 of 717 scenes",
-        about="1.8 GB",
-        home="https://cs.brown.edu/~gmpatter/sunattributes.html",
-        files=(
-            Remote(
+        "pictures of SUN: 14,340 of 717 scenes",
+        "1.8 GB",
+        "https://cs.brown.edu/~gmpatter/sunattributes.html",
+        (
+            _archive(
                 "SUNAttributeDB_Images.tar.gz",
-                (
-                    "https://cs.brown.edu/people/gmpatter/Attributes/SUNAttributeDB_Images.tar.gz",
-                    "https://cs.brown.edu/~gmpatter/Attributes/SUNAttributeDB_Images.tar.gz",
-                ),
+                "https://cs.brown.edu/people/gmpatter/Attributes",
+                "https://cs.brown.edu/~gmpatter/Attributes",
             ),
         ),
     ),
     "aPY": Source(
-        what="pictures of aPY: VOC 2008 and a-Yahoo, and where the objects are in them",
-        about="",
-        home="http://vision.cs.uiuc.edu/attributes/",
-        files=(
-            Remote(
+        "pictures of aPY: VOC 2008 and a-Yahoo, and where the objects are in them",
+        "",
+        "http://vision.cs.uiuc.edu/attributes/",
+        (
+            _archive(
                 "VOCtrainval_14-Jul-2008.tar",
-                (
-                    "http://host.robots.ox.ac.uk/pascal/VOC/voc2008/VOCtrainval_14-Jul-2008.tar",
-                    "http://pascallin.ecs.soton.ac.uk/challenges/VOC/voc2008/VOCtrainval_14-Jul-2008.tar",
-                ),
+                "http://host.robots.ox.ac.uk/pascal/VOC/voc2008",
+                "http://pascallin.ecs.soton.ac.uk/challenges/VOC/voc2008",
                 # from widely used loaders of VOC
                 checksum="sha256:7f0ca53c1b5a838fbe946965fc106c6e86832183240af5c88e3f6c306318d42e",
             ),
-            Remote("ayahoo_test_images.tar.gz", ("http://vision.cs.uiuc.edu/attributes/ayahoo_test_images.tar.gz",)),
-            Remote("attribute_data.tar.gz", ("http://vision.cs.uiuc.edu/attributes/attribute_data.tar.gz",)),
+            _archive("ayahoo_test_images.tar.gz", "http://vision.cs.uiuc.edu/attributes"),
+            _archive("attribute_data.tar.gz", "http://vision.cs.uiuc.edu/attributes"),
         ),
     ),
 }
@@ -119,19 +105,12 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Fetched:
-    """One archive that `fetch` has downloaded now or earlier.
-
-    Attributes:
-        name: of the archive.
-        sha256: of the archive.
-        is_known: whether it was checked against a checksum, from the publisher or from an earlier download.
-        is_new: whether this call downloaded it.
-    """
+    """One archive that `fetch` has downloaded now or earlier."""
 
     name: str
     sha256: str
-    is_known: bool
-    is_new: bool
+    is_known: bool  # it was checked against a checksum, from the publisher or from an earlier download
+    is_new: bool  # this call downloaded it
 
 
 def source_named(name: str) -> str:
@@ -175,7 +154,7 @@ def fetch(
         sha256 = download(replace(remote, checksum=checksum), folder, progress, pause)
         # An unpacked archive is complete, so its checksum can be recorded.
         record[remote.name] = {"sha256": sha256, "unpacked": unpack(folder / remote.name, folder, progress)}
-        _write_record(folder, record)
+        write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
         if not keep:
             (folder / remote.name).unlink()
         fetched.append(Fetched(remote.name, sha256, is_known=checksum is not None, is_new=True))
@@ -193,7 +172,3 @@ def _read_record(folder: Path) -> dict[str, Any]:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} must be what `data fetch` wrote; got a damaged file; delete it") from error
-
-
-def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
