@@ -27,17 +27,11 @@ N_PARTITIONS = 3
 
 @dataclass(frozen=True)
 class Built:
-    """Result of `build`.
+    """Result of `build`."""
 
-    Attributes:
-        folder: of the data set.
-        data: the data set as it was written.
-        left_out: classes without pictures, which the layout cannot hold.
-    """
-
-    folder: Path
-    data: Dataset
-    left_out: tuple[str, ...]
+    folder: Path  # of the data set
+    data: Dataset  # as it was written
+    left_out: tuple[str, ...]  # classes without pictures, which the layout cannot hold
 
 
 def build(folder: str | Path, out: str | Path, chosen: DataFiles = DEFAULT) -> Built:
@@ -52,9 +46,9 @@ def build(folder: str | Path, out: str | Path, chosen: DataFiles = DEFAULT) -> B
     _check_out(out)
     files = read_folder(folder, chosen)
     data = checked_dataset(files)
-    there = np.unique(data.labels)
-    left_out = tuple(name for row, name in enumerate(data.classes.names) if row not in set(there.tolist()))
-    data = replace(data, classes=data.classes[there], labels=np.searchsorted(there, data.labels))
+    there, labels = np.unique(data.labels, return_inverse=True)
+    left_out = tuple(np.delete(np.array(data.classes.names, dtype=object), there))
+    data = replace(data, classes=data.classes[there], labels=labels)
     write_gbu(data, out, np.asarray(files.vectors)[there])
     return Built(out, data, left_out)
 
@@ -72,8 +66,8 @@ def write_gbu(data: Dataset, out: str | Path, original: np.ndarray | None = None
     """
     out = Path(out).absolute()
     _check_out(out)
-    bare = [name for row, name in enumerate(data.classes.names) if row not in set(data.labels.tolist())]
-    if bare:
+    there = set(data.labels.tolist())
+    if bare := [name for row, name in enumerate(data.classes.names) if row not in there]:
         raise InputError(f"every class must have images in the GBU layout; got none for {bare[0]!r}")
     if data.features is not None and data.features.nbytes > _LARGEST:
         raise InputError(

@@ -10,6 +10,7 @@ file of its own, which is then found instead.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,17 +22,11 @@ from firstsight.pictures.find import TWICE, walk
 
 @dataclass(frozen=True)
 class FoundPictures:
-    """Which file is which picture.
+    """Which file is which picture."""
 
-    Attributes:
-        root: the folder that was searched.
-        paths: n files relative to it, with forward slashes; empty text where there is none.
-        missing: distinct names of the pictures that were not found, as short as they are told apart.
-    """
-
-    root: Path
-    paths: tuple[str, ...]
-    missing: tuple[str, ...]
+    root: Path  # the folder that was searched
+    paths: tuple[str, ...]  # n files relative to it, with forward slashes; empty text where there is none
+    missing: tuple[str, ...]  # distinct names of the pictures that were not found, as short as they are told apart
 
     @property
     def n_files(self) -> int:
@@ -109,11 +104,6 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", ".")) or ("",)
 
 
-def _agreement(one: Sequence[str], other: Sequence[str]) -> int:
+def _agreement(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     """Count the parts that agree from the end."""
-    count = 0
-    for a, b in zip(reversed(one), reversed(other), strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
+    return len(os.path.commonprefix([one[::-1], other[::-1]]))

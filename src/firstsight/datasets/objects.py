@@ -35,17 +35,11 @@ Box = tuple[int, int, int, int]  # left, top (the first pixel inside), right, bo
 
 @dataclass(frozen=True)
 class Cut:
-    """Result of `cut_objects`.
+    """Result of `cut_objects`."""
 
-    Attributes:
-        folder: of the objects, with the same subfolders as the pictures.
-        objects: number of objects.
-        new: number of objects that this call cut.
-    """
-
-    folder: Path
-    objects: int
-    new: int
+    folder: Path  # of the objects, with the same subfolders as the pictures
+    objects: int  # number of objects
+    new: int  # number of objects that this call cut
 
 
 def cut_objects(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,12 +19,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from firstsight.data import is_bad_row
 from firstsight.errors import InputError
 from firstsight.features.backbone import AHEAD, Backbone, check_crops
 from firstsight.features.feature_file import FeatureFile
 from firstsight.features.preparation import Crops
-from firstsight.files import replacing
+from firstsight.files import replacing, writing
 from firstsight.parallel import prefetch
+from firstsight.pictures.decode import read_picture
 from firstsight.pictures.find import File, list_pictures
 from firstsight.progress import StageProgress
 
@@ -34,19 +36,11 @@ ROWS = 4096  # that are copied at once
 
 @dataclass
 class Extracted:
-    """Result of an extraction.
+    """Result of an extraction."""
 
-    Attributes:
-        path: the file of features.
-        files: n pictures in it, in order.
-        computed: how many went through the network.
-        skipped: pictures that could not be read, each with the sentence that says why.
-    """
-
-    path: Path
-    files: list[str] = field(default_factory=list)
-    computed: int = 0
-    skipped: dict[str, str] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)  # n pictures in the file of features, in order
+    computed: int = 0  # how many went through the network
+    skipped: dict[str, str] = field(default_factory=dict)  # the message of each picture that could not be read
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ def extract(
         "transform": backbone.transform,
         "precision": backbone.precision,
     }
-    done = Extracted(out)
+    done = Extracted()
     digests: list[bytes] = []
     with ExitStack() as stack:
         before = _earlier(out, key, backbone.width) if out.exists() else None
@@ -113,7 +107,9 @@ def extract(
         def read(file: File) -> _Read:
             digest = b""
             try:
-                content = _content(folder, file)
+                if file.fault:
+                    raise InputError(file.problem)
+                content = read_picture(folder / file.path, file.path)
                 digest = hashlib.sha256(content).digest()
                 is_known = digest in old or digest in part.known
                 return _Read(file.path, digest, None if is_known else backbone.prepared(content, crops, file.path))
@@ -123,12 +119,15 @@ def extract(
         per_pass = backbone.per_pass(crops)
         pictures = stack.enter_context(closing(prefetch(read, files, AHEAD * per_pass)))
         while group := list(islice(pictures, per_pass)):
-            _check(group, skip_bad, done)
-            done.computed += _compute(group, backbone, part)
             for one in group:
                 if one.error is None:
                     done.files.append(one.file)
                     digests.append(one.digest)
+                elif skip_bad:
+                    done.skipped[one.file] = str(one.error)
+                else:
+                    raise one.error
+            done.computed += _compute(group, backbone, part)
             if progress:
                 progress(len(done.files) + len(done.skipped), len(files), {})
         if not done.files:
@@ -142,20 +141,6 @@ def extract(
         _write(out, key, done.files, digests, backbone.width, row_of)
         part.finished = True
     return done
-
-
-def _content(folder: Path, file: File) -> bytes:
-    """Read the file of a picture.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    if file.fault:
-        raise InputError(file.problem)
-    try:
-        return (folder / file.path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{file.path} must be a picture; got a file that cannot be read: {error.strerror}") from error
 
 
 def _earlier(out: Path, key: Mapping[str, str], width: int) -> FeatureFile | None:
@@ -175,31 +160,19 @@ def _earlier(out: Path, key: Mapping[str, str], width: int) -> FeatureFile | Non
     return file if key.items() <= file.source.items() and file.stored.shape[1] == width else None
 
 
-def _check(group: list[_Read], skip_bad: bool, done: Extracted) -> None:
-    for one in group:
-        if one.error is not None:
-            if not skip_bad:
-                raise one.error
-            done.skipped[one.file] = str(one.error)
-
-
 def _compute(group: list[_Read], backbone: Backbone, part: _Partial) -> int:
     """Compute the rows of pictures that are new, keep them in `part`, and return how many they are."""
     new = {one.digest: one for one in group if one.crops is not None and one.digest not in part.known}
     if new:
         rows = backbone.rows([one.crops for one in new.values() if one.crops is not None])
-        _check_finite(rows, [one.file for one in new.values()])
+        bad = is_bad_row(rows)
+        if bad.any():
+            first = list(new.values())[int(bad.argmax())].file
+            raise InputError(
+                f"features must be finite; {bad.sum()} of {len(rows)} rows contain NaN or inf, first of {first}"
+            )
         part.append(list(new), rows)
     return len(new)
-
-
-def _check_finite(rows: NDArray[np.float32], files: list[str]) -> None:
-    bad = ~np.isfinite(rows).all(axis=1)
-    if bad.any():
-        first = files[int(bad.argmax())]
-        raise InputError(
-            f"features must be finite; {bad.sum()} of {len(rows)} rows contain NaN or inf, first of {first}"
-        )
 
 
 def _write(
@@ -227,43 +200,32 @@ def _write(
 
 
 class _Partial:
-    """OUT.partial: a line that says how features are made, then digest and row of each picture, as they come.
-
-    Attributes:
-        known: row of each digest.
-        finished: whether the file is of no more use.
-    """
+    """OUT.partial: a line that says how features are made, then digest and row of each picture, as they come."""
 
     def __init__(self, path: Path, key: Mapping[str, str], width: int) -> None:
-        self.path, self.width, self.finished = path, width, False
-        self.known: dict[bytes, int] = {}
+        self.path, self.width = path, width
+        self.finished = False  # the file is of no more use
+        self.known: dict[bytes, int] = {}  # row of each digest
         self._head = json.dumps({**key, "width": str(width)}, sort_keys=True).encode() + b"\n"
         self._record = np.dtype([("digest", "u1", SHA), ("row", "<f4", width)])
         self._file: IO[bytes]
 
     def __enter__(self) -> _Partial:
-        try:
+        with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("r+b" if self.path.exists() else "w+b")
-        except OSError as error:
-            raise InputError(f"{self.path} must be a place to write to; got {error.strerror}") from error
-        whole = 0
+        size = self._record.itemsize
         if self._file.read(len(self._head)) == self._head:
-            for digest in self._digests():
-                self.known[digest] = whole
-                whole += 1
+            while len(record := self._file.read(size)) == size:
+                self.known[record[:SHA]] = len(self.known)
         else:  # made in another way
             self._file.seek(0)
             self._file.truncate()
             self._file.write(self._head)
-        self._file.seek(len(self._head) + whole * self._record.itemsize)
+        self._file.seek(len(self._head) + len(self.known) * size)
         self._file.truncate()  # of a record that breaks off
         self._file.flush()
         return self
-
-    def _digests(self) -> Iterator[bytes]:
-        while len(record := self._file.read(self._record.itemsize)) == self._record.itemsize:
-            yield record[:SHA]
 
     def append(self, digests: list[bytes], rows: NDArray[np.float32]) -> None:
         """Keep these rows, whatever happens from now on."""
@@ -272,8 +234,7 @@ class _Partial:
         records["row"] = rows
         self._file.write(records.tobytes())
         self._file.flush()
-        for digest in digests:
-            self.known[digest] = len(self.known)
+        self.known |= {digest: len(self.known) + at for at, digest in enumerate(digests)}
 
     def rows(self) -> NDArray[np.float32]:
         """Return [m, v] rows, read from the disk where they are used."""

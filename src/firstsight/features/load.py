@@ -8,22 +8,12 @@ A backbone is a network without its classifier, and the way its pictures are pre
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.features import openclip, timm, torchvision
 from firstsight.features.backbone import Backbone, Precision
-from firstsight.features.preparation import Crops, Preparation
-from firstsight.features.weights import LoadedNetwork
 
-__all__ = ["Backbone", "Crops", "Precision", "Preparation", "load_backbone"]
-
-FAMILIES: dict[str, Callable[[str, bool], LoadedNetwork]] = {
-    "torchvision": torchvision.find,
-    "timm": timm.find,
-    "openclip": openclip.find,
-}
+FAMILIES = {"torchvision": torchvision.find, "timm": timm.find, "openclip": openclip.find}
 
 
 def load_backbone(

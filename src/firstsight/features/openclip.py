@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from firstsight.errors import InputError
 from firstsight.features.preparation import Preparation
@@ -17,36 +17,17 @@ from firstsight.features.weights import LoadedNetwork, check_known, from_cache, 
 
 @dataclass(frozen=True)
 class Clip:
-    """A model with both of its encoders.
+    """A model with both of its encoders."""
 
-    Attributes:
-        name: MODEL/WEIGHTS, or MODEL with random weights.
-        model: OpenCLIP's own object.
-        tokens: the tokenizer, from n sentences to [n, length] numbers.
-    """
-
-    name: str
-    model: Any
-    tokens: Callable[[Sequence[str]], Tensor]
-
-
-class ImageEncoder(nn.Module):
-    """The image encoder of a CLIP model."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model.visual
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed pictures in the space shared with texts, [b, v]; vectors are not normalised."""
-        features: Tensor = self.model(x)
-        return features
+    name: str  # MODEL/WEIGHTS, or MODEL with random weights
+    model: Any  # OpenCLIP's own object
+    tokens: Callable[[Sequence[str]], Tensor]  # the tokenizer, from n sentences to [n, length] numbers
 
 
 def find(name: str, is_trained: bool) -> LoadedNetwork:
-    """Load the image encoder of a model by its name."""
+    """Load the image encoder of a model, whose vectors share a space with those of texts; they are not normalised."""
     clip = load_clip(name, is_trained)
-    return LoadedNetwork(clip.name, ImageEncoder(clip.model), preparation(clip))
+    return LoadedNetwork(clip.name, clip.model.visual, preparation(clip))
 
 
 def preparation(clip: Clip) -> Preparation:
@@ -95,8 +76,5 @@ def text_features(clip: Clip, texts: Sequence[str], device: torch.device, batch:
     """Embed n texts, [n, a]; vectors are not normalised."""
     model = clip.model.to(device)
     with torch.inference_mode():
-        parts = [
-            model.encode_text(clip.tokens(list(texts[at : at + batch])).to(device)).float().cpu()
-            for at in range(0, len(texts), batch)
-        ]
-    return torch.cat(parts)
+        parts = (clip.tokens(list(texts[at : at + batch])).to(device) for at in range(0, len(texts), batch))
+        return torch.cat([model.encode_text(part).float().cpu() for part in parts])

@@ -7,6 +7,7 @@ Files may come from anybody: only picture formats are tried, and the size is che
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 from pathlib import Path
@@ -56,11 +57,7 @@ def open_picture(
         InputError: the file is no picture, is incomplete or is too large.
     """
     name = name or (str(source) if not isinstance(source, bytes) else "picture")
-    try:
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
-    except OSError as error:
-        raise InputError(f"{name} must be a picture; got a file that cannot be read: {error.strerror}") from error
-    picture = _header(content, name)
+    picture = _header(source if isinstance(source, bytes) else read_picture(source, name), name)
     width, height = picture.size
     if width * height > most_pixels:
         raise InputError(
@@ -71,6 +68,14 @@ def open_picture(
     return upright_rgb(picture, name)
 
 
+def read_picture(path: str | Path, name: str) -> bytes:
+    """Read the file of a picture; `name` is its name in messages."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{name} must be a picture; got a file that cannot be read: {error.strerror}") from error
+
+
 def upright_rgb(picture: Image.Image, name: str = "picture") -> Image.Image:
     """Decode an opened picture as RGB and turn it upright, as its EXIF orientation says.
 
@@ -79,7 +84,9 @@ def upright_rgb(picture: Image.Image, name: str = "picture") -> Image.Image:
     """
     try:
         picture.load()
-        orientation = _orientation(picture)
+        orientation = None
+        with contextlib.suppress(Exception):  # cameras and editors also write broken EXIF
+            orientation = picture.getexif().get(ORIENTATION)
         picture = as_rgb(picture)
     except Exception as error:  # decoders of broken files raise anything
         raise InputError(f"{name} must be a whole picture; got one that is broken: {error}") from error
@@ -99,14 +106,6 @@ def _header(content: bytes, name: str) -> Image.Image:
             raise InputError(f"{name} must be {A_PICTURE}; got {found}") from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-
-
-def _orientation(picture: Image.Image) -> int | None:
-    """Return the EXIF orientation of a picture, or None if it has none that can be read."""
-    try:
-        return picture.getexif().get(ORIENTATION)
-    except Exception:  # cameras and editors also write broken EXIF
-        return None
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
