@@ -35,19 +35,12 @@ _TEMPORARY = (408, 425, 429)  # HTTP codes after which another try may work; so 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on the web.
+    """A file on the web."""
 
-    Attributes:
-        name: of the file on this machine.
-        urls: its addresses, the best first.
-        checksum: `sha256:...` or `md5:...` from its publisher, or None.
-        size: bytes, or None.
-    """
-
-    name: str
-    urls: tuple[str, ...]
-    checksum: str | None = None
-    size: int | None = None
+    name: str  # of the file on this machine
+    urls: tuple[str, ...]  # its addresses, the best first
+    checksum: str | None = None  # `sha256:...` or `md5:...` from its publisher, or None
+    size: int | None = None  # bytes, or None
 
 
 class _TemporaryError(Exception):

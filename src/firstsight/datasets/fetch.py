@@ -24,19 +24,12 @@ RECORD = "fetched.json"
 
 @dataclass(frozen=True)
 class Source:
-    """A public data set.
+    """A public data set."""
 
-    Attributes:
-        what: its content, in a few words.
-        about: its approximate size as users report it, or empty.
-        home: page of its publisher, with the terms of use.
-        files: its archives.
-    """
-
-    what: str
-    about: str
-    home: str
-    files: tuple[Remote, ...]
+    what: str  # its content, in a few words
+    about: str  # its approximate size as users report it, or empty
+    home: str  # page of its publisher, with the terms of use
+    files: tuple[Remote, ...]  # its archives
 
 
 def _archive(name: str, *folders: str, checksum: str | None = None, size: int | None = None) -> Remote:

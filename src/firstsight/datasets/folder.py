@@ -28,31 +28,18 @@ from firstsight.semantics.class_table import CLASSES_FILE, ClassTable, read_clas
 
 @dataclass(frozen=True, eq=False)
 class FolderFiles:
-    """Contents of the files of one folder, not checked yet.
+    """Contents of the files of one folder, not checked yet."""
 
-    Attributes:
-        folder: where they are.
-        table: the classes.
-        pictures: the picture files.
-        labels: [n] row of the class of each picture; -1 where its folder is no class.
-        splits: n names of splits, as `splits.csv` has them or as drawn; empty for a picture in none.
-        written: `splits.csv` by the key of the picture, or None where there is no such file.
-        vectors: [c, a] class embeddings, before scaling; None where there are none.
-        semantics: `attributes`, `text` or `attributes+text`.
-        features: the feature files that are joined.
-        reconstruction: the feature file on which F and G work, or None.
-    """
-
-    folder: Path
-    table: ClassTable
-    pictures: Found
-    labels: np.ndarray
-    splits: Sequence[str]
-    written: dict[str, str] | None
-    vectors: np.ndarray | None
-    semantics: str
-    features: tuple[FeatureFile, ...]
-    reconstruction: FeatureFile | None
+    folder: Path  # where they are
+    table: ClassTable  # the classes
+    pictures: Found  # the picture files
+    labels: np.ndarray  # [n] row of the class of each picture; -1 where its folder is no class
+    splits: Sequence[str]  # n names of splits, as `splits.csv` has them or as drawn; empty for a picture in none
+    written: dict[str, str] | None  # `splits.csv` by the key of the picture, or None where there is no such file
+    vectors: np.ndarray | None  # [c, a] class embeddings, before scaling; None where there are none
+    semantics: str  # `attributes`, `text` or `attributes+text`
+    features: tuple[FeatureFile, ...]  # the feature files that are joined
+    reconstruction: FeatureFile | None  # the feature file on which F and G work, or None
 
     @property
     def is_unseen(self) -> np.ndarray:

@@ -28,58 +28,35 @@ VALIDATION_SPLITS = ("train_loc", "val_loc")
 
 @dataclass(frozen=True, eq=False)
 class ImageFile:
-    """One file with an entry for each image, as it was read.
+    """One file with an entry for each image, as it was read."""
 
-    Attributes:
-        name: folder and file name, for messages.
-        features: [n, v] float32, or None where the file holds none.
-        labels: [n] class numbers from 1, or None where the file holds none.
-        pictures: n paths on the authors' disks, or empty.
-        dtype: type of the features in the file.
-        source: what the file says of how its features were made, or nothing.
-    """
-
-    name: str
-    features: np.ndarray | None = None
-    labels: np.ndarray | None = None
-    pictures: Sequence[str] = ()
-    dtype: str = ""
+    name: str  # folder and file name, for messages
+    features: np.ndarray | None = None  # [n, v] float32, or None where the file holds none
+    labels: np.ndarray | None = None  # [n] class numbers from 1, or None where the file holds none
+    pictures: Sequence[str] = ()  # n paths on the authors' disks, or empty
+    dtype: str = ""  # type of the features in the file
+    # what the file says of how its features were made, or nothing
     source: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class GBUFiles:
-    """Contents of the files of one data set, not checked yet.
+    """Contents of the files of one data set, not checked yet."""
 
-    Attributes:
-        folder: where they are.
-        semantics: folder and name of the file with class embeddings and splits, for messages.
-        made: `text` or `attributes+text` where the vectors are made of that; empty where they are in `semantics`.
-        class_names: c names in the order of the embeddings.
-        vectors: [c, a] class embeddings.
-        attributes: a names of their columns, or empty.
-        labels: [n] class numbers from 1.
-        labels_from: folder and name of the file they are from: the first that holds any.
-        splits: [m] image numbers from 1 for each of `SPLITS`, and of `VALIDATION_SPLITS` where they are there.
-        image_files: all files with an entry for each image, each once.
-        features: those of them whose features are joined into the data set's.
-        reconstruction: that of them whose features F and G work on, or None.
-        pictures: the picture of each image on this machine, or None where nobody asked.
-    """
-
-    folder: Path
-    semantics: str
-    made: str
-    class_names: list[str]
-    vectors: np.ndarray
-    attributes: tuple[str, ...]
-    labels: np.ndarray
-    labels_from: str
+    folder: Path  # where they are
+    semantics: str  # folder and name of the file with class embeddings and splits, for messages
+    made: str  # `text` or `attributes+text` where the vectors are made of that; empty where they are in `semantics`
+    class_names: list[str]  # c names in the order of the embeddings
+    vectors: np.ndarray  # [c, a] class embeddings
+    attributes: tuple[str, ...]  # a names of their columns, or empty
+    labels: np.ndarray  # [n] class numbers from 1
+    labels_from: str  # folder and name of the file they are from: the first that holds any
+    # [m] image numbers from 1 for each of `SPLITS`, and of `VALIDATION_SPLITS` where they are there
     splits: dict[str, np.ndarray]
-    image_files: tuple[ImageFile, ...]
-    features: tuple[ImageFile, ...]
-    reconstruction: ImageFile | None
-    pictures: FoundPictures | None
+    image_files: tuple[ImageFile, ...]  # all files with an entry for each image, each once
+    features: tuple[ImageFile, ...]  # those of them whose features are joined into the data set's
+    reconstruction: ImageFile | None  # that of them whose features F and G work on, or None
+    pictures: FoundPictures | None  # the picture of each image on this machine, or None where nobody asked
 
 
 def read_gbu(folder: str | Path, chosen: DataFiles = DEFAULT) -> GBUFiles:

@@ -10,10 +10,10 @@ file of its own, which is then found instead.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from firstsight.errors import InputError
@@ -106,4 +106,5 @@ def _parts(path: str) -> tuple[str, ...]:
 
 def _agreement(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     """Count the parts that agree from the end."""
-    return len(os.path.commonprefix([one[::-1], other[::-1]]))
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

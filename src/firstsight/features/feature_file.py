@@ -36,17 +36,12 @@ _DTYPES = {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "FIU" for s
 
 @dataclass(frozen=True, eq=False)
 class FeatureFile:
-    """A file of features; what is in it is read when it is asked for.
+    """A file of features; what is in it is read when it is asked for."""
 
-    Attributes:
-        path: of the file.
-        read: return a part of the file by its name: `features`, `image_files` or `labels`; None where it has none.
-        metadata: what a .safetensors file says beside its numbers.
-    """
-
-    path: Path
+    path: Path  # of the file
+    # return a part of the file by its name: `features`, `image_files` or `labels`; None where it has none
     read: Callable[[str], Any]
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)  # what a .safetensors file says beside its numbers
 
     @classmethod
     def open(cls, path: str | Path, kind: str | None = None) -> Self:

@@ -14,23 +14,14 @@ Crops = Literal[1, 10]
 
 @dataclass(frozen=True)
 class Preparation:
-    """The steps from a picture to the input of a network, as in torchvision's `ImageClassification`.
+    """The steps from a picture to the input of a network, as in torchvision's `ImageClassification`."""
 
-    Attributes:
-        resize: pixels of the shorter side after shrinking, or of both sides where `squash`.
-        crop: pixels of both sides of a crop.
-        interpolation: Pillow's name, such as `bilinear` or `bicubic`.
-        mean: subtracted from each colour in 0..1.
-        std: each colour is then divided by it.
-        squash: whether pictures are stretched to a square.
-    """
-
-    resize: int
-    crop: int
-    interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    squash: bool = False
+    resize: int  # pixels of the shorter side after shrinking, or of both sides where `squash`
+    crop: int  # pixels of both sides of a crop
+    interpolation: str  # Pillow's name, such as `bilinear` or `bicubic`
+    mean: tuple[float, ...]  # subtracted from each colour in 0..1
+    std: tuple[float, ...]  # each colour is then divided by it
+    squash: bool = False  # whether pictures are stretched to a square
 
     def __str__(self) -> str:
         side = "both sides" if self.squash else "shorter side"

@@ -25,17 +25,11 @@ from firstsight.features.preparation import Preparation
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network without its classifier.
+    """A network without its classifier."""
 
-    Attributes:
-        name: in its library, with the name of its weights, so that it always means the same network.
-        network: from pictures [b, 3, h, w] to features [b, v].
-        preparation: of the pictures that it takes.
-    """
-
-    name: str
-    network: nn.Module
-    preparation: Preparation
+    name: str  # in its library, with the name of its weights, so that it always means the same network
+    network: nn.Module  # from pictures [b, 3, h, w] to features [b, v]
+    preparation: Preparation  # of the pictures that it takes
 
 
 def package(module: str, extra: str, wanted: str) -> Any:

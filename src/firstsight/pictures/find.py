@@ -34,15 +34,10 @@ _OF_DATASETS = (  # faults, what a data set's pictures must be instead, and what
 
 
 class File(NamedTuple):
-    """A file that the walk came to.
+    """A file that the walk came to."""
 
-    Attributes:
-        path: relative to the folder of the walk, with forward slashes, spelled as the file can be opened.
-        fault: why it cannot be used, such as `EMPTY`; empty text where it can.
-    """
-
-    path: str
-    fault: str = ""
+    path: str  # relative to the folder of the walk, with forward slashes, spelled as the file can be opened
+    fault: str = ""  # why it cannot be used, such as `EMPTY`; empty text where it can
 
     @property
     def is_picture(self) -> bool:
@@ -57,17 +52,11 @@ class File(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The files under `images` of a data set.
+    """The files under `images` of a data set."""
 
-    Attributes:
-        folder: that holds `images`.
-        pictures: all pictures, those with a fault too, in the order of their keys.
-        others: paths of files that are no pictures by their suffix.
-    """
-
-    folder: Path
-    pictures: tuple[File, ...]
-    others: tuple[str, ...] = ()
+    folder: Path  # that holds `images`
+    pictures: tuple[File, ...]  # all pictures, those with a fault too, in the order of their keys
+    others: tuple[str, ...] = ()  # paths of files that are no pictures by their suffix
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ below.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -62,31 +61,28 @@ def sheet(lines: Sequence[Line], names: Sequence[str], notes: Sequence[str] = ()
     columns = max(1, min(n, WIDEST // (cell + GAP)))
     captions = [wrapped(readable(name), cell) for name in names]
     labels = [label for label, _ in lines]
-    place = _Layout(
-        cell=cell,
-        left=MARGIN + (round(max(map(_width, labels))) + 2 * GAP if any(labels) else 0),
-        above=LEADING * max(map(len, captions)) + GAP // 2,
-        below=LEADING + GAP // 2 if any(notes) else 0,
-        n_lines=len(lines),
-    )
+    left = MARGIN + (round(max(map(_width, labels))) + 2 * GAP if any(labels) else 0)
+    above = LEADING * max(map(len, captions)) + GAP // 2
+    height = above + len(lines) * (cell + GAP) - GAP + (LEADING + GAP // 2 if any(notes) else 0)  # of a band of columns
     n_bands = -(-n // columns)
-    width = place.left + columns * (cell + GAP) - GAP + MARGIN
-    image = Image.new("RGB", (width, 2 * MARGIN + n_bands * (place.band + BETWEEN) - BETWEEN), PAPER)
+    width = left + columns * (cell + GAP) - GAP + MARGIN
+    image = Image.new("RGB", (width, 2 * MARGIN + n_bands * (height + BETWEEN) - BETWEEN), PAPER)
     draw = ImageDraw.Draw(image)
     for band in range(n_bands):
-        top = MARGIN + band * (place.band + BETWEEN)
+        top = MARGIN + band * (height + BETWEEN)
         for row, label in enumerate(labels):
-            middle = top + place.above + row * (cell + GAP) + cell // 2
+            middle = top + above + row * (cell + GAP) + cell // 2
             draw.text((MARGIN, middle), label, FAINT, _font(), anchor="lm")
         for column, at in enumerate(range(band * columns, min(n, (band + 1) * columns))):
-            x = place.left + column * (cell + GAP)
-            bottom = top + place.above - GAP // 2
+            x = left + column * (cell + GAP)
+            bottom = top + above - GAP // 2
             for up, text in enumerate(reversed(captions[at])):
                 draw.text((x, bottom - up * LEADING), text, INK, _font(), anchor="ld")
             for row, (_, pictures) in enumerate(lines):
-                image.paste(_enlarge(pictures[at], cell), (x, top + place.above + row * (cell + GAP)))
-            if place.below:
-                draw.text((x, top + place.band), wrapped(notes[at], cell, 1)[0], FAINT, _font(), anchor="ld")
+                picture = Image.fromarray(pictures[at]).resize((cell, cell), Image.Resampling.BICUBIC)
+                image.paste(picture, (x, top + above + row * (cell + GAP)))
+            if any(notes):
+                draw.text((x, top + height), wrapped(notes[at], cell, 1)[0], FAINT, _font(), anchor="ld")
     return image
 
 
@@ -103,24 +99,6 @@ def tiled(lines: NDArray[np.uint8], columns: int = 8) -> NDArray[np.uint8]:
     full[:, :k] = lines
     full = full.reshape(n_lines, bands, columns, h, h, 3).transpose(1, 0, 3, 2, 4, 5)  # [m, r, h, columns, h, 3]
     return full.reshape(bands * n_lines * h, columns * h, 3)
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Layout in pixels: a picture's side, the space left of the first, above and below each column; and the number of
-    lines.
-    """
-
-    cell: int
-    left: int
-    above: int
-    below: int
-    n_lines: int
-
-    @property
-    def band(self) -> int:
-        """Return the height in pixels of one band of columns."""
-        return self.above + self.n_lines * (self.cell + GAP) - GAP + self.below
 
 
 def readable(name: str) -> str:
@@ -146,11 +124,6 @@ def _cut_to_width(text: str, width: int) -> str:
     while text and _width(text + ELLIPSIS) > width:
         text = text[:-1]
     return text + ELLIPSIS
-
-
-def _enlarge(picture: NDArray[np.uint8], cell: int) -> Image.Image:
-    image = Image.fromarray(picture)
-    return image if image.size == (cell, cell) else image.resize((cell, cell), Image.Resampling.BICUBIC)
 
 
 def _width(text: str) -> float:

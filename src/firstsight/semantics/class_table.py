@@ -38,40 +38,25 @@ _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
 @dataclass(frozen=True, eq=False)
 class ClassTable:
-    """What a table of classes says.
+    """What a table of classes says."""
 
-    Attributes:
-        names: c classes in the order of the file.
-        lines: c numbers of the lines in which they are, from 1.
-        splits: c words in lower case, `seen` and `unseen` in a `classes.csv`; empty where there is none.
-        descriptions: c texts, empty where there is none; several of a class are parted by `|`.
-        attributes: a names of the columns of numbers.
-        vectors: [c, a] their values, as in the file.
-        text_columns: columns that are no numbers, which nothing reads.
-    """
-
-    names: tuple[str, ...]
-    lines: tuple[int, ...]
-    splits: tuple[str, ...]
-    descriptions: tuple[str, ...]
-    attributes: tuple[str, ...]
-    vectors: np.ndarray
-    text_columns: tuple[str, ...]
+    names: tuple[str, ...]  # c classes in the order of the file
+    lines: tuple[int, ...]  # c numbers of the lines in which they are, from 1
+    splits: tuple[str, ...]  # c words in lower case, `seen` and `unseen` in a `classes.csv`; empty where there is none
+    descriptions: tuple[str, ...]  # c texts, empty where there is none; several of a class are parted by `|`
+    attributes: tuple[str, ...]  # a names of the columns of numbers
+    vectors: np.ndarray  # [c, a] their values, as in the file
+    text_columns: tuple[str, ...]  # columns that are no numbers, which nothing reads
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table whose rows are read as they are asked for.
+    """A table whose rows are read as they are asked for."""
 
-    Attributes:
-        header: names of the columns, as written.
-        rows: number of the line and cells of each row, without spaces around them, as many as the header has.
-        has_decimal_commas: 0,5 is a number.
-    """
-
-    header: tuple[str, ...]
+    header: tuple[str, ...]  # names of the columns, as written
+    # number of the line and cells of each row, without spaces around them, as many as the header has
     rows: Iterator[tuple[int, list[str]]]
-    has_decimal_commas: bool
+    has_decimal_commas: bool  # 0,5 is a number
 
 
 def read_class_table(path: Path, attributes: Sequence[str] | None = None) -> ClassTable:

@@ -7,15 +7,12 @@ of one class are drawn first, into a `Moment`, so that changing a trait changes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw
 
 from firstsight.datasets.atlas.scenery import draw_perch, draw_scenery
-from firstsight.datasets.atlas.shapes import Color, Frame, Pen, Points, blend, circle, fill, rgb, soften, spline, tint
+from firstsight.datasets.atlas.shapes import Color, Frame, Pen, blend, circle, fill, rgb, soften, spline, tint
 
 PLUMAGE = {
     "red": "#cf3f2e",
@@ -40,61 +37,28 @@ _SHARPEN = [min(255, max(0, (v - 118) * 14)) for v in range(256)]
 _FAINT, _HALF = [v // 6 for v in range(256)], [v // 2 for v in range(256)]
 
 
-@dataclass(frozen=True)
 class Moment:
-    """All random properties of one picture, drawn from one generator in one order.
+    """All random properties of one picture, drawn from one generator in one order."""
 
-    Attributes:
-        flip: -1 if the bird faces left, else 1.
-        lean: how upright it stands, in radians.
-        nod: how far its bill points down from level, in radians.
-        turn: 0 in full profile to 1 turned a little towards us or away: the bill looks shorter.
-        zoom: its scale, before its size trait.
-        spot: [2] offset of its body from the usual place, in picture widths.
-        stretch: [6] factors near 1 on depth of body, head, bill, tail, legs, crest.
-        hues: [9, 3] colour offsets of its parts, in 0..255.
-        boldness: strength of its markings, near 1.
-        warmth: the light, from -1 cold to 1 warm.
-        brightness: the light, near 1.
-        seeds: of the scenery, the feathers and the grain.
-    """
-
-    flip: int
-    lean: float
-    nod: float
-    turn: float
-    zoom: float
-    spot: Points
-    stretch: Points
-    hues: Points
-    boldness: float
-    warmth: float
-    brightness: float
-    seeds: NDArray[np.int64]
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> Moment:
-        """Draw a random moment."""
+    def __init__(self, rng: np.random.Generator) -> None:
         hue = rng.normal(0, 9, 3)  # shared by all parts: one bird is redder than another as a whole
-        return cls(
-            flip=1 if rng.random() < 0.5 else -1,
-            lean=rng.normal(0.5, 0.13),
-            nod=rng.normal(0.0, 0.13),
-            turn=rng.random() ** 2,
-            zoom=rng.normal(1, 0.06),
-            spot=rng.normal(0, 0.025, 2),
-            stretch=np.exp(rng.normal(0, 0.06, 6)),
-            hues=hue + rng.normal(0, 10, (9, 3)),
-            boldness=float(np.clip(rng.normal(0.95, 0.15), 0.55, 1.2)),
-            warmth=float(np.clip(rng.normal(0, 0.45), -1, 1)),
-            brightness=float(np.clip(rng.normal(1, 0.07), 0.82, 1.15)),
-            seeds=rng.integers(2**31, size=3),
-        )
+        self.flip = 1 if rng.random() < 0.5 else -1  # -1 if the bird faces left
+        self.lean = rng.normal(0.5, 0.13)  # how upright it stands, in radians
+        self.nod = rng.normal(0.0, 0.13)  # how far its bill points down from level, in radians
+        self.turn = rng.random() ** 2  # 0 in full profile to 1 turned towards us or away: the bill looks shorter
+        self.zoom = rng.normal(1, 0.06)  # its scale, before its size trait
+        self.spot = rng.normal(0, 0.025, 2)  # offset of its body from the usual place, in picture widths
+        self.stretch = np.exp(rng.normal(0, 0.06, 6))  # factors on depth of body, head, bill, tail, legs, crest
+        self.hues = hue + rng.normal(0, 10, (9, 3))  # colour offsets of its parts, in 0..255
+        self.boldness = float(np.clip(rng.normal(0.95, 0.15), 0.55, 1.2))  # strength of its markings
+        self.warmth = float(np.clip(rng.normal(0, 0.45), -1, 1))  # the light, from -1 cold to 1 warm
+        self.brightness = float(np.clip(rng.normal(1, 0.07), 0.82, 1.15))  # the light, near 1
+        self.seeds = rng.integers(2**31, size=3)  # of the scenery, the feathers and the grain
 
 
 def draw_bird(traits: dict[str, str], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw one bird with these traits, at a random moment, as a picture [size, size, 3]."""
-    moment = Moment.draw(rng)
+    moment = Moment(rng)
     side = size * (3 if size < 128 else 2)  # antialiasing by drawing larger
     scenery_rng, feather_rng, grain_rng = map(np.random.default_rng, moment.seeds)
     canvas, scene = draw_scenery(side, scenery_rng)
@@ -130,17 +94,9 @@ class _Bird:
         self.head = self.body.within(0.4, -0.25 * slim - 0.04, self.head_size, moment.lean + moment.nod)
         self.hips = self.world(np.array([[0.02, 0.22 * self.depth], [-0.09, 0.22 * self.depth]]))  # near, far
         self.feet = self.world(np.array([[0.08, 0.3 * self.depth + self.leg], [-0.05, 0.285 * self.depth + self.leg]]))
-        inks = {
-            "crown": PLUMAGE[traits["crown_color"]],
-            "back": PLUMAGE[traits["back_color"]],
-            "breast": PLUMAGE[traits["breast_color"]],
-            "wing": PLUMAGE[traits["wing_color"]],
-            "bill": BARE[traits["bill_color"]],
-            "leg": BARE[traits["leg_color"]],
-            "cheek": PLUMAGE["rust"],
-            "cream": CREAM,
-            "ink": INK,
-        }
+        inks = {part: PLUMAGE[traits[f"{part}_color"]] for part in ("crown", "back", "breast", "wing")}
+        inks |= {part: BARE[traits[f"{part}_color"]] for part in ("bill", "leg")}
+        inks |= {"cheek": PLUMAGE["rust"], "cream": CREAM, "ink": INK}
         hues = zip(inks.items(), moment.hues, strict=True)
         self.colors = {part: tint(np.array(rgb(ink)) + hue)[:3] for (part, ink), hue in hues}
 
@@ -270,16 +226,12 @@ class _Bird:
 
     def _draw_crest(self, pen: Pen) -> None:
         kind, color = self.traits["crest"], self.colors["crown"]
-        if kind == "none":
-            return
+        plumes = []  # front, tip and back of each
         if kind == "short":
             plumes = [[(0.3, -0.8), (-0.75, -1.55), (-0.6, -0.6)], [(-0.1, -0.85), (-1.25, -1.2), (-0.8, -0.4)]]
-        else:
-            plumes = [
-                [(0.55, -0.7), (-0.35, -2.15), (-0.2, -0.7)],
-                [(0.25, -0.8), (-1.1, -2.05), (-0.5, -0.6)],
-                [(-0.1, -0.8), (-1.6, -1.55), (-0.8, -0.4)],
-            ]
+        elif kind == "tall":
+            plumes = [[(0.55, -0.7), (-0.35, -2.15), (-0.2, -0.7)], [(0.25, -0.8), (-1.1, -2.05), (-0.5, -0.6)]]
+            plumes += [[(-0.1, -0.8), (-1.6, -1.55), (-0.8, -0.4)]]
         root = np.array([-0.2, -0.7])
         for number, (front, tip, back) in enumerate(plumes):
             tip = root + (np.array(tip) - root) * self.crest_scale
@@ -320,16 +272,13 @@ class _Bird:
             shaft = tail(np.array([tip * 0.1, tip * 0.95]))
             pen.line([*shaft[0], *shaft[1]], fill=(20, 16, 24, 90), width=max(1, round(self.body.unit * 0.01)))
 
-    def _wing_outline(self) -> list[tuple[float, float]]:
-        d = self.depth
-        return [(0.31, -0.1 * d), (0.16, -0.19 * d), (-0.12, -0.17 * d), (-0.42, -0.08 * d), (-0.76, 0.1),
-                (-0.79, 0.14), (-0.5, 0.13 * d), (-0.2, 0.18 * d), (0.08, 0.15 * d), (0.27, 0.04 * d)]  # fmt: skip
-
     def _draw_wing(self, canvas: Image.Image, silhouette: Image.Image, rng: np.random.Generator) -> None:
         """Draw the folded wing, cut out of a painted layer by its outline, over its soft shadow on the body."""
-        unit = self.body.unit
+        unit, d = self.body.unit, self.depth
         mask = Image.new("L", canvas.size)
-        fill(ImageDraw.Draw(mask), self.body(spline(self._wing_outline())), 255)
+        outline = [(0.31, -0.1 * d), (0.16, -0.19 * d), (-0.12, -0.17 * d), (-0.42, -0.08 * d), (-0.76, 0.1)]
+        outline += [(-0.79, 0.14), (-0.5, 0.13 * d), (-0.2, 0.18 * d), (0.08, 0.15 * d), (0.27, 0.04 * d)]
+        fill(ImageDraw.Draw(mask), self.body(spline(outline)), 255)
         shadow = soften(ImageChops.offset(mask, 0, int(0.035 * unit)), unit * 0.03)
         canvas.paste((38, 30, 52), mask=ImageChops.multiply(shadow.point(_HALF), silhouette))
         wing = Image.new("RGB", canvas.size, self.colors["wing"])
@@ -364,15 +313,8 @@ class _Bird:
                 fill(pen, self.body(circle(x, y * d, 0.028)), cream)
         elif kind == "barred":
             for x in (0.08, -0.12, -0.32):
-                bar = [
-                    (x + 0.045, -0.22),
-                    (x, -0.05),
-                    (x + 0.025, 0.2),
-                    (x - 0.025, 0.2),
-                    (x - 0.05, -0.05),
-                    (x, -0.22),
-                ]
-                fill(pen, self.body(spline([(px, py * d) for px, py in bar], steps=4)), cream)
+                bar = [(0.045, -0.22), (0, -0.05), (0.025, 0.2), (-0.025, 0.2), (-0.05, -0.05), (0, -0.22)]
+                fill(pen, self.body(spline([(x + px, py * d) for px, py in bar], steps=4)), cream)
         elif kind == "patched":
             dark = (*blend(self.colors["wing"], INK, 0.35), 255)
             patch = [(0.06, -0.06), (-0.14, -0.1), (-0.44, -0.01), (-0.56, 0.08), (-0.3, 0.13), (-0.02, 0.12)]
@@ -387,13 +329,7 @@ def _add_light(picture: Image.Image, moment: Moment, rng: np.random.Generator) -
     pixels = np.asarray(picture, dtype=np.float32)
     light = moment.brightness * (1 + moment.warmth * np.array([0.07, 0.015, -0.08], dtype=np.float32))
     grain = rng.normal(0, 2.4, (*pixels.shape[:2], 1)).astype(np.float32)
-    final: NDArray[np.uint8] = np.clip(pixels * light * _vignette(len(pixels)) + grain, 0, 255).astype(np.uint8)
+    axis = np.linspace(-1, 1, len(pixels), dtype=np.float32)
+    vignette = 1.045 - 0.11 * (axis[:, None] ** 2 + axis**2)  # [size, size], darkens the corners a little
+    final: NDArray[np.uint8] = np.clip(pixels * light * vignette[..., None] + grain, 0, 255).astype(np.uint8)
     return final
-
-
-@lru_cache(maxsize=4)
-def _vignette(size: int) -> NDArray[np.float32]:
-    """Return factors [size, size, 1] that darken the corners a little."""
-    axis = np.linspace(-1, 1, size, dtype=np.float32)
-    factors: NDArray[np.float32] = 1.045 - 0.11 * (axis[:, None] ** 2 + axis**2)
-    return factors[..., None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from firstsight.datasets.atlas.shapes import Color, Ink, Pen, Points, band, blend, disc, line, rgb, tint
+from firstsight.datasets.atlas.shapes import Color, Ink, Pen, Points, band, blend, disc, fill, line, rgb, tint
 
 # The six colours of a scene: upper sky, lower sky, far, middle, near, bark.
 _INKS = (
@@ -23,25 +23,18 @@ _INKS = (
 
 @dataclass(frozen=True)
 class Scene:
-    """Properties of the scenery that the perch depends on.
+    """Properties of the scenery that the perch depends on."""
 
-    Attributes:
-        place: a key of `_PERCHES`.
-        inks: [6, 3] colours, in the order of `_INKS`.
-        side: width and height of the canvas, in pixels.
-        horizon: upper edge of land or water, in pixels from the top.
-    """
-
-    place: str
-    inks: Points
-    side: int
-    horizon: float
+    place: str  # a key of `PERCHES`
+    inks: Points  # [6, 3] colours, in the order of `_INKS`
+    side: int  # width and height of the canvas, in pixels
+    horizon: float  # upper edge of land or water, in pixels from the top
 
 
 def draw_scenery(side: int, rng: np.random.Generator) -> tuple[Image.Image, Scene]:
     """Draw everything behind the bird; return the canvas and its description."""
     inks = np.array([rgb(ink) for ink in _INKS[rng.integers(len(_INKS))]]) + rng.normal(0, 5, (6, 3))
-    place = list(_PERCHES)[rng.integers(len(_PERCHES))]
+    place = list(PERCHES)[rng.integers(len(PERCHES))]
     horizon = rng.uniform(0.6, 0.72)
     small = max(48, side // 3)  # blurred things are drawn small: it is fast, and enlarging blurs them
     ramp = np.linspace(0, 1, 8)[:, None, None]
@@ -72,9 +65,7 @@ def draw_perch(canvas: Image.Image, scene: Scene, feet: Points, unit: float, rng
         unit: length of the bird's body, in canvas pixels.
         rng: for random details.
     """
-    pen = ImageDraw.Draw(canvas, "RGBA")
-    draw = _PERCHES[scene.place]
-    draw(pen, scene, feet.mean(axis=0), unit, rng)
+    PERCHES[scene.place](ImageDraw.Draw(canvas, "RGBA"), scene, feet.mean(axis=0), unit, rng)
 
 
 def _draw_hills(pen: Pen, side: int, level: float, ink: Points, rng: np.random.Generator) -> None:
@@ -201,7 +192,7 @@ def _draw_rock(pen: Pen, scene: Scene, at: Points, unit: float, rng: np.random.G
         ridge = np.stack([x[first:], y[first:] + 0.04 * side], axis=1)
         foot = [[side * 1.3, side * 1.1], [x[first] - rng.uniform(0.02, 0.12) * side, side * 1.1]]
         crack = [[x[first] - 0.05 * side, (y[first] + side) / 2]]
-        pen.polygon(np.concatenate([ridge, foot, crack]).ravel().tolist(), fill=tint(blend(stone, "#2a2430", shade)))
+        fill(pen, np.concatenate([ridge, foot, crack]), tint(blend(stone, "#2a2430", shade)))
     band(pen, x, y, y + 0.03 * side * (1 - np.abs(t)), tint(blend(blend(inks[4], "#8fa04e", 0.4), stone, 0.15)))
     _shadow(pen, at, unit * 0.6)
     for _ in range(12):
@@ -209,13 +200,7 @@ def _draw_rock(pen: Pen, scene: Scene, at: Points, unit: float, rng: np.random.G
         disc(pen, px, py, side * rng.uniform(0.004, 0.012), (40, 34, 44, 50))
 
 
-_PERCHES = {
-    "branch": _draw_branch,
-    "reeds": _draw_reeds,
-    "grass": _draw_grass,
-    "water": _draw_water,
-    "rock": _draw_rock,
-}
+PERCHES = {"branch": _draw_branch, "reeds": _draw_reeds, "grass": _draw_grass, "water": _draw_water, "rock": _draw_rock}
 
 
 def _draw_floor(pen: Pen, side: int, level: float, far: Ink, near: Ink, rng: np.random.Generator) -> None:
@@ -240,8 +225,8 @@ def _draw_leaf(pen: Pen, at: Points, length: float, inks: Points, rng: np.random
     side = [(t, 0.26 * np.sin(np.pi * t**0.8)) for t in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
     upper = [at + length * (t * along + w * across) for t, w in side]
     lower = [at + length * (t * along - w * across) for t, w in reversed(side)]
-    pen.polygon(np.concatenate([upper, lower]).ravel().tolist(), fill=tint(ink))
-    pen.polygon(np.concatenate([upper, [at + length * along, at]]).ravel().tolist(), fill=(255, 255, 235, 40))
+    fill(pen, np.concatenate([upper, lower]), tint(ink))
+    fill(pen, np.concatenate([upper, [at + length * along, at]]), (255, 255, 235, 40))
 
 
 def _blade(pen: Pen, foot: tuple[float, float], tip: tuple[float, float], width: float, color: Color) -> None:

@@ -82,8 +82,7 @@ def line(pen: Pen, points: Points, width: float, color: Color) -> None:
 
 def band(pen: Pen, x: Points, upper: Points, lower: Points, color: Color) -> None:
     """Fill the area between two curves over the same x."""
-    outline = np.concatenate([np.stack([x, upper], axis=1), np.stack([x, lower], axis=1)[::-1]])
-    pen.polygon(outline.ravel().tolist(), fill=color)
+    fill(pen, np.concatenate([np.stack([x, upper], axis=1), np.stack([x, lower], axis=1)[::-1]]), color)
 
 
 def disc(pen: Pen, x: float, y: float, radius: float, color: Color) -> None:
@@ -93,12 +92,7 @@ def disc(pen: Pen, x: float, y: float, radius: float, color: Color) -> None:
 
 def rgb(color: Ink) -> tuple[float, ...]:
     """Return red, green and blue in 0..255 of "#rrggbb" or of three numbers."""
-    return _rgb_of_hex(color) if isinstance(color, str) else tuple(color[:3])
-
-
-@lru_cache(maxsize=256)
-def _rgb_of_hex(color: str) -> tuple[int, ...]:
-    return tuple(int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return tuple(bytes.fromhex(color[1:])) if isinstance(color, str) else tuple(color[:3])
 
 
 def blend(color: Ink, other: Ink, share: float) -> Color:

@@ -95,17 +95,11 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Species:
-    """One class of the atlas.
+    """One class of the atlas."""
 
-    Attributes:
-        name: its field-guide name.
-        traits: the value it takes in every group of `TRAITS`.
-        is_unseen: whether it has no training pictures.
-    """
-
-    name: str
-    traits: dict[str, str]
-    is_unseen: bool
+    name: str  # its field-guide name
+    traits: dict[str, str]  # the value it takes in every group of `TRAITS`
+    is_unseen: bool  # it has no training pictures
 
 
 def make_species(n_classes: int, n_unseen: int, semantic_loss: float, seed: int) -> list[Species]:
