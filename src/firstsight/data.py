@@ -41,8 +41,7 @@ class ClassEmbeddings:
         vectors = as_matrix(self.vectors, "class embeddings", rows="classes")
         if len(names) != len(vectors):
             raise InputError(f"class embeddings must have one row per class name; got {len(vectors)} for {len(names)}")
-        repeated = [name for name, count in Counter(names).items() if count > 1]
-        if repeated:
+        if repeated := [name for name, count in Counter(names).items() if count > 1]:
             raise InputError(f"class names must be different; got {repeated[0]!r} more than once")
         if self.attributes and len(self.attributes) != vectors.shape[1]:
             raise InputError(
@@ -176,11 +175,10 @@ class Dataset:
             object.__setattr__(self, "feature_widths", tuple(map(int, widths)))
         if len(self.pictures) and not isinstance(self.pictures, Pictures):
             object.__setattr__(self, "pictures", as_pictures(self.pictures))
-        if len(self.pictures) not in (0, n):
-            raise InputError(f"pictures must be one per label; got {len(self.pictures)} for {n} labels")
         object.__setattr__(self, "paths", tuple(self.paths))
-        if len(self.paths) not in (0, n):
-            raise InputError(f"paths must be one per label; got {len(self.paths)} for {n} labels")
+        for kind in ("pictures", "paths"):
+            if (size := len(getattr(self, kind))) not in (0, n):
+                raise InputError(f"{kind} must be one per label; got {size} for {n} labels")
         if self.paths and self.root is None:
             raise InputError("root must be given with paths; got None")
         self._check_splits()
@@ -189,9 +187,8 @@ class Dataset:
         if not len(self.trainval):
             raise InputError("trainval must have images; got none")
         for a, b in (("trainval", "test_seen"), ("trainval", "test_unseen"), ("test_seen", "test_unseen")):
-            shared = np.intersect1d(getattr(self, a), getattr(self, b))
-            if len(shared):
-                raise InputError(f"{a} and {b} must not share images; got {len(shared)} in both")
+            if shared := len(np.intersect1d(getattr(self, a), getattr(self, b))):
+                raise InputError(f"{a} and {b} must not share images; got {shared} in both")
         for split, expected, allowed in (("test_seen", "seen", self.seen), ("test_unseen", "unseen", self.unseen)):
             strays = np.setdiff1d(self.labels[getattr(self, split)], allowed)
             if len(strays):
@@ -204,9 +201,9 @@ class Dataset:
             for name in names:
                 if name not in seen:
                     raise InputError(f"validation classes must be seen classes; got {name!r}")
-            if not 0 < (size := len(set(names))) < len(seen):
+            if not 0 < (n := len(set(names))) < len(seen):
                 raise InputError(
-                    f"validation classes must be some of the seen classes, not all; got {size} of {len(seen)}"
+                    f"validation classes must be some of the seen classes, not all; got {n} of {len(seen)}"
                 )
 
     @property
@@ -250,8 +247,7 @@ class Dataset:
 
     def training_set(self) -> TrainingSet:
         """Return the training images with the seen classes, numbered from 0; nothing of the unseen classes is in it."""
-        has_pictures = isinstance(self.pictures, Pictures) and len(self.pictures) > 0
-        is_bare = self.features is None and has_pictures
+        is_bare = self.features is None and isinstance(self.pictures, Pictures) and len(self.pictures) > 0
         features = np.empty((len(self.trainval), 0)) if is_bare else self.inputs(self.trainval)
         other = self.reconstruction_features
         seen, labels = np.unique(self.labels[self.trainval], return_inverse=True)
@@ -381,8 +377,8 @@ def as_indices(values: ArrayLike, what: str, n: int, of: str) -> Indices:
         wrong = indices.min() if indices.min() < 0 else indices.max()
         raise InputError(f"{what} must name one of {n} {of} rows, 0 to {n - 1}; got {wrong}")
     indices = indices.astype(np.int64)
-    if of == "image" and len(np.unique(indices)) != len(indices):
-        raise InputError(f"{what} must name each image once; got {len(indices) - len(np.unique(indices))} repeats")
+    if of == "image" and (repeats := len(indices) - len(np.unique(indices))):
+        raise InputError(f"{what} must name each image once; got {repeats} repeats")
     return frozen(indices)
 
 

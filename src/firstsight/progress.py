@@ -25,9 +25,7 @@ class Display:
     """A `Progress` that draws a bar for each stage, from the first report of it to its end.
 
     On a terminal the bars are drawn on stderr and vanish as a whole when the work ends; elsewhere nothing is drawn.
-
-    Args:
-        is_quiet: neither draw nor say anything; another process does.
+    Where `is_quiet`, nothing is drawn or said; another process does.
     """
 
     def __init__(self, is_quiet: bool = False) -> None:

@@ -57,7 +57,7 @@ def download(
     """Download a file to a folder, or check the one that is there; return its sha256.
 
     Args:
-        remote: what to fetch.
+        remote: the file.
         folder: made if it does not exist.
         progress: called with (`name, MB`, megabytes done, megabytes in total).
         pause: function that waits for a number of seconds before another round.

@@ -23,13 +23,7 @@ def draw_splits(paths: Sequence[str], classes: Sequence[str], is_unseen: Sequenc
 
     The fifth (the share of the GBU splits) is at least one picture where a class has two, and all of a class's only
     picture trains. A hash of seed and name decides, so neither the machine, nor the library, nor the pictures of
-    other classes matter.
-
-    Args:
-        paths: n picture files.
-        classes: n names of their classes.
-        is_unseen: n times whether the class is unseen.
-        seed: another seed, another fifth.
+    other classes matter. `classes` and `is_unseen` have an entry for each of the n pictures.
     """
     splits = ["test_unseen" if unseen else "trainval" for unseen in is_unseen]
     members: dict[str, list[int]] = {}
@@ -81,11 +75,7 @@ def read_splits(folder: Path) -> dict[str, str] | None:
 
 
 def split_problems(
-    written: Mapping[str, str],
-    paths: Sequence[str],
-    classes: Sequence[str],
-    is_unseen: Sequence[bool],
-    where: str,
+    written: Mapping[str, str], paths: Sequence[str], classes: Sequence[str], is_unseen: Sequence[bool], where: str
 ) -> list[str]:
     """List what keeps a `splits.csv` from fitting the pictures and classes that are there now, as sentences."""
     anew = f"change its lines, or delete {SPLITS_FILE} to split anew"
@@ -111,7 +101,6 @@ def split_problems(
         )
     trained = {name for name, key in zip(classes, keys, strict=True) if written.get(key) == "trainval"}
     seen = dict.fromkeys(name for name, unseen in zip(classes, is_unseen, strict=True) if not unseen)
-    untrained = [name for name in seen if name not in trained]
-    if untrained and not new and not strays:
+    if (untrained := [name for name in seen if name not in trained]) and not new and not strays:
         problems.append(f"{where} must leave every seen class pictures in trainval; got none for {first_of(untrained)}")
     return problems

@@ -35,11 +35,7 @@ class FoundPictures:
 
 
 def find_pictures(root: str | Path, image_files: Sequence[str]) -> FoundPictures:
-    """Find the file under `root` for each of the n names.
-
-    Args:
-        root: a folder with the pictures, at any depth.
-        image_files: n paths on somebody's disk.
+    """Find the file under `root`, at any depth, for each of n paths on somebody's disk.
 
     Raises:
         InputError: there is no such folder.

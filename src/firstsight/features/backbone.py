@@ -27,14 +27,7 @@ AHEAD = 2  # batches that are decoded ahead of the network
 
 
 class Backbone:
-    """A network that turns pictures into features.
-
-    Attributes:
-        name: of the network and its weights, as `load_backbone` takes it.
-        width: v, columns of the features.
-        transform: how pictures are prepared, in words.
-        batch: crops in one pass of the network; halved for good if memory runs out.
-    """
+    """A network that turns pictures into features."""
 
     def __init__(
         self,
@@ -45,17 +38,15 @@ class Backbone:
         precision: Precision = "float32",
         batch: int | None = None,
     ) -> None:
-        self.name = name
-        self.preparation = preparation
-        self.precision = precision
-        self.device = device
-        self.batch = batch or BATCH.get(device.type, BATCH["cpu"])
+        self.name = name  # of the network and its weights, as `load_backbone` takes it
+        self.preparation, self.precision, self.device = preparation, precision, device
+        self.batch = batch or BATCH.get(device.type, BATCH["cpu"])  # crops in one pass; halved if memory runs out
         self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._mean, self._std = (
             torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (preparation.mean, preparation.std)
         )
         side = preparation.crop
-        self.width = self._forward(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)).shape[1]
+        self.width = self._forward(torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)).shape[1]  # v
 
     @property
     def transform(self) -> str:
@@ -63,10 +54,7 @@ class Backbone:
         return str(self.preparation)
 
     def features(
-        self,
-        pictures: Iterable[Image.Image | str | Path],
-        crops: Crops = 1,
-        progress: StageProgress | None = None,
+        self, pictures: Iterable[Image.Image | str | Path], crops: Crops = 1, progress: StageProgress | None = None
     ) -> NDArray[np.float32]:
         """Compute features [n, v] of pictures.
 

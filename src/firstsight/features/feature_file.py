@@ -45,11 +45,7 @@ class FeatureFile:
 
     @classmethod
     def open(cls, path: str | Path, kind: str | None = None) -> Self:
-        """Open a file without reading its numbers.
-
-        Args:
-            path: of the file.
-            kind: one of `SUFFIXES`; by the suffix of the path where None.
+        """Open a file of a kind of `SUFFIXES`, by default that of its name, without reading its numbers.
 
         Raises:
             InputError: no such file, or not one of features.
@@ -129,11 +125,7 @@ class FeatureFile:
             yield self.files[start : start + size] or [f"{self.path}[{row}]" for row in numbers], rows
 
     def rows_of(self, paths: Sequence[str], key: Callable[[str], str] = key_of) -> np.ndarray:
-        """Return [n] rows of the file for these pictures, by their names; each must be there.
-
-        Args:
-            paths: n pictures.
-            key: what of a path is its name.
+        """Return [n] rows of the file for n pictures; `key` makes of a path the name by which a picture is known.
 
         Raises:
             InputError: pictures that are not in the file, or are in it twice with other features.
@@ -215,8 +207,8 @@ def _holds_features(path: Path) -> bool:
     if path.suffix == ".mat":
         return not path.name.endswith("_splits.mat") and "features" in variable_names(path)
     try:
-        _OPENED[path.suffix](path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile):
+        FeatureFile.open(path)
+    except InputError:
         return False
     return True
 

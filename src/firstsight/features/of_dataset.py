@@ -51,23 +51,15 @@ def with_frozen_features(
         raise InputError(f"data set {data.name!r} must have picture files for a backbone to look at; got none")
     cache = cache_folder() / "features" if cache is None else cache
     if backbone == COMPACT:
-        features, source = _compact(data, cache, progress), None
-    else:
-        features, source = _extracted(data, data.root, backbone, device, cache, progress)
-    return replace(data, features=features, feature_widths=(), feature_source=source)
-
-
-def _extracted(
-    data: Dataset, root: str, name: str, device: str, cache: Path, progress: StageProgress | None
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return features [n, v] and how they were made."""
-    backbone = load_backbone(name, device)
-    place = Path(root).resolve()
-    digest = hashlib.sha256(os.fsencode(f"{place}\0{backbone.name}")).hexdigest()[:12]
-    out = cache / f"{place.name[:40]}-{digest}.safetensors"
-    extract(place, backbone, out, progress=progress, paths=dict.fromkeys(data.paths))
+        features = _compact(data, cache, progress)
+        return replace(data, features=features, feature_widths=(), feature_source=None)
+    network, root = load_backbone(backbone, device), Path(data.root).resolve()
+    digest = hashlib.sha256(os.fsencode(f"{root}\0{network.name}")).hexdigest()[:12]
+    out = cache / f"{root.name[:40]}-{digest}.safetensors"
+    extract(root, network, out, progress=progress, paths=dict.fromkeys(data.paths))
     file = FeatureFile.open(out)
-    return file.features[file.rows_of(data.paths)], file.source
+    features = file.features[file.rows_of(data.paths)]
+    return replace(data, features=features, feature_widths=(), feature_source=file.source)
 
 
 def _compact(data: Dataset, cache: Path, progress: StageProgress | None) -> np.ndarray:

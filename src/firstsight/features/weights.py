@@ -33,13 +33,7 @@ class LoadedNetwork:
 
 
 def package(module: str, extra: str, wanted: str) -> Any:
-    """Import an optional library, or raise InputError with the command that installs it.
-
-    Args:
-        module: name of the library.
-        extra: the extra of firstsight that installs it.
-        wanted: what needs it, such as `backbone timm:resnet18`.
-    """
+    """Import an optional library that `wanted` needs, or raise InputError with the extra that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -57,11 +51,7 @@ def check_known(name: str, known: Collection[str], what: str) -> None:
 
 
 def hub_place(source: str) -> tuple[str, str]:
-    """Return the file and the folder where libraries that load from the Hugging Face hub look for weights.
-
-    Args:
-        source: `owner/name` on the hub, or the URL of a file elsewhere.
-    """
+    """Return the file and the folder where libraries look for weights of `owner/name` on the hub, or of a URL."""
     if "://" in source:
         return source.rsplit("/", 1)[-1], str(Path(torch.hub.get_dir()) / "checkpoints")
     cache = importlib.import_module("huggingface_hub.constants").HF_HUB_CACHE
@@ -70,12 +60,12 @@ def hub_place(source: str) -> tuple[str, str]:
 
 @contextmanager
 def from_cache(of: str, file: str, folder: str) -> Iterator[None]:
-    """Turn the errors of a library whose weights are not in its cache and cannot be downloaded into one InputError.
+    """Turn the errors of a library that can neither find weights nor download them into an InputError.
 
     Args:
         of: name of the network.
-        file: the file with its weights.
-        folder: the folder where the library looks for it.
+        file: with its weights.
+        folder: where the library looks for it.
     """
     quiet = logging.root.manager.disable
     logging.disable(logging.ERROR)  # libraries also log what the InputError says
@@ -98,12 +88,7 @@ def from_cache(of: str, file: str, folder: str) -> Iterator[None]:
 
 @contextmanager
 def from_torch_hub(of: str, url: str) -> Iterator[None]:
-    """Do as `from_cache` for weights in the cache of `torch.hub`, and check their sha256, which `torch.hub` does not.
-
-    Args:
-        of: name of the network.
-        url: address of the weights; its last part is the name of the file.
-    """
+    """Do as `from_cache` for weights in the cache of `torch.hub`, and check their sha256, which it does not."""
     folder, name = Path(torch.hub.get_dir()) / "checkpoints", Path(urlparse(url).path).name
     with from_cache(of, name, str(folder)):
         check_sha256(of, folder / name)
@@ -114,10 +99,6 @@ def check_sha256(of: str, file: Path) -> None:
     """Refuse a damaged file whose name ends in the first digits of its sha256, as in `alexnet-owt-7be5be79.pth`.
 
     A file that does not exist, or whose name has no such digits, passes.
-
-    Args:
-        of: name of the network.
-        file: its weights.
     """
     expected = re.search(r"-([0-9a-f]{8,64})\.", file.name)
     if expected is None or not file.exists():

@@ -45,11 +45,7 @@ IN_MEMORY = 1 << 30  # bytes of resized pictures that are kept in memory; more g
 
 
 def with_pictures(
-    data: Dataset,
-    side: int,
-    cache: Path | None = None,
-    skip_bad: bool = False,
-    progress: StageProgress | None = None,
+    data: Dataset, side: int, cache: Path | None = None, skip_bad: bool = False, progress: StageProgress | None = None
 ) -> tuple[Dataset, dict[str, str]]:
     """Return the data set with all pictures stretched to squares of `stored_side(side)` pixels.
 
@@ -129,16 +125,11 @@ def _key(root: Path, file: str) -> bytes:
 
 
 class _Store:
-    """Pictures on the disk: PATH.rows, and PATH.index with the keys of the complete ones.
-
-    Attributes:
-        known: row of each key.
-        side: pixels of the sides.
-    """
+    """Pictures on the disk: PATH.rows, and PATH.index with the keys of the complete ones."""
 
     def __init__(self, path: Path, side: int) -> None:
         self.side = side
-        self.known: dict[bytes, int] = {}
+        self.known: dict[bytes, int] = {}  # row of each key
         self._rows, self._index = (path.with_name(path.name + end) for end in (".rows", ".index"))
         self._bytes = side * side * 3  # of a row
         self._n = 0

@@ -219,8 +219,7 @@ def _key(name: str) -> str:
 def _checked_keys(header: Sequence[str], path: Path) -> list[str]:
     """Return the columns' names as they are compared; refuse two of one name, and a table without `class`."""
     keys = [_key(name) for name in header]
-    repeated = [key for key, count in Counter(filter(None, keys)).items() if count > 1]
-    if repeated:
+    if repeated := [key for key, count in Counter(filter(None, keys)).items() if count > 1]:
         raise InputError(f"columns of {path} must have different names; got {repeated[0]!r} more than once")
     if "class" not in keys:
         raise InputError(f"{path} must have a column 'class'; got {', '.join(header[:5])}")
@@ -232,8 +231,7 @@ def _places(attributes: Sequence[str] | None, header: Sequence[str], path: Path)
     places = {_key(name): place for place, name in enumerate(header)}
     if attributes is None:
         return [places[key] for key in places if key not in ("", "class", "split") and not _DESCRIPTION.fullmatch(key)]
-    missing = [name for name in attributes if _key(name) not in places]
-    if missing:
+    if missing := [name for name in attributes if _key(name) not in places]:
         others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
         close = nearest(missing[0], header)
         hint = f"; did {close!r} mean it?" if close else ""

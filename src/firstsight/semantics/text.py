@@ -22,7 +22,7 @@ import numpy as np
 
 from firstsight.data import ClassEmbeddings, Floats
 from firstsight.devices import torch_device
-from firstsight.errors import InputError
+from firstsight.errors import InputError, first_of
 from firstsight.features.weights import from_cache, hub_place, package
 
 TextModel = Callable[[Sequence[str]], Floats]
@@ -68,12 +68,9 @@ def text_embeddings(
     for name, description in zip(names, descriptions, strict=True):
         parts = (part.strip() for part in str(description).split(SEPARATOR))
         texts.setdefault(str(name), []).extend(filter(None, parts))
-    missing = [name for name, of_class in texts.items() if not of_class]
-    if missing:
-        raise InputError(
-            f"descriptions must be there for every class; got none for {len(missing)} of {len(texts)}, "
-            f"the first {missing[0]!r}"
-        )
+    if missing := [name for name, of_class in texts.items() if not of_class]:
+        got = first_of(missing, len(texts))
+        raise InputError(f"descriptions must be there for every class; got none for {got}")
     return _mean_embeddings(texts, load_text_model(model, device) if isinstance(model, str) else model)
 
 
@@ -108,9 +105,8 @@ def join(attributes: ClassEmbeddings, text: ClassEmbeddings, weight: float = 0.5
     if not 0 <= weight <= 1:
         raise InputError(f"text weight must be 0 to 1; got {weight!r}")
     rows = {name: row for row, name in enumerate(text.names)}
-    missing = [name for name in attributes.names if name not in rows]
-    if missing:
-        raise InputError(f"text must be there for every class; got none for {len(missing)}, the first {missing[0]!r}")
+    if missing := [name for name in attributes.names if name not in rows]:
+        raise InputError(f"text must be there for every class; got none for {first_of(missing)}")
     in_order = text.vectors[[rows[name] for name in attributes.names]]
     parts = ((attributes.vectors, 1 - weight), (in_order, weight))
     joined = [np.sqrt(share) * _unit(np.asarray(part, dtype=np.float64)) for part, share in parts]
@@ -172,16 +168,10 @@ class ClassText:
 
 
 class CachedTextModel:
-    """A text model with a cache of recent texts; one thread uses it at a time.
-
-    Attributes:
-        model: a function from n texts to [n, a].
-        most: texts in the cache.
-    """
+    """A text model with a cache of at most `most` recent texts; one thread uses it at a time."""
 
     def __init__(self, model: TextModel, most: int = CACHED) -> None:
-        self.model = model
-        self.most = most
+        self.model, self.most = model, most
         self._rows: OrderedDict[str, Floats] = OrderedDict()  # the most recently used text is last
         self._lock = Lock()  # threads cannot share a tokenizer
 

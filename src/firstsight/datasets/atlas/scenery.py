@@ -56,15 +56,7 @@ def draw_scenery(side: int, rng: np.random.Generator) -> tuple[Image.Image, Scen
 
 
 def draw_perch(canvas: Image.Image, scene: Scene, feet: Points, unit: float, rng: np.random.Generator) -> None:
-    """Draw the perch under the feet of the bird.
-
-    Args:
-        canvas: to draw on.
-        scene: what `draw_scenery` returned.
-        feet: [2, 2] positions of the near and the far foot on the canvas.
-        unit: length of the bird's body, in canvas pixels.
-        rng: for random details.
-    """
+    """Draw the perch under the feet [2, 2] of the bird, whose body has a length of `unit` canvas pixels."""
     PERCHES[scene.place](ImageDraw.Draw(canvas, "RGBA"), scene, feet.mean(axis=0), unit, rng)
 
 
