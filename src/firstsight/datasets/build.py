@@ -73,7 +73,9 @@ def write_gbu(data: Dataset, out: str | Path, original: np.ndarray | None = None
         raise InputError(
             f"features must be at most 2 GiB for a MATLAB 5 file; got {data.features.nbytes / 2**30:.1f} GiB"
         )
-    partitions = _partitions(data)
+    # sets of seen classes for validation: the data set's own, then random ones with seed 0
+    held_out = [data.validation_set(partition) for partition in range(N_PARTITIONS if len(data.seen) > 2 else 0)]
+    partitions = [[one.classes.names[row] for row in one.unseen] for one in held_out]
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
@@ -89,14 +91,6 @@ def _check_out(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         what = "one that holds files" if out.is_dir() else "a file"
         raise InputError(f"out must be a new or empty folder; got {str(out)!r}, {what}")
-
-
-def _partitions(data: Dataset) -> list[list[str]]:
-    """List sets of seen classes for validation: the data set's own, then random ones with seed 0."""
-    if len(data.seen) < 3:
-        return []
-    held_out = [data.validation_set(partition) for partition in range(N_PARTITIONS)]
-    return [[one.classes.names[row] for row in one.unseen] for one in held_out]
 
 
 def _write_files(data: Dataset, original: np.ndarray | None, partitions: list[list[str]], out: Path) -> None:

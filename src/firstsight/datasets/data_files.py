@@ -19,21 +19,16 @@ Vectors = np.ndarray | Callable[..., np.ndarray]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DataFiles:
-    """The files that a data set is made of; None stands for the default, an empty choice for none.
+    """The files that a data set is made of; None stands for the default, an empty choice for none."""
 
-    Attributes:
-        features: feature files by name or path, whose columns are joined; no features where empty.
-        semantics: which class embeddings.
-        reconstruction_features: the feature file on which F and G work; they work on `features` where None or empty.
-        pictures: folder with the pictures of a GBU data set; none are looked for where None or empty.
-        vectors: class embeddings made of text; see `firstsight.load`.
-    """
-
+    # feature files by name or path, whose columns are joined; no features where empty
     features: str | Path | Sequence[str | Path] | None = None
-    semantics: str | None = None
+    semantics: str | None = None  # which class embeddings
+    # the feature file on which F and G work; they work on `features` where None or empty
     reconstruction_features: str | Path | None = None
+    # folder with the pictures of a GBU data set; none are looked for where None or empty
     pictures: str | Path | None = None
-    vectors: Vectors | None = None
+    vectors: Vectors | None = None  # class embeddings made of text; see `firstsight.load`
 
     def __post_init__(self) -> None:
         if self.semantics is not None and not self.semantics:

@@ -124,14 +124,8 @@ def fetch(
 ) -> tuple[Path, list[Fetched]]:
     """Download a public data set and unpack it; return its folder, OUT/NAME, and its archives.
 
-    Archives that are unpacked already are left alone, and a download that was stopped is continued.
-
-    Args:
-        name: one of `SOURCES`.
-        out: folder of data sets.
-        keep: keep the archives after unpacking.
-        progress: called with (stage, amount done, amount in total).
-        pause: function that waits for a number of seconds between tries.
+    Archives that are unpacked already are left alone, and a download that was stopped is continued. The archives are
+    deleted after unpacking unless `keep`; `pause` waits for a number of seconds between tries.
     """
     name = source_named(name)
     folder = Path(out) / name

@@ -138,13 +138,11 @@ def _semantics(chosen: DataFiles, table: ClassTable, folder: Path) -> str:
 def _labels(paths: Sequence[str], names: Sequence[str]) -> np.ndarray:
     """Return [n] row of each picture's class: the deepest folder under `images` that is named as one; -1 for none."""
     rows = {name: row for row, name in enumerate(names)}
-    known: dict[str, int] = {}
 
     def row_of(place: str) -> int:
-        if place not in known:
-            above = place.rpartition("/")[0]
-            known[place] = rows[place] if place in rows else row_of(above) if above else -1
-        return known[place]
+        while place and place not in rows:
+            place = place.rpartition("/")[0]
+        return rows.get(place, -1)
 
     return np.array([row_of(key_of(path).rpartition("/")[0]) for path in paths], dtype=np.int64)
 

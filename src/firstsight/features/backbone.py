@@ -112,7 +112,7 @@ class Backbone:
                 done.append(self._forward(part.flip(3) if mirrored else part).cpu())
                 start += len(part)
             except RuntimeError as error:  # torch.OutOfMemoryError is a RuntimeError
-                if not is_out_of_memory(error):
+                if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                     raise
                 if len(part) == 1:
                     raise InputError(
@@ -129,11 +129,6 @@ class Backbone:
         with torch.autocast(self.device.type, torch.bfloat16) if is_short else nullcontext():
             features = self.network(x)
         return features.float().flatten(1)
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether an error means that the device or the machine has no memory left."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def check_crops(crops: int) -> None:

@@ -162,17 +162,14 @@ def short_name(path: Path) -> str:
 
 
 def find_feature_files(
-    folder: Path,
-    names: Sequence[str | Path] | None,
-    argument: str = "features",
-    suffixes: Sequence[str] = NAMING,
+    folder: Path, names: Sequence[str | Path] | None, argument: str = "features", suffixes: Sequence[str] = NAMING
 ) -> list[Path]:
     """Find feature files by their names or paths, or where `names` is None the only one in the folder.
 
     Args:
         folder: of the data set.
         names: with or without suffix; none are found where it is empty.
-        argument: what messages call it.
+        argument: its name in messages.
         suffixes: kinds that are looked for where `names` is None.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,8 +65,7 @@ def load_clip(name: str, is_trained: bool) -> Clip:
             # some weights need another activation than the model's default
             made = open_clip.create_model(model, weights, force_quick_gelu=about.get("quick_gelu", False))
     else:
-        with same_random_weights(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns that no weights were loaded
+        with same_random_weights():
             made = open_clip.create_model(model, None, pretrained_text=False)
     return Clip(name if is_trained else model, made.eval(), open_clip.get_tokenizer(model))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from firstsight.features.preparation import Preparation
@@ -29,8 +28,7 @@ def find(name: str, is_trained: bool) -> LoadedNetwork:
         with from_torch_hub(f"torchvision:{name}", weights.url):
             network = models.get_model(name, weights=weights)
     else:
-        with same_random_weights(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it announces other random weights for later versions
+        with same_random_weights():
             network = models.get_model(name, weights=None)
     full = f"{name}/{weights.name}" if is_trained else name
     return LoadedNetwork(full, without_last_linear(network, name), preparation(weights.transforms()))

@@ -8,6 +8,7 @@ import importlib
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,8 +115,9 @@ def check_sha256(of: str, file: Path) -> None:
 
 @contextmanager
 def same_random_weights() -> Iterator[None]:
-    """Build a network with seed 0, and restore the random state of the caller afterwards."""
-    with torch.random.fork_rng(devices=[]):
+    """Build a network with seed 0 and without warnings, and restore the random state of the caller afterwards."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no weights were loaded, or that other versions draw other ones
         torch.manual_seed(0)
         yield
 

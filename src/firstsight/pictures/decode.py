@@ -39,10 +39,7 @@ _opening = threading.Lock()
 
 
 def open_picture(
-    source: str | Path | bytes,
-    name: str | None = None,
-    enough: int | None = None,
-    most_pixels: int = MOST_PIXELS,
+    source: str | Path | bytes, name: str | None = None, enough: int | None = None, most_pixels: int = MOST_PIXELS
 ) -> Image.Image:
     """Decode a picture as upright RGB: the first frame of an animation, transparency on white, 16 bits reduced to 8.
 

@@ -87,7 +87,11 @@ def read_class_table(path: Path, attributes: Sequence[str] | None = None) -> Cla
         lines[name] = line
         splits.append(cells[keys.index("split")].lower() if "split" in keys else "")
         descriptions.append("|".join(filter(None, (cells[place] for place in described))))
-        _check_empty(unnamed, cells, path)
+        if filled := [place for place in unnamed if cells[place]]:
+            raise InputError(
+                f"columns of {path} must have names; got none for column {filled[0] + 1}; name it, or delete it "
+                "if it only counts the lines"
+            )
         for place in places:
             values.append(value := _number(cells[place], table.has_decimal_commas))
             if not abs(value) <= LARGEST:
@@ -250,15 +254,6 @@ def _class_name(cell: str, lines: dict[str, int], line: int, path: Path) -> str:
     if name in lines:
         raise InputError(f"classes in {path} must be different; got {name!r} in lines {lines[name]} and {line}")
     return name
-
-
-def _check_empty(unnamed: Sequence[int], cells: Sequence[str], path: Path) -> None:
-    """Refuse a row with something in a column that has no name."""
-    if filled := [place for place in unnamed if cells[place]]:
-        raise InputError(
-            f"columns of {path} must have names; got none for column {filled[0] + 1}; name it, or delete it "
-            "if it only counts the lines"
-        )
 
 
 def _number(cell: str, has_decimal_commas: bool) -> float:
