@@ -84,6 +84,11 @@ class Pictures:
         """Return the pictures at these places, still not read."""
         return Pictures(self.store, self.rows[np.asarray(at)])
 
+    @property
+    def side(self) -> int:
+        """Return the pixels of the longer side."""
+        return max(self.store.shape[1:3])
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:

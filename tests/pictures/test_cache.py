@@ -188,7 +188,7 @@ def test_sizes_and_folders_do_not_mix(root, cache, opened, tmp_path):
     data = dataset(root)
     with_pictures(data, SIDE, cache)
     larger, _ = with_pictures(data, 2 * SIDE, cache)
-    assert larger.pictures.store.shape[1:3] == (2 * STORED, 2 * STORED)
+    assert larger.pictures.side == 2 * STORED
     shutil.copytree(root, tmp_path / "other" / "birds")
     with_pictures(tiny_dataset(paths=data.paths, root=str(tmp_path / "other" / "birds")), SIDE, cache)
     assert len(opened) == 270

@@ -135,10 +135,11 @@ def extract(
         computed = part.rows()
         kept = before.stored if before else computed
 
-        def row_of(digest: bytes) -> NDArray[np.float32]:
+        def row_of(digest: bytes) -> np.ndarray:
             return kept[old[digest]] if digest in old else computed[part.known[digest]]
 
-        _write(out, key, done.files, digests, backbone.width, row_of)
+        names = {"files": json.dumps(done.files), "sha256": json.dumps([digest.hex() for digest in digests])}
+        _write(out, key | names, digests, backbone.width, row_of)
         part.finished = True
     return done
 
@@ -176,27 +177,17 @@ def _compute(group: list[_Read], backbone: Backbone, part: _Partial) -> int:
 
 
 def _write(
-    out: Path,
-    key: Mapping[str, str],
-    files: list[str],
-    digests: list[bytes],
-    width: int,
-    row_of: Callable[[bytes], NDArray[np.float32]],
+    out: Path, metadata: Mapping[str, str], digests: list[bytes], width: int, row_of: Callable[[bytes], np.ndarray]
 ) -> None:
-    """Write the rows in the order of the files, a few thousand at a time."""
-    metadata = {**key, "files": json.dumps(files), "sha256": json.dumps([digest.hex() for digest in digests])}
+    """Write the rows in the order of the digests, a few thousand at a time."""
+    n = len(digests)
     with replacing(out) as unfinished, unfinished.open("wb") as file:
-        shape = [len(files), width]
-        about = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * len(files) * width]}
+        about = {"dtype": "F32", "shape": [n, width], "data_offsets": [0, 4 * n * width]}
         header = json.dumps({"__metadata__": metadata, "features": about}).encode()
         header += b" " * (-len(header) % 8)
         file.write(len(header).to_bytes(8, "little") + header)
         for start in range(0, len(digests), ROWS):
-            some = digests[start : start + ROWS]
-            block = np.empty((len(some), width), dtype="<f4")
-            for at, digest in enumerate(some):
-                block[at] = row_of(digest)
-            file.write(block.data)
+            file.write(np.array([row_of(digest) for digest in digests[start : start + ROWS]], dtype="<f4").data)
 
 
 class _Partial:
