@@ -63,15 +63,10 @@ class ClassEmbeddings:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Some of the pictures of a store, read where they are used; nothing is copied before.
+    """Some of the pictures of a store, read where they are used; nothing is copied before."""
 
-    Attributes:
-        store: [m, h, w, 3] colours in 0..255, in memory or mapped from a file.
-        rows: [n] which of them.
-    """
-
-    store: NDArray[np.uint8]
-    rows: Indices
+    store: NDArray[np.uint8]  # [m, h, w, 3] colours in 0..255, in memory or mapped from a file
+    rows: Indices  # [n] which of them
 
     def __len__(self) -> int:
         return len(self.rows)

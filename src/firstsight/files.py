@@ -73,11 +73,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def cache_folder() -> Path:
-    """Return the folder of the cache, made if needed: FIRSTSIGHT_CACHE, or `firstsight` in the user's cache folder.
-
-    Raises:
-        InputError: the folder cannot be made.
-    """
+    """Return the folder of the cache, made if needed: FIRSTSIGHT_CACHE, or `firstsight` in the user's cache folder."""
     chosen = os.environ.get("FIRSTSIGHT_CACHE")
     folder = Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firstsight")
     try:

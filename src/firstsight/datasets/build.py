@@ -35,12 +35,9 @@ class Built:
 
 
 def build(folder: str | Path, out: str | Path, chosen: DataFiles = DEFAULT) -> Built:
-    """Write a folder of pictures as a data set in the GBU layout.
+    """Write a folder of pictures with a `classes.csv` as a data set in the GBU layout, to a new or empty folder.
 
-    Args:
-        folder: pictures with a `classes.csv`; `splits.csv` is written if it does not exist.
-        out: a new or empty folder.
-        chosen: files as for `firstsight.load`; without features, only labels are written.
+    Without features, only labels are written. A `splits.csv` is written beside the pictures if there is none.
     """
     out = Path(out).absolute()
     _check_out(out)

@@ -54,11 +54,7 @@ class _Read:
 
 
 def pictures_of(folder: str | Path) -> tuple[File, ...]:
-    """List the pictures of a data set's folder, those that cannot be used too.
-
-    Raises:
-        InputError: there is none.
-    """
+    """List the pictures of a data set's folder, those that cannot be used too; raise InputError if there is none."""
     found = list_pictures(folder)
     if not found.pictures:
         raise InputError(found.problems[0])
@@ -77,7 +73,7 @@ def extract(
     """Write the features of pictures of a folder.
 
     Args:
-        folder: that the pictures are in.
+        folder: of the pictures.
         backbone: that makes the features.
         out: the file; rows of one that is there are used again where they fit.
         crops: 1, the middle of each picture, or 10, averaged.
@@ -145,11 +141,7 @@ def extract(
 
 
 def _earlier(out: Path, key: Mapping[str, str], width: int) -> FeatureFile | None:
-    """Open features that `extract` wrote; None where they were made in another way.
-
-    Raises:
-        InputError: the file is something else.
-    """
+    """Open features that `extract` wrote, None if made in another way; raise InputError for any other file."""
     try:
         file = FeatureFile.open(out, ".safetensors").checked()
         if not file.metadata or file.stored.dtype != np.float32:

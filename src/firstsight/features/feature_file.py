@@ -100,11 +100,7 @@ class FeatureFile:
         return None if labels is None else np.asarray(labels).ravel()
 
     def checked(self) -> Self:
-        """Return the file if its features are numbers of [n, v], and n pictures or none are named.
-
-        Raises:
-            InputError: they are not.
-        """
+        """Return the file; raise InputError unless its features are numbers of [n, v], and n pictures or none named."""
         stored = self.stored
         if stored.ndim != 2 or not stored.size or stored.dtype.kind not in "fiu":
             raise InputError(

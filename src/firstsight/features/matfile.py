@@ -23,7 +23,7 @@ import numpy as np
 from firstsight.errors import InputError
 
 Variable = np.ndarray | list[str]
-Reader = Callable[[str], Variable]
+Reader = Callable[[str], Variable | None]  # None where a variable is neither numbers nor text
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FOREIGN = {  # other files that people name .mat, by their first bytes
@@ -34,6 +34,7 @@ _FOREIGN = {  # other files that people name .mat, by their first bytes
     b"\x93NUMPY": "a numpy file",
     b"version https://git-lfs": "a Git LFS pointer",
     b"<": "a web page",
+    b"MATLAB ": "a truncated or damaged one",
 }
 # Deflate, the only compression of MATLAB, reaches a ratio of 1032 at most: a larger array must be a false claim.
 _LARGEST_RATIO = 1100
@@ -64,7 +65,14 @@ def read_mat(path: str | Path, wanted: Iterable[str], optional: Iterable[str] = 
         for name in wanted:
             if name not in readers:
                 raise InputError(f"{path} must hold {name!r}; got {', '.join(sorted(readers)) or 'no variables'}")
-        return {name: readers[name](name) for name in [*wanted, *(name for name in optional if name in readers)]}
+        found: dict[str, Variable] = {}
+        for name in [*wanted, *(name for name in optional if name in readers)]:
+            if (value := readers[name](name)) is None:
+                raise InputError(
+                    f"{name} in {path} must be a full array of numbers, text or a cell array of text; got another kind"
+                )
+            found[name] = value
+        return found
 
 
 def variable_names(path: str | Path) -> list[str]:
@@ -105,17 +113,9 @@ def _is_hdf5(path: Path) -> bool:
     kind = next((kind for start, kind in _FOREIGN.items() if head.startswith(start)), "another kind of file")
     if not head:
         kind = "an empty file"
-    elif head.startswith(b"MATLAB "):
-        kind = "a truncated or damaged one"
     elif kind == "another kind of file" and all(byte > 8 for byte in head):
         kind = "a text file"
     raise InputError(f"{path} must be a MATLAB file of version 5 or 7.3; got {kind}; download or save it again")
-
-
-def _not_plain(name: str, path: Path) -> InputError:
-    return InputError(
-        f"{name} in {path} must be a full array of numbers, text or a cell array of text; got another kind"
-    )
 
 
 @contextmanager
@@ -139,14 +139,11 @@ def _opened_v5(path: Path) -> Iterator[dict[str, Reader]]:
             file.seek(at)
         places.pop("", None)  # MATLAB's own workspace of functions has no name
 
-        def read(name: str) -> Variable:
+        def read(name: str) -> Variable | None:
             at, kind, size = places[name]
             file.seek(at + 8)
             body = file.read(size)
-            value = _array(_inflated(body, order) if kind == _COMPRESSED else body, order)
-            if value is None:
-                raise _not_plain(name, path)
-            return value
+            return _array(_inflated(body, order) if kind == _COMPRESSED else body, order)
 
         yield dict.fromkeys(places, read)
 
@@ -263,13 +260,10 @@ def _opened_hdf5(path: Path) -> Iterator[dict[str, Reader]]:
 
     with h5py.File(path, "r") as file:
 
-        def read(name: str) -> Variable:
+        def read(name: str) -> Variable | None:
             # A link could lead into another file of this machine: only objects of this file are read.
             is_inside = isinstance(file.get(name, getlink=True), h5py.HardLink)
-            value = _hdf5_array(file, file[name], path) if is_inside else None
-            if value is None:
-                raise _not_plain(name, path)
-            return value
+            return _hdf5_array(file, file[name], path) if is_inside else None
 
         yield {name: read for name in file if not name.startswith("#")}  # #refs# and #subsystem# are MATLAB's own
 

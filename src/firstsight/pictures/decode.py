@@ -74,11 +74,7 @@ def read_picture(path: str | Path, name: str) -> bytes:
 
 
 def upright_rgb(picture: Image.Image, name: str = "picture") -> Image.Image:
-    """Decode an opened picture as RGB and turn it upright, as its EXIF orientation says.
-
-    Raises:
-        InputError: the picture is incomplete, damaged or has no colours.
-    """
+    """Decode an opened picture as RGB, upright as its EXIF says; raise InputError if it is incomplete or damaged."""
     try:
         picture.load()
         orientation = None
@@ -106,11 +102,7 @@ def _header(content: bytes, name: str) -> Image.Image:
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
-    """Convert a decoded picture of any mode to RGB.
-
-    Raises:
-        ValueError: the mode cannot be converted, such as floats.
-    """
+    """Convert a decoded picture to RGB; raise ValueError for a mode that cannot be converted, such as floats."""
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
     if picture.mode.startswith("I"):  # Pillow would clip all above 255

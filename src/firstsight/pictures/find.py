@@ -96,11 +96,7 @@ def printable(text: str) -> str:
 
 
 def list_pictures(folder: str | Path) -> Found:
-    """List the pictures under FOLDER/images.
-
-    Raises:
-        InputError: no folder `images`, or a folder in it that cannot be opened.
-    """
+    """List the pictures under FOLDER/images; raise InputError if it is missing or a folder in it cannot be opened."""
     folder = Path(folder)
     if not (folder / IMAGES_FOLDER).is_dir():
         raise InputError(f"{folder} must hold a folder {IMAGES_FOLDER} with a folder of pictures per class; got none")
@@ -110,11 +106,7 @@ def list_pictures(folder: str | Path) -> Found:
 
 
 def pictures_in(folder: str | Path) -> Iterator[File]:
-    """List the pictures in a folder one after the other, those with a fault too.
-
-    Raises:
-        InputError: no picture, or a folder that cannot be opened.
-    """
+    """List the pictures in a folder one after the other, those with a fault too; raise InputError if there are none."""
     found = False
     for file in walk(folder):
         if file.is_picture:
@@ -129,11 +121,8 @@ def walk(folder: str | Path, under: str = "") -> Iterator[File]:
 
     Hidden files and what archives and file servers leave behind are passed over. Links are followed, to files and to
     folders, since pictures often lie on another disk. A folder is entered once, by its own name before any link to it.
-    Only the names of the folders on the way are kept in memory.
-
-    Args:
-        folder: to which the paths are relative.
-        under: a folder in it to which the walk keeps.
+    Only the names of the folders on the way are kept in memory. Paths are relative to `folder`; where `under` is given,
+    the walk keeps to that folder in it.
     """
     place = os.path.join(folder, under)
     root = os.path.realpath(place)

@@ -116,10 +116,7 @@ def read_class_table(path: Path, attributes: Sequence[str] | None = None) -> Cla
 def read_classes_like(path: Path, known: ClassEmbeddings) -> ClassEmbeddings:
     """Read classes with the attributes of known ones, in the units of the table.
 
-    Args:
-        path: of the table.
-        known: classes whose attributes it must have, by name; where they have no names, as many columns of numbers in
-            the same order.
+    The table must have these attributes by name; where they have no names, as many columns of numbers in their order.
     """
     table = read_class_table(path, known.attributes or None)
     if table.vectors.shape[1] != (width := known.vectors.shape[1]):
@@ -138,15 +135,9 @@ def zeros_problem(names: Sequence[str], vectors: np.ndarray) -> str | None:
 
 
 def read_table(path: Path, column: str) -> Table:
-    """Read the header of a table.
+    """Read the header of a table, which is empty where the file is.
 
-    Args:
-        path: of the table.
-        column: one that it should have, in lower case: the delimiter is the one with which the header has it, or else
-            the one that makes most columns.
-
-    Returns:
-        The table; its header is empty where the file is.
+    The delimiter is the one with which the header has `column`, a name in lower case, or else makes most columns.
 
     Raises:
         InputError: a file that cannot be read as a table, at once or while its rows are read.

@@ -95,12 +95,8 @@ def prompt_embeddings(
 def join(attributes: ClassEmbeddings, text: ClassEmbeddings, weight: float = 0.5) -> ClassEmbeddings:
     """Join the columns of attributes and text, each at unit length, so that their cosines are averaged by weight.
 
-    A cosine of joined vectors is (1 - weight) times that of the attributes plus weight times that of the text.
-
-    Args:
-        attributes: c classes.
-        text: the same classes in any order, or more.
-        weight: of the text, 0 to 1.
+    A cosine of joined vectors is (1 - weight) times that of the attributes plus weight times that of the text. The text
+    must have all classes of the attributes, in any order; the weight is 0 to 1.
     """
     if not 0 <= weight <= 1:
         raise InputError(f"text weight must be 0 to 1; got {weight!r}")
