@@ -12,9 +12,8 @@ from torchvision import models
 from torchvision.transforms import functional as tv
 
 from firstsight.errors import InputError
-from firstsight.features.backbone import Backbone
+from firstsight.features.backbone import Backbone, Preparation
 from firstsight.features.load import load_backbone
-from firstsight.features.preparation import Preparation
 
 SMALL = Preparation(resize=20, crop=16, interpolation="bilinear", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 SIZES = [(40, 30), (30, 40), (16, 16), (400, 21), (21, 400), (1, 1), (3, 500), (20, 20), (333, 250)]

@@ -21,9 +21,8 @@ from torch import nn
 from firstsight import cli
 from firstsight.errors import InputError
 from firstsight.features import extract as extraction
-from firstsight.features.backbone import Backbone
+from firstsight.features.backbone import Backbone, Preparation
 from firstsight.features.extract import extract, pictures_of
-from firstsight.features.preparation import Preparation
 
 SMALL = Preparation(resize=12, crop=10, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3)
 

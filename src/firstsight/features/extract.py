@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 
 from firstsight.data import is_bad_row
 from firstsight.errors import InputError
-from firstsight.features.backbone import AHEAD, Backbone, check_crops
+from firstsight.features.backbone import AHEAD, Backbone, Crops, check_crops
 from firstsight.features.feature_file import FeatureFile
-from firstsight.features.preparation import Crops
 from firstsight.files import replacing, writing
 from firstsight.parallel import prefetch
 from firstsight.pictures.decode import read_picture

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.features.preparation import Preparation
+from firstsight.features.backbone import Preparation
 from firstsight.features.weights import LoadedNetwork, check_known, from_cache, hub_place, package, same_random_weights
 
 

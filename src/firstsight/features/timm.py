@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from firstsight.errors import InputError
-from firstsight.features.preparation import Preparation
+from firstsight.features.backbone import Preparation
 from firstsight.features.weights import LoadedNetwork, check_known, from_cache, hub_place, package, same_random_weights
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from firstsight.features.preparation import Preparation
+from firstsight.features.backbone import Preparation
 from firstsight.features.weights import (
     LoadedNetwork,
     check_known,

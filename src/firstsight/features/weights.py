@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from firstsight.errors import InputError, did_you_mean
-from firstsight.features.preparation import Preparation
+from firstsight.features.backbone import Preparation
 
 
 @dataclass(frozen=True)

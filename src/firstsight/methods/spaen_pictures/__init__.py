@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from firstsight.data import ClassEmbeddings, Dataset, Floats, Pictures, TrainingSet
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.features.backbone import Backbone
-from firstsight.features.preparation import Preparation
+from firstsight.features.backbone import Backbone, Preparation
 from firstsight.methods.fitting import FitControls, TrainingTensors
 from firstsight.methods.loop import seeded
 from firstsight.methods.settings import Search
