@@ -275,7 +275,7 @@ def attribute_profiles(shown: Sequence[Shown[AttributeQuality]], label: str) -> 
 
 def reliability_diagram(shown: Sequence[Shown[Reliability]], label: str) -> Markup:
     """Draw accuracy against the probability of the answer; on the diagonal both agree. Dots grow with the images."""
-    labels = "probability of the prediction", "share that is right"
+    labels = "probability of the prediction", "accuracy"
     axes, place = _frame((46, 34, 456, 400), (1, 1), (TENTHS, TENTHS), labels)
     parts = [axes, path(place, [(0, 0), (1, 1)], "ideal")]
     for one in shown:
@@ -284,14 +284,14 @@ def reliability_diagram(shown: Sequence[Shown[Reliability]], label: str) -> Mark
         parts.append(path(place, points, f"m{one.slot} line", one.name))
         for point, images in zip(points, bins.images, strict=True):
             radius = 2.5 + 6.5 * math.sqrt(images / sum(bins.images))
-            title = f"{one.name}: {images} images with {point[0]:.2f} on average, {point[1]:.2f} of them right"
+            title = f"{one.name}: {images} images with mean probability {point[0]:.2f}, accuracy {point[1]:.2f}"
             parts.append(circle(f"m{one.slot} dot", *place(*point), radius, title))
     return _with_legend("reliability", shown, (46, 456, NARROW), label, parts)
 
 
 def risk_coverage_chart(shown: Sequence[Shown[RiskCurve]], label: str) -> Markup:
     """Draw the share of wrong answers against the share of images that are answered, the most certain first."""
-    labels = "coverage: share of images answered", "risk: share of these that is wrong"
+    labels = "coverage: share of images with a prediction", "risk: share of errors among them"
     axes, place = _frame((46, 34, 456, 400), (1, 1), (TENTHS, TENTHS), labels)
     parts = [axes]
     for one in shown:
