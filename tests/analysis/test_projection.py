@@ -12,7 +12,7 @@ DATA = tiny_dataset(a=8, n_seen=8, n_unseen=4)
 
 
 def test_the_upper_half_varies_more():
-    variance = attribute_variance(DATA).trainval
+    variance = np.array(attribute_variance(DATA).trainval)
     high = high_variance(DATA)
     assert high.sum() == 4
     assert variance[high].min() >= variance[~high].max()

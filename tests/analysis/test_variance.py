@@ -19,7 +19,7 @@ def test_variance_over_images(make_gbu):
     assert report.cosine == pytest.approx(
         expected[0] @ expected[1] / np.linalg.norm(expected[0]) / np.linalg.norm(expected[1])
     )
-    assert report.attributes == ()
+    assert report.attributes == []
 
 
 def test_class_of_zeros(make_gbu):

@@ -65,7 +65,7 @@ def test_equal_methods_are_not_told_apart(tmp_path):
     assert (compared.difference, compared.p, compared.corrected) == (0, 1, 1)
     verdict = comparison.verdict({"CUB": rows}, {"CUB": standing})
     assert verdict.startswith("There is no clear difference between ALE and SJE on CUB (")
-    said = {one.label: (one.name, one.close) for one in comparison.leaders(rows, standing)}
+    said = {one.metric.name: (one.name, one.close) for one in comparison.leaders(rows, standing)}
     assert said["T1"] == ("ALE", ["SJE"])
 
 

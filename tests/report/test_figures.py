@@ -15,8 +15,8 @@ from firstsight.report import figures
 from firstsight.report.analyses import MOST_SHOWN, analyses_of
 from firstsight.report.charts import curve_chart, legend, style
 from firstsight.report.curves import Series
+from firstsight.report.export import MARGIN, standalone
 from firstsight.report.figures import Shown
-from firstsight.report.standalone import MARGIN, standalone
 from firstsight.results.gain import Gain, class_gains
 from firstsight.results.numbers import ClassResult
 from firstsight.results.records import DataRecord, RunRecord
@@ -177,12 +177,12 @@ def test_every_analysis_has_a_section():
     titles = [section.title for section in sections([a_run(), a_run("spaen", 1)], about())]
     assert titles == [
         "Test classes by their attributes",
-        "Who is taken for whom",
-        "Class by class",
+        "Confused classes",
+        "Gain by class",
         "Hubs",
-        "Which attributes are told",
-        "Is it right as often as it says?",
-        "What declining to answer buys",
+        "Attribute prediction",
+        "Calibration of probabilities",
+        "Selective prediction: error against coverage",
     ]
 
 
@@ -190,11 +190,11 @@ def test_the_best_are_drawn_and_all_are_in_the_tables():
     runs = [a_run(f"method{number}", number) for number in range(6)]
     slots = {f"method{number}": 10 + number for number in range(6)}
     for section in sections(runs, slots=slots):
-        if section.title in ("Who is taken for whom", "Class by class"):
+        if section.title in ("Confused classes", "Gain by class"):
             continue
         assert {int(slot) for slot in re.findall(r'class="m(\d+) line', section.figure)} == {12, 13, 14, 15}
         assert [row[0] for row in section.table.rows] == [f"METHOD{n}" for n in (5, 4, 3, 2, 1, 0)]
-    (confusion,) = (one for one in sections(runs, slots=slots) if one.title == "Who is taken for whom")
+    (confusion,) = (one for one in sections(runs, slots=slots) if one.title == "Confused classes")
     others = [row[0] for row in confusion.table.rows]
     assert others == ["METHOD1", "METHOD0"]
     assert len(runs) - len(others) == MOST_SHOWN
@@ -202,7 +202,7 @@ def test_the_best_are_drawn_and_all_are_in_the_tables():
 
 def test_the_table_holds_the_numbers():
     run = a_run()
-    (section,) = (one for one in sections([run]) if one.title.startswith("Is it right"))
+    (section,) = (one for one in sections([run]) if one.title == "Calibration of probabilities")
     fitted, raw = run.analyses.probability.fitted, run.analyses.probability.raw
     errors = (f"{fitted.ece:.3f}", f"{fitted.nll:.2f}", f"{raw.ece:.3f}", f"{raw.nll:.2f}")
     assert section.table.rows == [("ESZSL", *errors, "0.8")]
@@ -210,9 +210,9 @@ def test_the_table_holds_the_numbers():
 
 def test_the_baseline_is_eszsl_where_it_is_there():
     runs = [a_run("sae", 1), a_run("eszsl", 0), a_run("conse", 2)]
-    (section,) = (one for one in sections(runs) if one.title == "Class by class")
+    (section,) = (one for one in sections(runs) if one.title == "Gain by class")
     assert section.text.startswith("Gain of CONSE over ESZSL for every class")
-    (section,) = (one for one in sections(runs[::2]) if one.title == "Class by class")
+    (section,) = (one for one in sections(runs[::2]) if one.title == "Gain by class")
     assert section.text.startswith("Gain of CONSE over SAE")
 
 
@@ -221,9 +221,9 @@ def test_what_is_missing_is_left_out():
     assert sections([RunRecord(data="tiny", method="eszsl")]) == []
     plain = a_run(analyses=found(gamma=None, temperature=None))
     titles = [section.title for section in sections([plain])]
-    assert titles == ["Who is taken for whom", "Hubs", "What declining to answer buys"]
+    assert titles == ["Confused classes", "Hubs", "Selective prediction: error against coverage"]
     other = [replace(row, name=row.name + "x") for row in a_table(1)]
-    assert "Class by class" not in [one.title for one in sections([a_run(), a_run("sae", 1, classes=other)])]
+    assert "Gain by class" not in [one.title for one in sections([a_run(), a_run("sae", 1, classes=other)])]
 
 
 def test_a_projection_that_does_not_fit_the_names_is_left_out():

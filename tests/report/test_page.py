@@ -159,7 +159,7 @@ def test_a_run_says_how_its_method_is_written(tmp_path):
     folder = a_folder(tmp_path / "r", [*runs, failed], pictures=[{"name": "CUB", "samples": [], "explained": [why]}])
     page = write_report(folder, tmp_path / "r.html", tmp_path / "tables").read_text(encoding="utf-8")
     words = in_words(page)
-    for expected in ("MyNet, MyNet (wide)", "MyNet: taken for b", "OtherNet on CUB, seed 0: out of memory"):
+    for expected in ("MyNet, MyNet (wide)", "MyNet: predicted b", "OtherNet on CUB, seed 0: out of memory"):
         assert expected in words
     assert "MINE" not in page
     assert "MyNet (wide),CUB" in (tmp_path / "tables" / "settings.csv").read_text(encoding="utf-8")
@@ -192,7 +192,7 @@ def test_missing_optional_parts_are_left_out(tmp_path):
     bare = {"data": "mine", "method": "eszsl", "seed": 0, "t1": 1.0, "u": 2.0, "s": 3.0, "h": 2.4, "surprise": [1]}
     words = in_words(write_report(a_folder(tmp_path / "r", [bare]), tmp_path / "out.html").read_text(encoding="utf-8"))
     assert "ESZSL was run alone on mine (H 2.4)." in words
-    assert "one by one" not in words
+    assert "Accuracy of each unseen class" not in words
 
 
 def test_many_classes_become_a_profile(tmp_path):

@@ -2,6 +2,10 @@
 
 `variance` and `projection` need class embeddings only and no training, `gain` needs the per-class accuracies of two
 methods. All others need test scores, and `analyse` runs them together. Nothing here trains.
+
+The functions that need test scores take them as `analyse` has checked them: scores [n, c] of all test images against
+all classes, from which gamma is subtracted, labels [n], rows of the right classes, and is_seen [c], whether a class was
+trained on.
 """
 
 from __future__ import annotations
@@ -17,13 +21,13 @@ from firstsight.analysis.confusion import confusion
 from firstsight.analysis.hubness import hubness
 from firstsight.analysis.projection import projection
 from firstsight.analysis.reject import rejection
-from firstsight.analysis.variance import VarianceReport, attribute_variance
+from firstsight.analysis.variance import attribute_variance
 from firstsight.data import ClassEmbeddings, Floats, as_indices, as_matrix
 from firstsight.errors import InputError
 from firstsight.results.analyses import Analyses, Hubness
 from firstsight.results.document import document, parsed
 
-__all__ = ["VarianceReport", "analyse", "attribute_variance", "projection"]
+__all__ = ["analyse", "attribute_variance", "projection"]
 
 
 def analyse(
@@ -49,24 +53,22 @@ def analyse(
     """
     scores = as_matrix(scores, "scores", rows="images").astype(np.float64)
     rows = as_indices(labels, "labels", len(classes), "class")
+    names = classes.names
     seen = np.asarray(is_seen).astype(bool)
     if scores.shape != (len(rows), len(classes)) or len(seen) != len(classes):
         raise InputError(
             f"scores must be [{len(rows)} labels, {len(classes)} classes]; "
             f"got {list(scores.shape)} with is_seen of {len(seen)}"
         )
-    sides = {"seen": seen, "unseen": ~seen}
-    for side, columns in sides.items():
+    for side, columns in (("seen", seen), ("unseen", ~seen)):
         if not columns[rows].any():
             raise InputError(f"labels must have images of {side} classes; got none")
-    names = classes.names
     images, unseen = ~seen[rows], np.flatnonzero(~seen)
     own = rows[images]
     stacked = scores if gamma is None else scores - gamma * seen
-    unseen_names = tuple(names[row] for row in unseen)
     found = Analyses(
         hubness=Hubness(
-            uu=hubness(scores[np.ix_(images, unseen)], np.searchsorted(unseen, own), unseen_names, k),
+            uu=hubness(scores[np.ix_(images, unseen)], np.searchsorted(unseen, own), [names[row] for row in unseen], k),
             ut=hubness(scores[images], own, names, k),
         ),
         confusion=confusion(scores, rows, seen, names, gamma),
@@ -78,10 +80,10 @@ def analyse(
     return rounded
 
 
-def _rounded(value: Any, digits: int = 4) -> Any:
-    """Round every float in nested dicts and lists to so many significant digits."""
+def _rounded(value: Any) -> Any:
+    """Round every float in nested dicts and lists to four significant digits."""
     if isinstance(value, dict):
-        return {key: _rounded(entry, digits) for key, entry in value.items()}
+        return {key: _rounded(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_rounded(entry, digits) for entry in value]
-    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
+        return [_rounded(entry) for entry in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value

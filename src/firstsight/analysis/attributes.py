@@ -21,20 +21,11 @@ def roc_auc(values: Floats, positive: NDArray[np.bool_]) -> Floats:
     """Compute the area under the ROC curve of each column, [a]: the chance that a positive ranks above a negative.
 
     Computed from ranks (Mann and Whitney, 1947); ties count half. NaN for a column of positives only or negatives only.
-
-    Args:
-        values: [n, a] predictions; higher means more positive.
-        positive: [n, a] the truth.
+    `values` [n, a] are higher for what is more positive; `positive` [n, a] is the truth.
     """
-    order = np.argsort(values, axis=0)
-    values = np.take_along_axis(values, order, axis=0)
-    positive = np.take_along_axis(positive, order, axis=0)
-    places = np.arange(len(values))[:, None]
-    changes = values[1:] != values[:-1]
-    edge = np.ones((1, values.shape[1]), dtype=bool)
-    first = np.maximum.accumulate(np.where(np.concatenate([edge, changes]), places, 0), axis=0)
-    last = np.minimum.accumulate(np.where(np.concatenate([changes, edge]), places, len(values))[::-1], axis=0)[::-1]
-    ranks = 1 + (first + last) / 2  # [n, a] from 1, ties share their mean
+    from scipy.stats import rankdata  # takes a while to import
+
+    ranks = rankdata(values, axis=0)  # [n, a] from 1, ties share their mean
     n_positive = positive.sum(axis=0)
     n_pairs = n_positive * (len(values) - n_positive)
     above = (ranks * positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
@@ -44,15 +35,7 @@ def roc_auc(values: Floats, positive: NDArray[np.bool_]) -> Floats:
 def attribute_quality(
     scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], classes: ClassEmbeddings, temperature: float
 ) -> AttributeQuality:
-    """Measure the area under the ROC curve of every attribute over unseen test images.
-
-    Args:
-        scores: [n, c] of all test images against all classes, gamma subtracted.
-        labels: [n] rows of the right classes.
-        is_seen: [c] whether a class was trained on.
-        classes: all c classes.
-        temperature: of the softmax.
-    """
+    """Measure the area under the ROC curve of every attribute over unseen test images."""
     images = ~is_seen[labels]
     own = labels[images]
     present = classes.vectors > classes.vectors[is_seen].mean(axis=0)  # [c, a]

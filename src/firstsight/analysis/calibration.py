@@ -15,10 +15,7 @@ BINS = 15  # of equal width, as in the paper
 def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) -> Bins:
     """Return mean confidence, accuracy and number of images of each bin (i / bins, (i + 1) / bins] that holds any.
 
-    Args:
-        confidence: [n] probability of the prediction.
-        right: [n] whether it is correct.
-        bins: number of bins.
+    `confidence` [n] is the probability of the prediction, `right` [n] whether it is correct.
     """
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     counts, confident, correct = (
@@ -39,14 +36,7 @@ def calibration_error(bins: Bins) -> float:
 
 
 def calibration(scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], temperature: float | None) -> Probability:
-    """Measure calibration over all test images, among all classes; means are over images, not classes.
-
-    Args:
-        scores: [n, c] of all test images against all classes, gamma subtracted.
-        labels: [n] rows of the right classes.
-        is_seen: [c] whether a class was trained on.
-        temperature: fitted elsewhere, or None.
-    """
+    """Measure calibration over all test images, among all classes; means are over images, not classes."""
     answers = scores.argmax(axis=1)
     right = answers == labels
 

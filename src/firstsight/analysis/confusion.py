@@ -15,11 +15,6 @@ def sides(answers: Indices, labels: Indices, is_seen: NDArray[np.bool_]) -> Shar
     """Return the percent of images by truth (rows: seen, unseen) and answer (columns: seen, unseen), mean per class.
 
     A row sums to 100; it is None if no class of that side has images.
-
-    Args:
-        answers: [n] rows of the predicted classes.
-        labels: [n] rows of the right classes.
-        is_seen: [c] whether a class was trained on.
     """
     counts = np.bincount(labels, minlength=len(is_seen))
     as_seen = np.bincount(labels[is_seen[answers]], minlength=len(is_seen))
@@ -32,14 +27,7 @@ def sides(answers: Indices, labels: Indices, is_seen: NDArray[np.bool_]) -> Shar
 
 
 def confused_pairs(answers: Indices, labels: Indices, names: tuple[str, ...], most: int = PAIRS) -> list[Pair]:
-    """List the most frequent errors, the worst first.
-
-    Args:
-        answers: [n] columns of the predicted classes.
-        labels: [n] columns of the right classes.
-        names: c names of the columns.
-        most: number of pairs.
-    """
+    """List the most frequent errors, the worst first; `answers` and `labels` [n] are numbers of the `names`."""
     c = len(names)
     table = np.bincount(labels * c + answers, minlength=c * c).reshape(c, c)  # right class by answer
     share = 100 * table / np.maximum(1, table.sum(axis=1, keepdims=True))
@@ -55,15 +43,7 @@ def confused_pairs(answers: Indices, labels: Indices, names: tuple[str, ...], mo
 def confusion(
     scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], names: tuple[str, ...], gamma: float | None
 ) -> Confusion:
-    """Count the errors between the sides and list the most confused pairs of classes.
-
-    Args:
-        scores: [n, c] of all test images against all classes.
-        labels: [n] rows of the right classes.
-        is_seen: [c] whether a class was trained on.
-        names: c class names.
-        gamma: subtracted from seen scores, or None.
-    """
+    """Count the errors between the sides and list the most confused pairs; gamma is not subtracted from scores yet."""
     plain = scores.argmax(axis=1)
     answers = plain if gamma is None else (scores - gamma * is_seen).argmax(axis=1)
     unseen = np.flatnonzero(~is_seen)

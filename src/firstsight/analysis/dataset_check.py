@@ -50,20 +50,14 @@ def check(path: str | Path, chosen: DataFiles = DEFAULT) -> Report:
         InputError: a file is missing or cannot be read at all.
     """
     if atlas_settings(path) is not None:
-        data = load_files(path, chosen)
-        splits = {name: getattr(data, name.removesuffix("_loc")) + 1 for name in SPLITS}
-        report = _report(path, "atlas", data.classes.names, data.classes.vectors, data.labels + 1, splits, [])
-        if data.features is not None:
-            report["features"] = [{"file": None, "dtype": str(data.features.dtype), **_norms(data.features)}]
-        return _complete(report, data)
-
+        return _check_atlas(path, load_files(path, chosen))
     if is_own_pictures(path):
         return _check_folder(folder.read_folder(path, chosen))
-
     files = read_gbu(path, chosen)
     problems = find_problems(files)
     sound = _dataset(lambda: as_dataset(files), problems)
-    report = _report(path, "gbu", files.class_names, files.vectors, files.labels, files.splits, problems)
+    report = _report(path, files.class_names, files.vectors, files.labels, files.splits, problems)
+    report["layout"] = "gbu"
     report["files"] = {
         "semantics": f"{files.semantics}, {files.made}" if files.made else files.semantics,
         "labels": files.labels_from,
@@ -78,14 +72,18 @@ def check(path: str | Path, chosen: DataFiles = DEFAULT) -> Report:
     is_attributes = not files.made and files.semantics.endswith("/att_splits.mat")
     report["published"] = _published(report, is_attributes)
     if found := files.pictures:
-        report["pictures"] = {
-            "root": str(found.root),
-            "files": found.n_files,
-            "missing": len(found.missing),
-            "first_missing": list(found.missing[:3]),
-            "left_out": 0,
-        }
+        report["pictures"] = _pictures(found.root, found.n_files, found.missing)
     return _complete(report, sound)
+
+
+def _check_atlas(path: str | Path, data: Dataset) -> Report:
+    """Make the report of rendered pictures."""
+    splits = {name: getattr(data, name.removesuffix("_loc")) + 1 for name in SPLITS}
+    report = _report(path, data.classes.names, data.classes.vectors, data.labels + 1, splits, [])
+    report |= {"name": str(path), "layout": "atlas"}
+    if data.features is not None:
+        report["features"] = [{"file": None, "dtype": str(data.features.dtype), **_norms(data.features)}]
+    return _complete(report, data)
 
 
 def _check_folder(files: folder.FolderFiles) -> Report:
@@ -97,7 +95,8 @@ def _check_folder(files: folder.FolderFiles) -> Report:
         name: np.flatnonzero(np.array(files.splits, dtype=object) == name.removesuffix("_loc")) + 1 for name in SPLITS
     }
     vectors = sound.classes.vectors if sound else np.asarray(files.vectors)
-    report = _report(files.folder, "folder", names, vectors, files.labels + 1, splits, problems)
+    report = _report(files.folder, names, vectors, files.labels + 1, splits, problems)
+    report["layout"] = "folder"
     report["files"] = {
         "semantics": f"{where}/classes.csv, {files.semantics}",
         "labels": f"{where}/images",
@@ -106,43 +105,32 @@ def _check_folder(files: folder.FolderFiles) -> Report:
     report["features"] = [
         {"file": file.name, "dtype": str(file.stored.dtype), **_norms(file.features)} for file in files.features
     ]
-    report["pictures"] = {
-        "root": str(files.folder),
-        "files": len(files.pictures.paths),
-        "missing": 0,
-        "first_missing": [],
-        "left_out": len(others),
-    }
+    report["pictures"] = _pictures(files.folder, len(files.pictures.paths), (), len(others))
     report = _complete(report, sound)
+    warn = report["warnings"].append
     if others:
-        report["warnings"].append(
-            f"files in {where}/images should be pictures ({', '.join(SUFFIXES)}); left out {first_of(others)}"
-        )
+        warn(f"files in {where}/images should be pictures ({', '.join(SUFFIXES)}); left out {first_of(others)}")
     if files.table.text_columns and files.semantics == "attributes":
         columns = ", ".join(map(repr, files.table.text_columns[:3]))
-        report["warnings"].append(
-            f"columns of {where}/classes.csv should be numbers to be attributes; left out {columns}"
-        )
+        warn(f"columns of {where}/classes.csv should be numbers to be attributes; left out {columns}")
     if not problems and not report["counts"]["unseen"]:
-        report["warnings"].append(
-            f"some classes should be unseen to test on; got none; mark them in column 'split' of {where}/classes.csv"
-        )
+        warn(f"some classes should be unseen to test on; got none; mark them in column 'split' of {where}/classes.csv")
     if files.written is None:
-        report["warnings"].append(
-            f"splits should be written down; got no {where}/splits.csv; loading the data set writes it if it can"
-        )
+        warn(f"splits should be written down; got no {where}/splits.csv; loading the data set writes it if it can")
     return report
+
+
+def _pictures(root: Path, n_files: int, missing: Sequence[str], left_out: int = 0) -> Report:
+    """Return what the report says of picture files."""
+    first = list(missing[:3])
+    return {"root": str(root), "files": n_files, "missing": len(missing), "first_missing": first, "left_out": left_out}
 
 
 def split_fingerprint(class_names: Sequence[str], splits: dict[str, np.ndarray]) -> str:
     """Return twelve hexadecimal digits that identify one version of a split.
 
     The order of the classes and the images in each split count; the order of images within a split, the type of the
-    numbers and the format of the file do not.
-
-    Args:
-        class_names: c names in order.
-        splits: [m] image numbers from 1 for each of `SPLITS`.
+    numbers and the format of the file do not. `splits` holds image numbers from 1 [m] for each of `SPLITS`.
     """
     digest = hashlib.sha256("\n".join(class_names).encode())
     for name in SPLITS:
@@ -153,7 +141,6 @@ def split_fingerprint(class_names: Sequence[str], splits: dict[str, np.ndarray])
 
 def _report(
     path: str | Path,
-    layout: str,
     names: Sequence[str],
     vectors: np.ndarray,
     labels: np.ndarray,
@@ -167,9 +154,9 @@ def _report(
     trainval = trainval[(trainval >= 1) & (trainval <= len(labels))].astype(np.int64)
     seen = np.intersect1d(_numbers(labels[trainval - 1]), np.arange(1, len(names) + 1))
     return {
-        "name": str(path) if layout == "atlas" else Path(path).resolve().name,
+        "name": Path(path).resolve().name,
         "path": str(path),
-        "layout": layout,
+        "layout": None,
         "files": None,
         "counts": {
             "images": len(labels),
@@ -277,6 +264,7 @@ def _complete(report: Report, data: Dataset | None) -> Report:
 
 
 def _warnings(report: Report) -> list[str]:
+    """List what is suspicious but does not prevent loading."""
     leak, counts, embeddings, published = (report[name] for name in ("leak", "counts", "class_embeddings", "published"))
     warnings = [
         f"train_loc and val_loc must hold no test images; got {leak[f'{split}_in_train_or_val']:,} of "
@@ -294,7 +282,7 @@ def _warnings(report: Report) -> list[str]:
         )
     if embeddings["norm_min"] == 0:
         warnings.append("class embeddings must not be zero to tell a class from others; got a class of zeros")
-    if embeddings["norm_max"] is not None and not _is_unit(embeddings):
+    if embeddings["norm_max"] is not None and max(abs(embeddings[end] - 1) for end in ("norm_min", "norm_max")) >= 1e-3:
         warnings.append(
             f"class embeddings should have unit length, as published methods expect; got L2 norms from "
             f"{embeddings['norm_min']:.4g} to {embeddings['norm_max']:.4g}"
@@ -303,10 +291,6 @@ def _warnings(report: Report) -> list[str]:
     if unused > 0 and not report["problems"]:
         warnings.append(f"every image should be in a split; got {unused} of {counts['images']} in none")
     return warnings
-
-
-def _is_unit(norms: Report) -> bool:
-    return bool(abs(norms["norm_min"] - 1) < 1e-3 and abs(norms["norm_max"] - 1) < 1e-3)
 
 
 def describe(report: Report) -> str:
@@ -350,6 +334,7 @@ def describe(report: Report) -> str:
 
 
 def _table_line(table: Report) -> str:
+    """Describe a table of numbers in one line."""
     parts = [" x ".join(map(str, table["shape"])), table["dtype"]]
     if table["norm_max"] is not None:
         parts.append(f"L2 norm {table['norm_min']:.4g} to {table['norm_max']:.4g}")

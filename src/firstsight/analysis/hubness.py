@@ -7,6 +7,8 @@ test images that have a class among their k highest scores. The skewness of N_k 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from firstsight.data import Floats, Indices
@@ -31,15 +33,8 @@ def skewness(counts: Indices) -> float | None:
     return float(np.mean(centred**3) / deviation**3) if deviation > 0 else None
 
 
-def hubness(scores: Floats, labels: Indices, names: tuple[str, ...], k: int = 10) -> Hubs:
-    """Measure the hubness of candidate classes over test images.
-
-    Args:
-        scores: [n, c] of images against candidates.
-        labels: [n] column of each image's own class.
-        names: c names of the candidates.
-        k: the larger of the two numbers of neighbours; the other is 1.
-    """
+def hubness(scores: Floats, labels: Indices, names: Sequence[str], k: int = 10) -> Hubs:
+    """Measure the hubness of candidate classes over test images; `labels` [n] are columns of the scores."""
     own = np.bincount(labels, minlength=len(names))
     counts = [occurrences(scores, size) for size in (1, k)]
     worst = np.argsort(-counts[0], kind="stable")[:WORST]

@@ -23,12 +23,7 @@ FEWEST = 4  # test classes, and attributes, that a map needs at least
 
 
 def projection(data: Dataset, seed: int = 0) -> Projection:
-    """Map the test classes, and measure how far apart the unseen ones are.
-
-    Args:
-        data: its labels and class embeddings are used, not its features.
-        seed: of t-SNE.
-    """
+    """Map the test classes with t-SNE, and measure how far apart the unseen ones are; features are not used."""
     high = high_variance(data)
     counts = np.bincount(data.labels[data.test_images], minlength=len(data.classes))
     rows = np.flatnonzero(counts)  # [p]
@@ -54,12 +49,7 @@ def projection(data: Dataset, seed: int = 0) -> Projection:
         images=counts[rows].tolist(),
         nearest=Nearest(**means),
         lost=[
-            Lost(
-                names[at],
-                names[distances["high"][at].argmin()],
-                float(nearest["all"][at]),
-                float(nearest["high"][at]),
-            )
+            Lost(names[at], names[distances["high"][at].argmin()], *(float(of[at]) for of in nearest.values()))
             for at in np.argsort(-loss, kind="stable")[:NAMED]
             if loss[at] > 0
         ],

@@ -21,11 +21,8 @@ POINTS = 60  # points of the curve that are kept; its area uses all
 def risk_coverage(confidence: Floats, right: NDArray[np.bool_]) -> Floats:
     """Compute the share of errors among the 1, 2, ..., n most certain images, [n].
 
-    The order of equally certain images is arbitrary: the risk among them is the mean over their orders.
-
-    Args:
-        confidence: [n] higher is more certain.
-        right: [n] whether the prediction is correct.
+    The order of equally certain images is arbitrary: the risk among them is the mean over their orders. `confidence`
+    [n] is higher for the more certain, `right` [n] whether the prediction is correct.
     """
     _, group = np.unique(-confidence, return_inverse=True)  # [n] 0 for the most certain
     answered = np.bincount(group).cumsum()
@@ -34,19 +31,10 @@ def risk_coverage(confidence: Floats, right: NDArray[np.bool_]) -> Floats:
     return np.interp(counts, np.append(0, answered), np.append(0, wrong)) / counts
 
 
-def rejection(
-    scores: Floats,
-    labels: Indices,
-    is_seen: NDArray[np.bool_],
-    temperature: float | None,
-) -> Selection:
+def rejection(scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], temperature: float | None) -> Selection:
     """Measure risk and coverage of all test images among all classes, and novelty detection; over images, not classes.
 
-    Args:
-        scores: [n, c] of all test images against all classes, gamma subtracted.
-        labels: [n] rows of the right classes.
-        is_seen: [c] whether a class was trained on.
-        temperature: of the softmax whose highest probability says how certain an answer is, or None.
+    The highest probability of the softmax at this temperature says how certain a prediction is.
     """
     lead = scores[:, ~is_seen].max(axis=1) - scores[:, is_seen].max(axis=1)
     auroc = float(roc_auc(lead[:, None], ~is_seen[labels][:, None])[0])

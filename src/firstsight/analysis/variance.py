@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from firstsight.data import Dataset, Floats
 from firstsight.errors import InputError
+from firstsight.results.records import Variance
 
 
-@dataclass(frozen=True, eq=False)
-class VarianceReport:
-    """Variance of each attribute among training images and among images of unseen classes.
-
-    A classifier learns to ignore an attribute that hardly varies in training. If it varies among the unseen classes,
-    the ignored attribute is what would separate them (semantic loss).
-
-    Attributes:
-        attributes: a names, or empty if the class embeddings have none.
-        trainval: [a] variance of each attribute over the images of `trainval`.
-        test_unseen: [a] variance over the images of `test_unseen`.
-        cosine: between the two; 1 if the same attributes vary in both.
-    """
-
-    attributes: tuple[str, ...]
-    trainval: Floats
-    test_unseen: Floats
-    cosine: float
-
-
-def attribute_variance(data: Dataset) -> VarianceReport:
+def attribute_variance(data: Dataset) -> Variance:
     """Compute the attribute variances of the head of Table 1 of SP-AEN (Chen et al., CVPR 2018).
 
-    Every image has the class embedding of its class, scaled to unit length; no features are needed.
+    Every image has the class embedding of its class, scaled to unit length; no features are needed. A classifier
+    learns to ignore an attribute that hardly varies in training. If it varies among the unseen classes, the ignored
+    attribute is what would separate them (semantic loss).
     """
     vectors = unit_rows(data.classes.vectors)
     trainval, test_unseen = (
         _variance(vectors, data.labels[getattr(data, split)], split) for split in ("trainval", "test_unseen")
     )
     lengths = np.linalg.norm(trainval) * np.linalg.norm(test_unseen)
-    return VarianceReport(data.classes.attributes, trainval, test_unseen, float(trainval @ test_unseen / lengths))
+    cosine = float(trainval @ test_unseen / lengths)
+    return Variance(list(data.classes.attributes), trainval.tolist(), test_unseen.tolist(), cosine)
 
 
 def unit_rows(vectors: Floats) -> Floats:

@@ -37,7 +37,7 @@ from firstsight.results.analyses import Analyses
 from firstsight.results.bootstrap import Images
 from firstsight.results.document import Record
 from firstsight.results.numbers import METRICS
-from firstsight.results.records import DataRecord, RunRecord, Variance
+from firstsight.results.records import DataRecord, RunRecord
 from firstsight.tuning.settings_file import Chosen
 
 ROW = ("data", "method", "seed", *(key for key in METRICS if key != "ausuc_per_sample"))
@@ -209,10 +209,7 @@ def analysed(result: Result, data: Dataset) -> Analyses:
 def describe(data: Dataset) -> DataRecord:
     """Record what the report says of a data set."""
     try:
-        found = attribute_variance(data)
-        variance = Variance(
-            list(data.classes.attributes), found.trainval.tolist(), found.test_unseen.tolist(), found.cosine
-        )
+        variance = attribute_variance(data)
     except InputError:  # one unseen class, say: nothing to compare, but no reason not to test on it
         variance = None
     try:

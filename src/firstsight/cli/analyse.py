@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from firstsight.evaluation.evaluate import Result
     from firstsight.methods import Method
-    from firstsight.report.figures import Shown
     from firstsight.results.analyses import Analyses
 
 Found = TypeVar("Found")
@@ -67,21 +67,14 @@ def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
     from firstsight.report.curves import Series
     from firstsight.results.document import document
 
-    tested = _tested(models, test, test.calibrate)
+    tested = _tested(models, test)
     if test.figure:
         series = []
         for slot, one in enumerate(tested):
-            gamma = one.result.gamma
-            series.append(
-                Series(
-                    slot=slot,
-                    name=one.name,
-                    points=one.result.curve.thinned().points,
-                    others=[],
-                    plain=(one.result.u, one.result.s),
-                    calibrated=None if gamma is None else one.result.curve.at(gamma),
-                )
-            )
+            result = one.result
+            calibrated = None if result.gamma is None else result.curve.at(result.gamma)
+            points = result.curve.thinned().points
+            series.append(Series(slot, one.name, points, [], (result.u, result.s), calibrated))
         write_figure(test.figure, curve_chart(series, f"Seen-unseen curves on {tested[0].data}", has_legend=True))
     if test.json:
         rows = [_head(one) | one.result.metrics() | {"curve": document(one.result.curve.thinned())} for one in tested]
@@ -90,10 +83,10 @@ def analyse_curve(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
     print(f"Area under the seen-unseen curve on {tested[0].data}, 0 to 1")
     for one in tested:
         result = one.result
-        calibrated = "" if result.h_cal is None else f", {result.h_cal:.1f} with gamma {result.gamma:.4g}"
+        stacked = "" if result.h_cal is None else f", {result.h_cal:.1f} with gamma {result.gamma:.4g}"
         print(
             f"  {one.name:<20}{result.ausuc:.4f} per class, {result.ausuc_per_sample:.4f} per sample; "
-            f"h {result.h:.1f}{calibrated}"
+            f"h {result.h:.1f}{stacked}"
         )
     say_figure(test.figure)
 
@@ -107,20 +100,13 @@ def analyse_hubness(models: tuple[Path, ...], /, test: ModelOptions) -> None:
         models: files that `fit` wrote.
         test: the data.
     """
-    from firstsight.report import figures
-
-    tested = _tested(models, test, calibrate=False)
-    found = _having(tested, lambda analyses: analyses.hubness)
-    if _answered(tested, test, "hubness", lambda label: figures.hub_profiles(_drawn(found), label)):
-        return
-    for one, both in found:
+    for one, both in _answers(models, test, "hubness", lambda found: found.hubness):
         print(f"{one.name} on {one.data}, unseen images")
         for hubs, names in ((both.uu, "unseen classes"), (both.ut, "all classes")):
             skews = [f"{_shown(value)} (N{k})" for k, value in zip(hubs.k, hubs.skewness, strict=True)]
             worst = ", ".join(f"{hub.name} {hub.answers} ({hub.images})" for hub in hubs.hubs[:3])
             print(f"  {names:<16}skewness {', '.join(skews)}; {_shown(hubs.perfect)} if all were correct")
             print(f"  {'':<16}images predicted as a class (its own images): {worst}")
-    say_figure(test.figure)
 
 
 def analyse_confusion(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
@@ -130,13 +116,7 @@ def analyse_confusion(models: tuple[Path, ...], /, test: CalibratedOptions) -> N
         models: files that `fit` wrote.
         test: the data.
     """
-    from firstsight.report import figures
-
-    tested = _tested(models, test, test.calibrate)
-    found = _having(tested, lambda analyses: analyses.confusion)
-    if _answered(tested, test, "confusion", lambda label: figures.confusion_tables(_drawn(found), label)):
-        return
-    for one, confusion in found:
+    for one, confusion in _answers(models, test, "confusion", lambda found: found.confusion):
         print(f"{one.name} on {one.data}, percent of images, mean per class")
         for table, words in ((confusion.plain, "without gamma"), (confusion.calibrated, "with gamma")):
             for side, shares in zip(("seen", "unseen"), table or (), strict=table is not None):
@@ -145,7 +125,6 @@ def analyse_confusion(models: tuple[Path, ...], /, test: CalibratedOptions) -> N
         for pairs, words in ((confusion.pairs, "all classes"), (confusion.unseen_pairs, "unseen classes")):
             worst = (f"{pair.truth} as {pair.answer} {pair.share:.0f} %" for pair in pairs[:3])
             print(f"  most confused, {words}: {', '.join(worst) or 'none'}")
-    say_figure(test.figure)
 
 
 def analyse_gain(
@@ -168,7 +147,7 @@ def analyse_gain(
     from firstsight.results.document import document
     from firstsight.results.gain import class_gains
 
-    own, other = _tested((model, baseline), test, test.calibrate)
+    own, other = _tested((model, baseline), test)
     rows = class_gains(own.result.classes, other.result.classes, number)
     if not rows:
         raise InputError(f"number must be one that both models have; got {number!r}, which they have not")
@@ -195,21 +174,13 @@ def analyse_attributes(models: tuple[Path, ...], /, test: CalibratedOptions) -> 
         models: files that `fit` wrote.
         test: the data.
     """
-    from firstsight.report import figures
-
-    tested = _tested(models, test, test.calibrate)
-    _need_temperature(tested)
-    found = _having(tested, lambda analyses: analyses.attributes)
-    if _answered(tested, test, "attributes", lambda label: figures.attribute_profiles(_drawn(found), label)):
-        return
-    for one, quality in found:
+    for one, quality in _answers(models, test, "attributes", lambda found: found.attributes):
         known = sum(value is not None for value in quality.auc)
         print(f"{one.name} on {one.data}: area under the ROC curve, mean of {known} attributes")
         unseen, among_all = _shown(quality.mean.unseen), _shown(quality.mean.all)
         print(f"  {unseen} among unseen classes, {among_all} among all classes")
         for words, rows in (("best", quality.best), ("worst", quality.worst)):
             print(f"  {words:<6} " + ", ".join(f"{row.name} {row.auc:.2f}" for row in rows[:4]))
-    say_figure(test.figure)
 
 
 def analyse_probability(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
@@ -219,21 +190,11 @@ def analyse_probability(models: tuple[Path, ...], /, test: CalibratedOptions) ->
         models: files that `fit` wrote.
         test: the data.
     """
-    from firstsight.report import figures
-
-    tested = _tested(models, test, test.calibrate)
-    found = _having(tested, lambda analyses: analyses.probability)
-    fitted = _having(tested, lambda one: one.probability.fitted if one.probability else None)
-    raw = _having(tested, lambda one: one.probability.raw if one.probability else None)
-    shown = _drawn(fitted if len(fitted) == len(tested) else raw)
-    if _answered(tested, test, "probability", lambda label: figures.reliability_diagram(shown, label)):
-        return
-    for one, probability in found:
+    for one, probability in _answers(models, test, "probability", lambda found: found.probability):
         print(f"{one.name} on {one.data}, all test images, all classes")
         for table in filter(None, (probability.fitted, probability.raw)):
             sides = f"seen {_shown(table.ece_seen)}, unseen {_shown(table.ece_unseen)}"
             print(f"  temperature {table.temperature:<10.4g}ECE {table.ece:.3f} ({sides}), NLL {table.nll:.3f} nats")
-    say_figure(test.figure)
 
 
 def analyse_reject(models: tuple[Path, ...], /, test: CalibratedOptions) -> None:
@@ -243,25 +204,16 @@ def analyse_reject(models: tuple[Path, ...], /, test: CalibratedOptions) -> None
         models: files that `fit` wrote.
         test: the data.
     """
-    from firstsight.report import figures
-
-    tested = _tested(models, test, test.calibrate)
-    if test.figure:
-        _need_temperature(tested)
-    curves = _drawn(_having(tested, lambda one: one.reject.curve if one.reject else None))
-    if _answered(tested, test, "reject", lambda label: figures.risk_coverage_chart(curves, label)):
-        return
-    for one, found in _having(tested, lambda analyses: analyses.reject):
+    for one, selection in _answers(models, test, "reject", lambda found: found.reject):
         print(f"{one.name} on {one.data}, all test images, all classes")
-        print(f"  auroc   {_shown(found.auroc)}  unseen against seen images, by the lead of the best unseen class")
-        if found.aurc is not None:
-            print(f"  risk    {_shown(found.risk)}  share of errors")
-            print(f"  aurc    {_shown(found.aurc)}  mean risk over all coverages, the most certain images first")
-            print(f"  least   {_shown(found.least)}  if all correct predictions came first")
-    say_figure(test.figure)
+        print(f"  auroc   {_shown(selection.auroc)}  unseen against seen images, by the lead of the best unseen class")
+        if selection.aurc is not None:
+            print(f"  risk    {_shown(selection.risk)}  share of errors")
+            print(f"  aurc    {_shown(selection.aurc)}  mean risk over all coverages, the most certain images first")
+            print(f"  least   {_shown(selection.least)}  if all correct predictions came first")
 
 
-def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list[Tested]:
+def _tested(models: Sequence[Path], test: ModelOptions) -> list[Tested]:
     """Test each model on the data set."""
     from firstsight.bench.bench import analysed
     from firstsight.evaluation.evaluate import evaluate
@@ -273,6 +225,7 @@ def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list
         raise InputError("models must be one file or more; got none")
     methods = [load_method(file) for file in models]
     names = [display_name(method.name, {method.name: method.title}) for method in methods]
+    calibrate = isinstance(test, CalibratedOptions) and test.calibrate
     tested = []
     with Display() as display:
         data = test.load(display)
@@ -283,41 +236,57 @@ def _tested(models: Sequence[Path], test: ModelOptions, calibrate: bool) -> list
     return tested
 
 
-def _having(tested: Sequence[Tested], part: Callable[[Analyses], Found | None]) -> list[tuple[Tested, Found]]:
-    """List the models with this part of their analyses; those that have none are left out."""
-    return [(one, found) for one in tested if (found := part(one.analyses)) is not None]
+def _answers(
+    models: Sequence[Path], test: ModelOptions, key: str, part: Callable[[Analyses], Found | None]
+) -> Iterator[tuple[Tested, Found]]:
+    """Test the models, write the figure, and print the JSON document; without `--json`, yield what is to be printed.
 
-
-def _drawn(found: Sequence[tuple[Tested, Found]]) -> list[Shown[Found]]:
-    """Give each model a colour."""
-    from firstsight.report.figures import Shown
-
-    return [Shown(slot, one.name, part) for slot, (one, part) in enumerate(found)]
-
-
-def _answered(tested: Sequence[Tested], test: ModelOptions, key: str, draw: Callable[[str], Markup]) -> bool:
-    """Write the figure if one is asked for; print the analysis as JSON and return True if that is asked for."""
+    Args:
+        models: files that `fit` wrote.
+        test: the data and the form of the output.
+        key: name of the analysis.
+        part: returns its part of the analyses; models that have none are left out.
+    """
     from firstsight.results.document import document
 
+    tested = _tested(models, test)
+    needs_temperature = key == "attributes" or (key == "reject" and test.figure)
+    if needs_temperature and any(one.result.temperature is None for one in tested):
+        raise InputError(
+            "temperature must be fitted, to turn scores into probabilities; got none; leave --no-calibrate out"
+        )
     if test.figure:
-        write_figure(test.figure, draw(f"{key.capitalize()} on {tested[0].data}"))
+        write_figure(test.figure, _drawn(tested, key))
     if test.json:
         rows = [_head(one) | {key: document(getattr(one.analyses, key))} for one in tested]
         print(as_json({"data": tested[0].data, "models": rows}))
-    return test.json
+        return
+    for one in tested:
+        if (found := part(one.analyses)) is not None:
+            yield one, found
+    say_figure(test.figure)
+
+
+def _drawn(tested: Sequence[Tested], key: str) -> Markup:
+    """Draw the figure of an analysis, each model in its colour."""
+    from firstsight.report import figures
+
+    is_fitted = all(one.result.temperature is not None for one in tested)
+    drawings: dict[str, tuple[Callable[[Any, str], Markup], str]] = {  # with the part of the analyses that is drawn
+        "hubness": (figures.hub_profiles, "hubness"),
+        "confusion": (figures.confusion_tables, "confusion"),
+        "attributes": (figures.attribute_profiles, "attributes"),
+        "probability": (figures.reliability_diagram, f"probability.{'fitted' if is_fitted else 'raw'}"),
+        "reject": (figures.risk_coverage_chart, "reject.curve"),
+    }
+    draw, part = drawings[key]
+    shown = [figures.Shown(slot, one.name, attrgetter(part)(one.analyses)) for slot, one in enumerate(tested)]
+    return draw(shown, f"{key.capitalize()} on {tested[0].data}")
 
 
 def _head(one: Tested) -> dict[str, Any]:
     """Return what begins a model's row in JSON."""
     return {"model": str(one.file), "method": one.method.name, "gamma": one.result.gamma}
-
-
-def _need_temperature(tested: Sequence[Tested]) -> None:
-    """Check that probabilities were fitted."""
-    if any(one.result.temperature is None for one in tested):
-        raise InputError(
-            "temperature must be fitted, to turn scores into probabilities; got none; leave --no-calibrate out"
-        )
 
 
 def _shown(value: float | None) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from firstsight.cli.options import TextOptions, as_json, say_figure, write_figure
+
+if TYPE_CHECKING:
+    from firstsight.data import Dataset
 
 
 def analyse_variance(
@@ -22,24 +26,18 @@ def analyse_variance(
         figure: SVG file to draw into.
     """
     from firstsight.analysis import attribute_variance
-    from firstsight.datasets import load
-    from firstsight.progress import Display
     from firstsight.report import charts, classes
-    from firstsight.results.records import Variance
 
-    (vectors,) = text.texts(semantics)
-    with Display() as display:
-        data = load(path, semantics=semantics, progress=display, vectors=vectors)
-    report = attribute_variance(data)
+    data = _loaded(path, text, semantics)
+    found = attribute_variance(data)
     if figure:
-        found = Variance(list(report.attributes), report.trainval.tolist(), report.test_unseen.tolist())
         view = classes.variance_view(found)
         assert view is not None
         write_figure(figure, charts.variance_strips(view, f"Attribute variances of {data.name}"))
     if json:
-        print(as_json(dict(vars(report), data=data.name)))
+        print(as_json(dict(vars(found), data=data.name)))
     else:
-        print(f"{data.name}: cosine of attribute variances {report.cosine:.4f}")
+        print(f"{data.name}: cosine of attribute variances {found.cosine:.4f}")
         say_figure(figure)
 
 
@@ -66,29 +64,34 @@ def analyse_projection(
         figure: SVG file to draw into.
     """
     from firstsight.analysis import projection
-    from firstsight.datasets import load
-    from firstsight.progress import Display
     from firstsight.report import figures
     from firstsight.results.document import document
 
-    (vectors,) = text.texts(semantics)
-    with Display() as display:
-        data = load(path, semantics=semantics, progress=display, vectors=vectors)
+    data = _loaded(path, text, semantics)
     maps = projection(data, seed)
     if figure:
-        seen = set(data.seen.tolist())
-        is_seen = [row in seen for row in range(len(data.classes))]
         label = f"t-SNE of the test classes of {data.name}"
-        write_figure(figure, figures.projection_maps(maps, data.classes.names, is_seen, label))
+        write_figure(figure, figures.projection_maps(maps, data.classes.names, data.is_seen.tolist(), label))
     if json:
         print(as_json({"data": data.name, **document(maps)}))
         return
-    near = maps.nearest
     print(f"{data.name}: mean cosine distance of a test class to the nearest other one")
-    sides = {"seen": (near.all.seen, near.high.seen), "unseen": (near.all.unseen, near.high.unseen)} if near else {}
-    for side, (by_all, by_high) in sides.items():
+    near = maps.nearest
+    assert near is not None
+    for side in ("seen", "unseen"):
+        by_all, by_high = getattr(near.all, side), getattr(near.high, side)
         if by_all is not None:
             print(f"  {side:<8}{by_all:.4f} by all attributes, {by_high:.4f} by the high-variance half")
     for one in maps.lost:
         print(f"  {one.class_}: {one.all:.4f}, then {one.high:.4f} to {one.neighbour}")
     say_figure(figure)
+
+
+def _loaded(path: str, text: TextOptions, semantics: str | None) -> Dataset:
+    """Load the data set."""
+    from firstsight.datasets import load
+    from firstsight.progress import Display
+
+    (vectors,) = text.texts(semantics)
+    with Display() as display:
+        return load(path, semantics=semantics, progress=display, vectors=vectors)

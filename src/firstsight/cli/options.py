@@ -242,7 +242,7 @@ def as_json(document: Any) -> str:
 def write_figure(file: Path, figure: Markup) -> None:
     """Write a figure as a self-contained SVG file."""
     from firstsight.files import write_text
-    from firstsight.report.standalone import standalone
+    from firstsight.report.export import standalone
 
     write_text(file, standalone(figure))
 

@@ -1,9 +1,8 @@
 """Results folder -> one HTML page that needs nothing else. It reads and never trains.
 
 `results.records` reads the files; `tables.py`, `comparison.py`, `curves.py`, `classes.py` and `provenance.py` have the
-numbers, `charts.py`, `figures.py` and `analyses.py` the drawings, `section.py` and `page.py` bring them together; the
-markup is in `*.html.jinja`, `published.toml` is what the paper prints, `export.py` writes the same as tables, figures
-and PDF.
+numbers, `charts.py`, `figures.py` and `analyses.py` the drawings, `page.py` brings them together; the markup is in
+`*.html.jinja`, `published.toml` is what the paper prints, `export.py` writes the same as tables, figures and PDF.
 """
 
 from __future__ import annotations
@@ -24,11 +23,8 @@ def write_report(results: Path, out: Path, tables: Path | None = None, figures: 
     Args:
         results: folder with `runs/*.json` and, where there are any, `data/*.json` and `pictures/*.json`.
         out: the HTML file; it is replaced in one step, never left half written.
-        tables: folder for the tables as CSV and LaTeX, as `write_tables` writes them.
-        figures: folder for the figures as SVG files, as `write_figures` writes them.
-
-    Returns:
-        out.
+        tables: folder for the tables, as `write_tables` writes them.
+        figures: folder for the figures, as `write_figures` writes them.
 
     Raises:
         InputError: the folder is missing, has no finished runs, or holds a file that cannot be read.

@@ -8,29 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from firstsight.errors import InputError
 from firstsight.report import figures
-from firstsight.report.figures import Found, Shown
+from firstsight.report.figures import Shown
 from firstsight.report.names import BASELINE, plain_name
 from firstsight.report.tables import name_of
-from firstsight.results.analyses import (
-    Analyses,
-    AttributeQuality,
-    Confusion,
-    Hubness,
-    Probability,
-    Projection,
-    Selection,
-    Shares,
-)
+from firstsight.results.analyses import AttributeQuality, Confusion, Hubness, Probability, Selection
 from firstsight.results.gain import class_gains
 from firstsight.results.records import DataRecord, RunRecord
 
 MOST_SHOWN = 4  # methods in a figure
+DASH = "\N{EN DASH}"  # for a number that is not known
 
 
 class Table(NamedTuple):
@@ -62,19 +54,20 @@ def analyses_of(runs: Sequence[RunRecord], data: DataRecord, slots: Mapping[str,
     """
     ranked = sorted(runs, key=lambda run: -(run.ausuc or 0.0))
 
-    def having(part: Callable[[Analyses], Found | None]) -> list[Shown[Found]]:
-        """List the methods whose results hold this part of the analyses."""
-        found = ((run, part(run.analyses)) for run in ranked if run.analyses)
-        return [Shown(slots[run.method], name_of(run), one) for run, one in found if one]
+    def made(key: str, make: Callable[[list[Shown[Any]], str], Analysis | None]) -> Analysis | None:
+        """Make the analysis of the methods whose results hold this part, the best first."""
+        found = ((run, getattr(run.analyses, key)) for run in ranked if run.analyses)
+        shown = [Shown(slots[run.method], name_of(run), part) for run, part in found if part]
+        return make(shown, data.name) if shown else None
 
     parts = [
         _projection(data),
-        _confusion(having(lambda found: found.confusion), data.name),
+        made("confusion", _confusion),
         _gain(ranked, data.name),
-        _hubness(having(lambda found: found.hubness), data.name),
-        _attributes(having(lambda found: found.attributes), data.name),
-        _probability(having(lambda found: found.probability), data.name),
-        _rejection(having(lambda found: found.reject), data.name),
+        made("hubness", _hubness),
+        made("attributes", _attributes),
+        made("probability", _probability),
+        made("reject", _rejection),
     ]
     return [part for part in parts if part is not None]
 
@@ -88,52 +81,36 @@ def _projection(data: DataRecord) -> Analysis | None:
     if {len(maps.all), len(maps.high)} != {points} or max(maps.class_) >= min(len(names), len(is_seen)):
         return None
     said = (
-        "Each dot is a test class at its attributes, placed by t-SNE: near dots have like attributes, wide gaps mean "
-        "little. Where unseen classes come together on the right, what told them apart lies in attributes that "
-        "training hardly sees."
+        "Each dot is a test class at its attributes, placed by t-SNE: classes with similar attributes are near each "
+        "other; the size of a gap means little. Where unseen classes move together on the right, the attributes that "
+        "separate them hardly vary in training."
     )
-    label = f"t-SNE of the test classes of {data.name} by all and by high-variance attributes"
-    chart = figures.projection_maps(maps, names, is_seen, label)
-    return Analysis("Test classes by their attributes", said + _distances(maps), chart)
-
-
-def _distances(maps: Projection) -> str:
-    """Say how far unseen classes are from their neighbours, where that is known."""
     near = maps.nearest
-    if near is None or near.all.unseen is None or near.high.unseen is None or not near.all.unseen:
-        return ""
-    lost = ", ".join(plain_name(one.class_) for one in maps.lost)
-    return (
-        f" From an unseen class to the nearest other class the cosine distance is {near.all.unseen:.3f} by all "
-        f"attributes and {near.high.unseen:.3f} by the high-variance half"
-    ) + (f"; most is lost by {lost}." if lost else ".")
+    if near and near.all.unseen and near.high.unseen is not None:
+        lost = ", ".join(plain_name(one.class_) for one in maps.lost)
+        said += (
+            " From an unseen class to the nearest other class the mean cosine distance is "
+            f"{near.all.unseen:.3f} by all attributes and {near.high.unseen:.3f} by the high-variance half"
+        ) + (f"; most is lost by {lost}." if lost else ".")
+    label = f"t-SNE of the test classes of {data.name} by all and by high-variance attributes"
+    return Analysis("Test classes by their attributes", said, figures.projection_maps(maps, names, is_seen, label))
 
 
-def _confusion(methods: Sequence[Shown[Confusion]], name: str) -> Analysis | None:
-    """Show which classes are answered for which."""
-    if not methods:
-        return None
+def _confusion(methods: Sequence[Shown[Confusion]], name: str) -> Analysis:
+    """Show which classes are predicted for which."""
     said = (
-        "Percent of the images of seen and unseen classes that get the name of a seen or an unseen class, right or "
-        "not, mean per class: without gamma, unseen images go to seen names. The pairs count with gamma where there "
-        "is one, in percent of the first class's images."
+        "Percent of the images of seen and unseen classes that are predicted as a seen or an unseen class, correctly "
+        "or not, mean per class: without gamma, unseen images are predicted as seen classes. The pairs count with "
+        "gamma where there is one, in percent of the first class's images."
     )
-    chart = figures.confusion_tables(methods[:MOST_SHOWN], f"Seen and unseen images by answer on {name}")
-    rows = [
-        (
-            one.name,
-            *(_number(share, 1) for shares in (one.found.plain, one.found.calibrated) for share in _last(shares)),
-        )
-        for one in methods[MOST_SHOWN:]
-    ]
+    chart = figures.confusion_tables(methods[:MOST_SHOWN], f"Seen and unseen images by predicted side on {name}")
+    rows = []
+    for one in methods[MOST_SHOWN:]:
+        tables = (shares or [[None, None]] * 2 for shares in (one.found.plain, one.found.calibrated))
+        rows.append((one.name, *(_number(as_unseen, 1) for table in tables for _, as_unseen in table)))
     heads = ("seen, no gamma", "unseen, no gamma", "seen, gamma", "unseen, gamma")
-    table = Table("Percent of images called unseen by the other methods", heads, rows) if rows else None
-    return Analysis("Who is taken for whom", said, chart, table)
-
-
-def _last(shares: Shares | None) -> list[float | None]:
-    """Return the shares of seen and of unseen images that are answered with unseen classes."""
-    return [row[1] for row in shares] if shares else [None, None]
+    table = Table("Percent of images predicted as unseen classes by the other methods", heads, rows) if rows else None
+    return Analysis("Confused classes", said, chart, table)
 
 
 def _gain(ranked: Sequence[RunRecord], name: str) -> Analysis | None:
@@ -153,45 +130,39 @@ def _gain(ranked: Sequence[RunRecord], name: str) -> Analysis | None:
     pair = f"{name_of(best)} over {name_of(base)}"
     said = (
         f"Gain of {pair} for every class in points, with gamma where both have one: "
-        f"{up} classes gain, {down} lose. A mean hides how many do."
+        f"{up} classes gain, {down} lose. A mean does not show how many do."
     )
-    return Analysis("Class by class", said, figures.gain_bars(gains, f"Gain of {pair} on {name}, class by class"))
+    return Analysis("Gain by class", said, figures.gain_bars(gains, f"Gain of {pair} on {name}, class by class"))
 
 
-def _hubness(methods: Sequence[Shown[Hubness]], name: str) -> Analysis | None:
-    """Show which classes are answered for many images."""
-    if not methods:
-        return None
-    best = methods[0]
+def _hubness(methods: Sequence[Shown[Hubness]], name: str) -> Analysis:
+    """Show which classes are predicted for many images."""
+    worst = ", ".join(f"{plain_name(one.name)} ({one.answers})" for one in methods[0].found.uu.hubs[:3])
     said = (
-        "How many unseen images get each class as their answer, without gamma. A steep start is a hub, a class that "
-        f"answers for many others; for {best.name} the worst are "
-        + ", ".join(f"{plain_name(one.name)} ({one.answers})" for one in best.found.uu.hubs[:3])
-        + ". The table gives the skewness of these counts (N1) and of being among the ten best (N10): 0 is even, "
-        "above 1 there are hubs."
+        "Number of unseen images that are predicted as each class, without gamma. A steep start is a hub, a class that "
+        f"is predicted for many images of others; for {methods[0].name} the worst are {worst}. The table gives the "
+        "skewness of these counts (N1) and of being among the ten best (N10): 0 is even, above 1 there are hubs."
     )
     rows = [
         (one.name, *(_number(value, 2) for value in (*one.found.uu.skewness, *one.found.ut.skewness)))
         for one in methods
     ]
-    heads = ("N1, unseen names", "N10, unseen names", "N1, all names", "N10, all names")
-    chart = figures.hub_profiles(methods[:MOST_SHOWN], f"Answers per class on {name}")
+    heads = ("N1, unseen classes", "N10, unseen classes", "N1, all classes", "N10, all classes")
+    chart = figures.hub_profiles(methods[:MOST_SHOWN], f"Predictions per class on {name}")
     return Analysis("Hubs", said, chart, Table("Skewness of the counts", heads, rows))
 
 
-def _attributes(methods: Sequence[Shown[AttributeQuality]], name: str) -> Analysis | None:
+def _attributes(methods: Sequence[Shown[AttributeQuality]], name: str) -> Analysis:
     """Show how well attributes are predicted."""
-    if not methods:
-        return None
     said = (
-        "An image's attributes as a method sees them: those of the candidate classes, weighed by their probabilities. "
-        "For each attribute, the chance that an unseen image which has it ranks above one which has not; one half "
-        "is a guess."
+        "The attributes that a method predicts for an image are those of the candidate classes, weighted by their "
+        "probabilities. The area under the ROC curve of an attribute is the chance that an unseen image which has it "
+        "ranks above one which has not; 0.5 is chance."
     )
     rows = [(one.name, _number(one.found.mean.unseen, 3), _number(one.found.mean.all, 3)) for one in methods]
-    chart = figures.attribute_profiles(methods[:MOST_SHOWN], f"Attributes told by each method on {name}")
-    table = Table("Mean area under the ROC curve", ("unseen names", "all names"), rows)
-    return Analysis("Which attributes are told", said, chart, table)
+    chart = figures.attribute_profiles(methods[:MOST_SHOWN], f"Attributes predicted by each method on {name}")
+    table = Table("Mean area under the ROC curve", ("unseen classes", "all classes"), rows)
+    return Analysis("Attribute prediction", said, chart, table)
 
 
 def _probability(methods: Sequence[Shown[Probability]], name: str) -> Analysis | None:
@@ -201,40 +172,37 @@ def _probability(methods: Sequence[Shown[Probability]], name: str) -> Analysis |
         return None
     said = (
         "Scores become probabilities by a softmax with a temperature that was fitted on validation classes. On the "
-        "dotted line a method is right as often as it says; below it, it says too much. ECE is the mean gap, NLL the "
-        "mean minus log probability of the right class; raw is the softmax of the scores as they come."
+        "dotted line the probability of the prediction equals the accuracy; below it, it is too high. ECE is the mean "
+        "gap, NLL the mean minus log probability of the right class; raw is the softmax of the scores as they are."
     )
     rows = []
     for one, own, raw in fitted:
-        of_raw = (raw.ece, raw.nll) if raw else (None, None)
-        errors = zip((own.ece, own.nll, *of_raw), (3, 2, 3, 2), strict=True)
-        rows.append((one.name, *(_number(*error) for error in errors), f"{own.temperature:.3g}"))
+        of_raw = (_number(raw.ece, 3), _number(raw.nll, 2)) if raw else (DASH, DASH)
+        rows.append((one.name, _number(own.ece, 3), _number(own.nll, 2), *of_raw, f"{own.temperature:.3g}"))
     shown = [Shown(one.slot, one.name, own) for one, own, _ in fitted[:MOST_SHOWN]]
     chart = figures.reliability_diagram(shown, f"Reliability on {name}")
-    table = Table("Over all test images, all names", ("ECE", "NLL", "ECE raw", "NLL raw", "temperature"), rows)
-    return Analysis("Is it right as often as it says?", said, chart, table, is_narrow=True)
+    table = Table("Over all test images, all classes", ("ECE", "NLL", "ECE raw", "NLL raw", "temperature"), rows)
+    return Analysis("Calibration of probabilities", said, chart, table, is_narrow=True)
 
 
-def _rejection(methods: Sequence[Shown[Selection]], name: str) -> Analysis | None:
+def _rejection(methods: Sequence[Shown[Selection]], name: str) -> Analysis:
     """Show error against coverage, and whether unseen images are told from seen ones."""
-    if not methods:
-        return None
     said = (
-        "Answering the most certain images alone lowers the share of wrong answers: AURC is the mean of that share "
-        "over all coverages, least what a perfect order of the same answers would reach. AUROC is the chance that an "
-        "unseen image has a higher lead of the best unseen class over the best seen one than a seen image: whether "
-        "the method knows new from known."
+        "Predicting for the most certain images alone lowers the share of errors: AURC is the mean of that share over "
+        "all coverages, least AURC what a perfect order of the same predictions would reach. AUROC is the chance that "
+        "the lead of the best unseen class over the best seen one is higher for an unseen image than for a seen one: "
+        "how well the method detects unseen classes."
     )
     rows = [
         (one.name, *(_number(value, 3) for value in (one.found.risk, one.found.aurc, one.found.least, one.found.auroc)))
         for one in methods
     ]
-    table = Table("Over all test images, all names", ("wrong of all", "AURC", "least AURC", "AUROC"), rows)
+    table = Table("Over all test images, all classes", ("errors", "AURC", "least AURC", "AUROC"), rows)
     shown = [Shown(one.slot, one.name, one.found.curve) for one in methods if one.found.curve]
     chart = figures.risk_coverage_chart(shown[:MOST_SHOWN], f"Risk and coverage on {name}") if shown else None
-    return Analysis("What declining to answer buys", said, chart, table, is_narrow=True)
+    return Analysis("Selective prediction: error against coverage", said, chart, table, is_narrow=True)
 
 
 def _number(value: float | None, digits: int) -> str:
     """Write a number, or a dash where it is not known."""
-    return "\N{EN DASH}" if value is None else f"{value:.{digits}f}"
+    return DASH if value is None else f"{value:.{digits}f}"

@@ -8,14 +8,14 @@ that the page and figures of their own share.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from firstsight.report.classes import ClassRow, VarianceView
-from firstsight.report.comparison import Standing, rivals
+from firstsight.report.comparison import Standing, tied
 from firstsight.report.curves import Series, riding
 from firstsight.report.tables import COLUMNS, MethodRow, ranked
 
@@ -55,11 +55,9 @@ def curve_chart(
         balance: percent of u in u + s, for a ray with a ring where it meets each curve; the page's script moves both.
     """
     width, height, left, right, top, bottom = 480, 420, 46, 38, 10, 46
-    lines = [line for one in series for line in (one.points, *(one.others if with_seeds else ()))]
-    reach = [
-        max(10, 10 * math.ceil(max((point[axis] for line in lines for point in line), default=100) / 10))
-        for axis in (0, 1)
-    ]
+    others = {one.slot: one.others if with_seeds else () for one in series}
+    points = [point for one in series for curve in (one.points, *others[one.slot]) for point in curve]
+    reach = [max(10, 10 * math.ceil(max((point[axis] for point in points), default=100) / 10)) for axis in (0, 1)]
     scale = (width - left - right) / reach[0], (height - top - bottom) / reach[1]
 
     def place(u: float, s: float) -> tuple[float, float]:
@@ -68,15 +66,13 @@ def curve_chart(
     parts = [_equal_h(place, *reach), _axes(place, *reach)]
     if balance is not None:
         parts.append(_ray(place, reach[0], reach[1], balance))
+    group = '<g class="m{0}" data-slot="{0}">'
     for one in series:
-        seeds = one.others if with_seeds else ()
-        parts.append(Markup('<g class="m{}" data-slot="{}">').format(one.slot, one.slot))
-        parts += [path(place, line, f"m{one.slot} other") for line in seeds]
+        parts.append(Markup(group).format(one.slot))
+        parts += [path(place, curve, f"m{one.slot} other") for curve in others[one.slot]]
         parts += [path(place, one.points, f"m{one.slot} line", one.name), Markup("</g>")]
     for one in series:  # marks lie on top of all lines
-        parts.append(Markup('<g class="m{}" data-slot="{}">').format(one.slot, one.slot))
-        ring = Markup("") if balance is None else _ring(place, one, balance)
-        parts += [_cross(place, one), _dot(place, one), ring, Markup("</g>")]
+        parts += [Markup(group).format(one.slot), *_marks(place, one, balance), Markup("</g>")]
     numbers = f"{left} {height - bottom} {scale[0]:.4f} {scale[1]:.4f} {reach[0]} {reach[1]}"
     if has_legend:
         entries, below = legend([(one.slot, one.name) for one in series], left, height + 16, width - left)
@@ -91,8 +87,8 @@ def legend(entries: Sequence[tuple[int, str]], x: float, y: float, width: float)
         wide = 40 + 7.2 * len(name)  # of 13 px letters, on the wide side
         if at and at + wide > width:
             at, row = 0.0, row + 1
-        sample = Markup('<path class="m{} line" d="M{:.1f} {:.1f}h24"/>').format(slot, x + at, y + 20 * row)
-        parts += [sample, text("label", x + at + 31, y + 20 * row + 4, name)]
+        parts.append(line(f"m{slot} line", f"M{x + at:.1f} {y + 20 * row:.1f}h24"))
+        parts += [text("label", x + at + 31, y + 20 * row + 4, name)]
         at += wide + 14
     return Markup("").join(parts), 20 * (row + 1) + 8
 
@@ -102,40 +98,31 @@ def _ray(place: Place, u_reach: float, s_reach: float, balance: float) -> Markup
     share = balance / 100
     length = min(reach / part if part else math.inf for reach, part in ((u_reach, share), (s_reach, 1 - share)))
     (x0, y0), (x1, y1) = place(0, 0), place(share * length, (1 - share) * length)
-    return Markup('<path class="ray" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(x0, y0, x1, y1)
+    return line("ray", f"M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}")
 
 
-def _cross(place: Place, one: Series) -> Markup:
-    if one.plain is None:
-        return Markup("")
-    x, y = place(*one.plain)
-    title = f"{one.name} without calibration: u {one.plain[0]:.1f}, s {one.plain[1]:.1f}"
-    arms = f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
-    shape = '<g class="m{} mark"><title>{}</title><path class="halo" d="{}"/><path d="{}"/></g>'
-    return Markup(shape).format(one.slot, title, arms, arms)
-
-
-def _dot(place: Place, one: Series) -> Markup:
-    if one.calibrated is None:
-        return Markup("")
-    x, y = place(*one.calibrated)
-    title = f"{one.name} calibrated: u {one.calibrated[0]:.1f}, s {one.calibrated[1]:.1f}"
-    shape = '<circle class="m{} dot" cx="{:.1f}" cy="{:.1f}" r="5.5"><title>{}</title></circle>'
-    return Markup(shape).format(one.slot, x, y, title)
-
-
-def _ring(place: Place, one: Series, balance: float) -> Markup:
-    at = riding(one.points, balance)
-    x, y = place(at.u, at.s)
-    return Markup('<circle class="m{} ring" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(one.slot, x, y)
+def _marks(place: Place, one: Series, balance: float | None) -> Iterator[Markup]:
+    """Draw a cross at gamma = 0, a dot at the calibrated point and a ring on the ray, where there are these."""
+    if one.plain is not None:
+        x, y = place(*one.plain)
+        title = f"{one.name} without calibration: u {one.plain[0]:.1f}, s {one.plain[1]:.1f}"
+        arms = f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
+        shape = '<g class="m{} mark"><title>{}</title><path class="halo" d="{}"/><path d="{}"/></g>'
+        yield Markup(shape).format(one.slot, title, arms, arms)
+    if one.calibrated is not None:
+        title = f"{one.name} calibrated: u {one.calibrated[0]:.1f}, s {one.calibrated[1]:.1f}"
+        yield circle(f"m{one.slot} dot", *place(*one.calibrated), 5.5, title)
+    if balance is not None:
+        yield circle(f"m{one.slot} ring", *place(*riding(one.points, balance)[:2]), 4.5)
 
 
 def forest(rows: Sequence[MethodRow], standing: Standing, key: str, label: str) -> Markup:
     """Draw a row for each method: its number with the 95 % interval, the highest first; a line marks the highest."""
     found = ranked(rows, key)
-    close = {one.name for one in rivals(rows, standing, key) if one.comparison is not None and not one.is_clear}
+    close = tied(rows, standing, key)
     digits = COLUMNS[key].digits
-    ends = [standing.interval(row.method, key) or (stat.mean, stat.mean) for row, stat in found]
+    intervals = [standing.interval(row.method, key) for row, _ in found]
+    ends = [own or (stat.mean, stat.mean) for own, (_, stat) in zip(intervals, found, strict=True)]
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     step = next((step for step in STEPS if (high - low) / step <= 7), STEPS[-1])
     low, high = step * math.floor(low / step), step * max(math.ceil(high / step), math.floor(low / step) + 1)
@@ -151,24 +138,19 @@ def forest(rows: Sequence[MethodRow], standing: Standing, key: str, label: str) 
     parts = []
     for tick in range(round(low / step), round(high / step) + 1):
         shown = f"{tick * step:.{max(0, -math.floor(math.log10(step)))}f}"
-        parts.append(Markup('<path class="grid" d="M{:.1f} {}V{}"/>').format(x(tick * step), top, floor))
+        parts.append(line("grid", f"M{x(tick * step):.1f} {top}V{floor}"))
         parts.append(text("tick middle", x(tick * step), floor + 16, shown))
-    parts.append(Markup('<path class="cut" d="M{:.1f} {}V{}"/>').format(x(found[0][1].mean), top, floor))
+    parts.append(line("cut", f"M{x(found[0][1].mean):.1f} {top}V{floor}"))
     for number, (row, stat) in enumerate(found):
         y = top + row_height * (number + 0.5)
-        ends_of = standing.interval(row.method, key)
-        numbers = f"{stat.mean:.{digits}f}" + (
-            f"  [{ends_of[0]:.{digits}f}, {ends_of[1]:.{digits}f}]" if ends_of else ""
-        )
         css = "first" if not number else "close" if row.name in close else "below"
-        parts += [
-            text("name", 0, y + 4, names[number]),
-            Markup('<path class="whisker {}" d="M{:.1f} {:.1f}H{:.1f}"/>').format(css, x(ends_of[0]), y, x(ends_of[1]))
-            if ends_of
-            else Markup(""),
-            Markup('<circle class="estimate {}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(css, x(stat.mean), y),
-            text("number", width - right + 14, y + 4, numbers),
-        ]
+        parts.append(text("name", 0, y + 4, names[number]))
+        numbers = f"{stat.mean:.{digits}f}"
+        if own := intervals[number]:
+            numbers += f"  [{own[0]:.{digits}f}, {own[1]:.{digits}f}]"
+            parts.append(line(f"whisker {css}", f"M{x(own[0]):.1f} {y:.1f}H{x(own[1]):.1f}"))
+        parts.append(circle(f"estimate {css}", x(stat.mean), y, 4.5))
+        parts.append(text("number", width - right + 14, y + 4, numbers))
     return svg("forest", width, floor + 24, label, parts)
 
 
@@ -183,14 +165,15 @@ def _equal_h(place: Place, u_reach: float, s_reach: float) -> Markup:
         odds = [math.log(t / (1 - t)) for t in (start, end)]
         ts = [1 / (1 + math.exp(-(odds[0] + (odds[1] - odds[0]) * step / 30))) for step in range(31)]
         points = [place(h / (2 * t), h / (2 * (1 - t))) for t in ts]
-        parts.append(Markup('<path class="equal" d="M{}"/>').format("L".join(f"{x:.1f} {y:.1f}" for x, y in points)))
+        parts.append(line("equal", "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)))
         parts.append(text("faint", points[0][0] + 5, points[0][1] + 4, f"H {h}"))
     return Markup("").join(parts)
 
 
 def _axes(place: Place, u_reach: float, s_reach: float) -> Markup:
+    """Draw both axes with ticks and labels."""
     (x0, y0), (x1, y1) = place(0, 0), place(u_reach, s_reach)
-    parts = [Markup('<path class="axis" d="M{:.1f} {:.1f}V{:.1f}H{:.1f}"/>').format(x0, y1, y0, x1)]
+    parts = [line("axis", f"M{x0:.1f} {y1:.1f}V{y0:.1f}H{x1:.1f}")]
     across, up = (range(0, int(reach) + 1, 10 if reach <= 60 else 20) for reach in (u_reach, s_reach))
     parts += [text("tick middle", place(tick, 0)[0], y0 + 17, tick) for tick in across]
     parts += [text("tick end", x0 - 8, place(0, tick)[1] + 4, tick) for tick in up]
@@ -268,7 +251,7 @@ def _profile(classes: Sequence[ClassRow], label: str) -> Markup:
     parts = []
     for tick in (0, 25, 50, 75, 100):
         y = floor - tick * scale
-        parts.append(Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(left, y, width))
+        parts.append(line("grid", f"M{left} {y:.1f}H{width}"))
         parts.append(text("tick end", left - 8, y + 4, tick))
     for number, one in enumerate(classes):
         x, wide = left + number * step, max(0.6, step - min(2.0, step / 4))
@@ -284,6 +267,7 @@ def _profile(classes: Sequence[ClassRow], label: str) -> Markup:
 
 
 def _class_title(one: ClassRow) -> str:
+    """Write the accuracies of a class."""
     after = "" if one.calibrated is None else f", {one.calibrated:.1f} % calibrated"
     return f"{one.name}: {one.accuracy:.1f} % of {one.images} images{after}"
 
@@ -309,10 +293,21 @@ def variance_strips(view: VarianceView, label: str) -> Markup:
             parts.append(Markup(cell).format(left + place * step, y, step + 0.15, tall, shade, title))
     x = left + (len(view.names) // 2) * step
     end = top + 2 * tall + gap
-    parts.append(Markup('<path class="cut" d="M{:.1f} {}V{}"/>').format(x, top - 14, end + 4))
+    parts.append(line("cut", f"M{x:.1f} {top - 14}V{end + 4}"))
     parts.append(text("tick end", x - 6, top - 6, "lower variance in training"))
     parts.append(text("tick", x + 6, top - 6, "higher"))
     return svg("heat", width, end + 8, label, parts)
+
+
+def line(css: str, d: str) -> Markup:
+    """Draw a path of these commands."""
+    return Markup('<path class="{}" d="{}"/>').format(css, d)
+
+
+def circle(css: str, x: float, y: float, radius: float, title: str | None = None) -> Markup:
+    """Draw a circle."""
+    end = Markup("/>") if title is None else Markup("><title>{}</title></circle>").format(title)
+    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"{}').format(css, x, y, radius, end)
 
 
 def shortened(name: str, most: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,43 +24,31 @@ class ClassRow(NamedTuple):
 def unseen_classes(row: MethodRow) -> list[ClassRow]:
     """List the unseen classes with their accuracy among all classes, the best first."""
     grouped: dict[str, list[ClassResult]] = {}
-    for run in row.runs:
-        for one in run.classes:
-            if not one.seen and one.accuracy is not None:
-                grouped.setdefault(one.name, []).append(one)
+    for one in (one for run in row.runs for one in run.classes if not one.seen):
+        grouped.setdefault(one.name, []).append(one)
     classes = []
     for name, found in grouped.items():
-        calibrated = Stat.of(one.accuracy_calibrated for one in found)
-        mean = statistics.fmean(one.accuracy for one in found if one.accuracy is not None)
-        classes.append(ClassRow(plain_name(name), found[0].images, mean, calibrated.mean if calibrated else None))
-    return sorted(
-        classes,
-        key=lambda one: (-(one.accuracy if one.calibrated is None else one.calibrated), -one.accuracy, one.name),
-    )
+        known = [one for one in found if one.accuracy is not None]
+        plain, stacked = Stat.of(one.accuracy for one in known), Stat.of(one.accuracy_calibrated for one in known)
+        if plain:
+            classes.append(ClassRow(plain_name(name), known[0].images, plain.mean, stacked.mean if stacked else None))
+    best = {one: one.accuracy if one.calibrated is None else one.calibrated for one in classes}
+    return sorted(classes, key=lambda one: (-best[one], -one.accuracy, one.name))
 
 
 class Portrait(NamedTuple):
-    """A class at one end of the ranking, with what there is to see of it.
-
-    Attributes:
-        pictures: base64 PNG or JPEG of test images; that of the answer explained where there are no others.
-        explained: single answers with their explanations.
-    """
+    """A class at one end of the ranking, with what there is to see of it."""
 
     row: ClassRow
     place: str
-    pictures: Sequence[str]
+    pictures: Sequence[str]  # base64 of test images; that of the explained prediction where there are no others
     explained: Sequence[Explanation]
 
 
 def portraits(classes: Sequence[ClassRow], pictures: PicturesRecord, method: str, n: int = 3) -> list[Portrait]:
     """Pick the best n and the worst n unseen classes of which the results hold pictures or explanations.
 
-    Args:
-        classes: the best first.
-        pictures: the record of the data set's pictures.
-        method: whose explanations come first; of each class one is shown.
-        n: of each end.
+    `classes` come the best first. Of each class one explanation is shown, of `method` where there is one.
     """
     shown: dict[str, list[str]] = {}
     explained: dict[str, list[Explanation]] = {}
@@ -70,10 +57,9 @@ def portraits(classes: Sequence[ClassRow], pictures: PicturesRecord, method: str
             shown.setdefault(plain_name(sample.truth), []).append(sample.picture)
     for one in sorted(pictures.explained, key=lambda one: one.method != method):
         explained.setdefault(plain_name(one.truth), []).append(one)
-    known = [(place, row) for place, row in enumerate(classes, start=1) if row.name in shown or row.name in explained]
-    ends = [*known[:n], *known[max(n, len(known) - n) :]]
+    known = [(place, row) for place, row in enumerate(classes, start=1) if row.name in shown | explained]
     found = []
-    for place, row in ends:
+    for place, row in [*known[:n], *known[max(n, len(known) - n) :]]:
         told = explained.get(row.name, [])[:1]
         own = shown.get(row.name, [])[:2] or [why.picture for why in told if why.picture]
         found.append(Portrait(row, f"{place} of {len(classes)}", own, told))
@@ -82,24 +68,14 @@ def portraits(classes: Sequence[ClassRow], pictures: PicturesRecord, method: str
 
 @dataclass(frozen=True)
 class VarianceView:
-    """Attribute variances, ascending by trainval variance.
+    """Attribute variances, ascending by the variance over training images."""
 
-    Attributes:
-        names: a attribute names, or a numbers counted from 1 in the order of the data set.
-        trainval: [a] variance over training images.
-        test_unseen: [a] variance over images of unseen classes.
-        cosine: between the two vectors.
-        quiet_share: percent of the variance among unseen classes that lies in the half of the attributes that
-            vary less in training.
-        rising: attributes of that half that vary most among unseen classes.
-    """
-
-    names: Sequence[str]
-    trainval: Sequence[float]
-    test_unseen: Sequence[float]
-    cosine: float | None
-    quiet_share: float
-    rising: Sequence[str]
+    names: Sequence[str]  # a attribute names, or numbers from 1 in the order of the data set
+    trainval: Sequence[float]  # [a] variance over training images
+    test_unseen: Sequence[float]  # [a] over images of unseen classes
+    cosine: float | None  # between the two vectors
+    quiet_share: float  # percent of the variance among unseen classes in the half that varies less in training
+    rising: Sequence[str]  # attributes of that half that vary most among unseen classes
 
 
 def variance_view(variance: Variance | None) -> VarianceView | None:

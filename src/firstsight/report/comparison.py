@@ -14,6 +14,7 @@ from firstsight.errors import InputError
 from firstsight.report.names import NBSP, listed
 from firstsight.report.tables import COLUMNS, MethodRow, Stat, headline_key, ranked
 from firstsight.results.bootstrap import METRICS, Comparison, Images, bootstrap, compare, enough_resamples, interval
+from firstsight.results.numbers import Metric
 from firstsight.results.records import DataRecord, RunRecord
 
 HEADLINES = ("t1", "h", "h_cal", "ausuc")  # each looks at another side of a method
@@ -21,17 +22,11 @@ HEADLINES = ("t1", "h", "h_cal", "ausuc")  # each looks at another side of a met
 
 @dataclass(frozen=True)
 class Standing:
-    """What redrawn test images say of the methods on one data set; empty where no run has per-image records.
+    """What redrawn test images say of the methods on one data set; empty where no run has per-image records."""
 
-    Attributes:
-        resamples: how often test images were drawn.
-        intervals: 95 % interval by method and metric.
-        comparisons: by metric, the highest method against each of the others.
-    """
-
-    resamples: int = 0
-    intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
-    comparisons: Mapping[str, Sequence[Comparison]] = field(default_factory=dict)
+    resamples: int = 0  # how often test images were drawn
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)  # by method and metric
+    comparisons: Mapping[str, Sequence[Comparison]] = field(default_factory=dict)  # by metric, highest against others
 
     def interval(self, method: str, metric: str) -> tuple[float, float] | None:
         """Return the interval of one number, where it has one."""
@@ -40,10 +35,6 @@ class Standing:
 
 def assess(rows: Sequence[MethodRow], about: DataRecord) -> Standing:
     """Compute intervals and comparisons of the methods whose runs all hold per-image records.
-
-    Args:
-        rows: of one data set.
-        about: the data set's record, which has the labels.
 
     Raises:
         InputError: a run's per-image record does not fit the labels.
@@ -64,17 +55,15 @@ def assess(rows: Sequence[MethodRow], about: DataRecord) -> Standing:
         metric: {method: stat.mean for method in drawn if (stat := stats[method][metric]) and metric in drawn[method]}
         for metric in METRICS
     }
-    return Standing(
-        resamples,
-        {
-            method: {metric: interval(drawn[method][metric]) for metric in METRICS if method in metrics[metric]}
-            for method in drawn
-        },
-        {
-            metric: compare(values, {method: drawn[method][metric] for method in values})
-            for metric, values in metrics.items()
-        },
-    )
+    intervals = {
+        method: {metric: interval(numbers[metric]) for metric in METRICS if method in metrics[metric]}
+        for method, numbers in drawn.items()
+    }
+    comparisons = {
+        metric: compare(values, {method: drawn[method][metric] for method in values})
+        for metric, values in metrics.items()
+    }
+    return Standing(resamples, intervals, comparisons)
 
 
 def _images(run: RunRecord, about: DataRecord) -> Images | None:
@@ -100,32 +89,24 @@ def _images(run: RunRecord, about: DataRecord) -> Images | None:
 
 
 class Rival(NamedTuple):
-    """The highest method against another one, in words that can be shown.
-
-    Attributes:
-        comparison: what the test images say.
-        is_clear: whether the highest may be called better.
-        reason: why not, where test images alone would allow it.
-    """
+    """The highest method against another one, in words that can be shown."""
 
     name: str
     stat: Stat
-    comparison: Comparison | None
-    is_clear: bool
-    reason: str
+    comparison: Comparison | None  # by the test images
+    is_clear: bool  # whether the highest may be called better
+    reason: str  # why not, where test images alone would allow it
 
 
 def rivals(rows: Sequence[MethodRow], standing: Standing, key: str) -> list[Rival]:
     """List every method below the highest one, in the order of this number; untested ones too."""
     found = ranked(rows, key)
-    tested = {
-        (one.best, one.other): one for one in standing.comparisons.get(key, ())
-    }  # where the highest has no per-image record, another one is the highest of those that have
+    # where the highest has no per-image record, another one is the highest of those that have
+    tested = {(one.best, one.other): one for one in standing.comparisons.get(key, ())}
     said = []
     for row, stat in found[1:]:
         first, best = found[0]
-        comparison = tested.get((first.method, row.method))
-        reason = ""
+        comparison, reason = tested.get((first.method, row.method)), ""
         if comparison is None:
             reason = "not tested: no per-image record"
         elif comparison.is_better and best.is_within_spread_of(stat):
@@ -133,6 +114,11 @@ def rivals(rows: Sequence[MethodRow], standing: Standing, key: str) -> list[Riva
         is_clear = comparison is not None and comparison.is_better and not reason
         said.append(Rival(row.name, stat, comparison, is_clear, reason))
     return said
+
+
+def tied(rows: Sequence[MethodRow], standing: Standing, key: str) -> list[str]:
+    """Name the methods that a test does not tell apart from the highest one."""
+    return [one.name for one in rivals(rows, standing, key) if one.comparison is not None and not one.is_clear]
 
 
 def marks(rows: Sequence[MethodRow], standing: Standing) -> dict[tuple[str, str], str]:
@@ -144,34 +130,28 @@ def marks(rows: Sequence[MethodRow], standing: Standing) -> dict[tuple[str, str]
             continue
         best = (max if metric.higher_is_better else min)(value for _, value in known)
         found |= {(row.method, key): "best" for row, value in known if value == best}
-        tied = {one.name for one in rivals(rows, standing, key) if one.comparison is not None and not one.is_clear}
-        found |= {(row.method, key): "tied" for row, value in known if row.name in tied and value != best}
+        close = tied(rows, standing, key)
+        found |= {(row.method, key): "tied" for row, value in known if row.name in close and value != best}
     return found
 
 
 class Leader(NamedTuple):
-    """The highest method by one number; `close` are those that are not clearly below."""
+    """The highest method by one number."""
 
-    label: str
-    hint: str
-    digits: int
+    metric: Metric
     best: Stat
     interval: tuple[float, float] | None
     name: str
-    close: list[str]
+    close: list[str]  # methods that are not clearly below
 
 
 def leaders(rows: Sequence[MethodRow], standing: Standing) -> list[Leader]:
     """Say who leads by the numbers of HEADLINES."""
-    said = []
-    for key in HEADLINES:
-        if found := ranked(rows, key):
-            row, best = found[0]
-            metric = COLUMNS[key]
-            close = [one.name for one in rivals(rows, standing, key) if one.comparison is not None and not one.is_clear]
-            ends = standing.interval(row.method, key)
-            said.append(Leader(metric.name, metric.hint, metric.digits, best, ends, row.name, close))
-    return said
+    highest = ((key, *ranked(rows, key)[0]) for key in HEADLINES if ranked(rows, key))
+    return [
+        Leader(COLUMNS[key], best, standing.interval(row.method, key), row.name, tied(rows, standing, key))
+        for key, row, best in highest
+    ]
 
 
 def verdict(groups: Mapping[str, Sequence[MethodRow]], standings: Mapping[str, Standing]) -> str:

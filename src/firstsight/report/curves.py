@@ -13,23 +13,15 @@ Points = Sequence[tuple[float, float]]  # (u, s), u never falls and s never rise
 
 
 class Series(NamedTuple):
-    """One method's curve.
-
-    Attributes:
-        points: of the seed that stands for all.
-        others: points of the other seeds.
-        plain: (u, s) at gamma = 0.
-        calibrated: (u, s) at the gamma from validation classes.
-        gamma: one for each point, at which it begins; empty where the run does not say.
-    """
+    """One method's curve."""
 
     slot: int
     name: str
-    points: Points
-    others: Sequence[Points]
-    plain: tuple[float, float] | None
-    calibrated: tuple[float, float] | None
-    gamma: Sequence[float] = ()
+    points: Points  # of the seed that stands for all
+    others: Sequence[Points]  # of the other seeds
+    plain: tuple[float, float] | None  # (u, s) at gamma = 0
+    calibrated: tuple[float, float] | None  # at the gamma from validation classes
+    gamma: Sequence[float] = ()  # for each point, at which it begins; empty where the run does not say
 
 
 class Riding(NamedTuple):
@@ -44,10 +36,9 @@ class Riding(NamedTuple):
 def curve_of(row: MethodRow, slot: int) -> Series | None:
     """Return the curve of a method's median seed, where it has one."""
     shown = row.shown
-    points = shown.curve.points if shown.curve else []
-    if not shown.curve or not points:
+    if not shown.curve or not shown.curve.points:
         return None
-    gamma = shown.curve.gamma
+    points, gamma = shown.curve.points, shown.curve.gamma
     starts = [gamma[0], *gamma] if len(gamma) == len(points) - 1 and gamma else []
     kept = _kept(points)
     return Series(

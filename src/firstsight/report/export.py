@@ -4,60 +4,48 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+
 from firstsight.errors import InputError
 from firstsight.files import file_name, replacing, write_text
-from firstsight.report import tables
+from firstsight.report import provenance, tables
+from firstsight.report.charts import style
 from firstsight.report.names import display_name, plain_name
-from firstsight.report.page import View, view
-from firstsight.report.section import Section
-from firstsight.report.standalone import standalone
-from firstsight.results.bootstrap import Comparison
+from firstsight.report.page import Section, View, view
 from firstsight.results.records import Results
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 QUIET = "headless no-sandbox disable-gpu no-first-run disable-background-networking disable-sync no-pdf-header-footer"
 MISSING = "\N{EN DASH}"
+MARGIN = 18  # around a figure in a file of its own
 PRINTING = 180  # seconds a browser may take
 
 
 class Table(NamedTuple):
-    """A table for a file; numbers are kept whole in CSV and rounded in LaTeX.
-
-    Attributes:
-        printed: header and rows for LaTeX where they differ from those for CSV.
-    """
+    """A table for a file; numbers are kept whole in CSV and rounded in LaTeX."""
 
     name: str
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
-    printed: tuple[Sequence[str], Sequence[Sequence[Any]]] | None = None
+    printed: tuple[Sequence[str], Sequence[Sequence[Any]]] | None = None  # for LaTeX where it differs from CSV
 
 
 def write_tables(results: Path, folder: Path) -> list[Path]:
-    """Write every table of the page as CSV and as LaTeX (booktabs).
-
-    Args:
-        results: folder as for `write_report`.
-        folder: `<table>.csv` and `<table>.tex` go there; others in it stay.
-    """
+    """Write every table of a results folder into `folder`, as `<table>.csv` and `<table>.tex` (booktabs)."""
     return tables_of(view(Results.read(Path(results))), Path(folder))
 
 
 def write_figures(results: Path, folder: Path) -> list[Path]:
-    """Write every figure of the page as an SVG file that needs nothing else.
-
-    Args:
-        results: folder as for `write_report`.
-        folder: `<data>-<figure>.svg` go there; others in it stay.
-    """
+    """Write every figure of a results folder into `folder`, as `<data>-<figure>.svg` that needs nothing else."""
     return figures_of(view(Results.read(Path(results))), Path(folder))
 
 
@@ -89,11 +77,9 @@ def tables_of(shown: View, folder: Path) -> list[Path]:
     """Write the tables of a view."""
     written = []
     for table in (*(table for section in shown.sections for table in _of_section(section)), *_of_all(shown)):
-        if table.rows:
-            path = folder / file_name(*table.name.split("-"))
-            write_text(path.with_name(path.name + ".csv"), _csv(table))
-            write_text(path.with_name(path.name + ".tex"), latex(table))
-            written += [path.with_name(path.name + ending) for ending in (".csv", ".tex")]
+        for ending, write in ((".csv", _csv), (".tex", latex)) if table.rows else ():
+            written.append(folder / (file_name(*table.name.split("-")) + ending))
+            write_text(written[-1], write(table))
     return written
 
 
@@ -127,50 +113,26 @@ def _of_section(section: Section) -> Iterable[Table]:
 
 def _comparison(section: Section) -> Table:
     """Make the table of the highest method against the others."""
-    tests = [
-        (tables.COLUMNS[metric], first.name, other)
-        for metric, (first, others) in section.tests.items()
-        for other in others
-    ]
-    header = ("number", "highest", "other", "value", "below_by", "low", "high", "p", "p_corrected", "is_better", "note")
+    whole, printed = [], []
+    for key, (first, others) in section.tests.items():
+        metric = tables.COLUMNS[key]
+        for other in others:
+            value, one = other.stat.mean, other.comparison
+            head = [metric.name, first.name, other.name]
+            whole.append([*head, value, *(one[2:] if one else (None,) * 5), other.is_clear, other.reason])
+            rounded = [MISSING] * 3
+            if one:
+                difference, low, high = (f"{number:.{metric.digits}f}" for number in one[2:5])
+                rounded = [difference, f"[{low}, {high}]", f"{one.corrected:.2g}"]
+            printed.append([*head, f"{value:.{metric.digits}f}", *rounded])
     return Table(
         f"{section.name}-comparison",
         f"The highest method on {section.name} against the others; paired bootstrap over test images"
         f" ({section.standing.resamples} redraws), Holm's correction for all pairs.",
-        header,
-        [
-            [
-                metric.name,
-                first,
-                other.name,
-                other.stat.mean,
-                *_measured(other.comparison),
-                other.is_clear,
-                other.reason,
-            ]
-            for metric, first, other in tests
-        ],
-        (
-            ("Number", "Highest", "Other", "Value", "Below by", "95 % interval", "p, corrected"),
-            [
-                [metric.name, first, other.name, *_printed(other.stat.mean, other.comparison, metric.digits)]
-                for metric, first, other in tests
-            ],
-        ),
+        ("number", "highest", "other", "value", "below_by", "low", "high", "p", "p_corrected", "is_better", "note"),
+        whole,
+        (("Number", "Highest", "Other", "Value", "Below by", "95 % interval", "p, corrected"), printed),
     )
-
-
-def _measured(one: Comparison | None) -> tuple[float | None, ...]:
-    """Return the numbers of a comparison, whole."""
-    return (one.difference, one.low, one.high, one.p, one.corrected) if one else (None,) * 5
-
-
-def _printed(value: float, one: Comparison | None, digits: int) -> tuple[str, ...]:
-    """Write a value and its comparison with the highest, rounded."""
-    if one is None:
-        return f"{value:.{digits}f}", MISSING, MISSING, MISSING
-    ends = f"[{one.low:.{digits}f}, {one.high:.{digits}f}]"
-    return f"{value:.{digits}f}", f"{one.difference:.{digits}f}", ends, f"{one.corrected:.2g}"
 
 
 def _numbers(section: Section) -> Table:
@@ -206,7 +168,7 @@ def _of_all(shown: View) -> Iterable[Table]:
         "conduct",
         "How each method was run.",
         ("data", "method", "seeds", "settings_from", "changed", "gamma", "temperature", "training", "memory"),
-        [[*one[:4], "; ".join(one.changed or ()), *one[5:]] for one in shown.conduct],
+        [[*one[:4], "; ".join(one.changed or ()), *one[5:]] for one in provenance.conduct(shown.groups)],
     )
     yield Table(
         "settings",
@@ -214,7 +176,7 @@ def _of_all(shown: View) -> Iterable[Table]:
         ("method", "data", "setting", "value"),
         [
             [table.name, data, values[0], values[1 + place]]
-            for table in shown.settings
+            for table in provenance.settings_tables(shown.slots, shown.groups)
             for place, data in enumerate(table.data)
             for values in table.rows
         ],
@@ -246,21 +208,10 @@ def latex(table: Table) -> str:
     r"""Write a table for `\input`, with the rules of booktabs."""
     header, rows = table.printed or ([plain_name(name) for name in table.header], table.rows)
     columns = "l" + "r" * (len(header) - 1)
-    lines = [" & ".join(map(_escaped, row)) + r" \\" for row in (header, *rows)]
-    return "\n".join(
-        [
-            rf"% {table.caption}".replace("\n", " "),
-            r"% needs \usepackage{booktabs}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            lines[0],
-            r"\midrule",
-            *lines[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
+    head, *lines = (" & ".join(map(_escaped, row)) + r" \\" for row in (header, *rows))
+    caption = table.caption.replace("\n", " ")
+    opening = [f"% {caption}", r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head]
+    return "\n".join([*opening, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
@@ -287,7 +238,50 @@ def figures_of(shown: View, folder: Path) -> list[Path]:
     written = []
     for section in shown.sections:
         for name, figure in section.figures.items():
-            path = folder / (file_name(*f"{section.name}-{name}".split("-")) + ".svg")
-            write_text(path, standalone(figure))
-            written.append(path)
+            written.append(folder / (file_name(*f"{section.name}-{name}".split("-")) + ".svg"))
+            write_text(written[-1], standalone(figure))
     return written
+
+
+def standalone(figure: Markup) -> str:
+    """Return the figure as an SVG file that looks right alone: light, with its style inside.
+
+    Programs other than browsers know no CSS variables, so they are replaced by what they stand for.
+    """
+    match = re.match(r'<svg class="(\w+)" viewBox="0 0 ([\d.]+) ([\d.]+)"', figure)
+    if match is None:
+        raise ValueError("figure must be one drawing of firstsight.report")
+    width, height = (float(size) + 2 * MARGIN for size in match.group(2, 3))
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{match[1]}" width="{width:g}" height="{height:g}" '
+        f'viewBox="{-MARGIN} {-MARGIN} {width:g} {height:g}"'
+    )
+    tag, _, body = figure[match.end() :].partition(">")
+    paper = f'<rect class="paper" x="{-MARGIN}" y="{-MARGIN}" width="{width:g}" height="{height:g}"/>'
+    slots = sorted({int(slot) for slot in re.findall(r'class="m(\d+) ', figure)})
+    return f"{head}{tag}><style>{_without_variables(slots)}</style>{paper}{body}\n"
+
+
+def _without_variables(slots: Sequence[int]) -> str:
+    """Return the charts' style sheet with every var() replaced; a rule with a method's colour is repeated for each."""
+    sheet = " ".join(str(style(slots)).split())
+    rules = re.findall(r"([^{}]+?) *{([^{}]*)}", sheet)
+    values = {selector.strip(): dict(re.findall(r"--([\w-]+): *([^;]+);", body)) for selector, body in rules}
+    lines = ["svg .paper { fill: var(--paper); }"]
+    for selector, body in rules:
+        name = selector.strip()
+        if name.startswith("svg") and "var(--c)" not in body:
+            lines.append(f"{name} {{{body}}}")
+        elif name.startswith("svg"):
+            lines += [
+                f"{name.replace('svg .', f'svg .m{slot}.')} {{{_filled(body, values[f'.m{slot}'])}}}" for slot in slots
+            ]
+    flat = "\n".join(lines)
+    while (filled := _filled(flat, values[":root"])) != flat:  # values name other values
+        flat = filled
+    return flat
+
+
+def _filled(sheet: str, values: Mapping[str, str]) -> str:
+    """Return the style with the variables of these names replaced by their values."""
+    return re.sub(r"var\(--([\w-]+)\)", lambda found: values.get(found[1], found[0]), sheet)

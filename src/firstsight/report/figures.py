@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from markupsafe import Markup
 
-from firstsight.report.charts import legend, path, rect, shortened, svg, text
+from firstsight.report.charts import circle, legend, line, path, rect, shortened, svg, text
 from firstsight.report.names import plain_name
 from firstsight.results.analyses import AttributeQuality, Confusion, Hubness, Projection, Reliability, RiskCurve
 from firstsight.results.gain import Gain
@@ -54,13 +54,22 @@ def _frame(
 
     parts = []
     for tick in ticks[1]:
-        parts.append(Markup('<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/>').format(left, place(0, tick)[1], right))
-        parts.append(text("tick end", left - 8, place(0, tick)[1] + 4, f"{tick:g}"))
-    parts.append(Markup('<path class="axis" d="M{:.1f} {:.1f}H{:.1f}"/>').format(left, bottom, right))
+        y = place(0, tick)[1]
+        parts += [line("grid", f"M{left:.1f} {y:.1f}H{right:.1f}"), text("tick end", left - 8, y + 4, f"{tick:g}")]
+    parts.append(line("axis", f"M{left:.1f} {bottom:.1f}H{right:.1f}"))
     parts += [text("tick middle", place(tick, 0)[0], bottom + 17, f"{tick:g}") for tick in ticks[0]]
     parts.append(text("label middle", (left + right) / 2, bottom + 36, labels[0]))
     parts.append(text("label", left - 32, top - 12, labels[1]))
     return Markup("").join(parts), place
+
+
+def _with_legend(
+    css: str, shown: Sequence[Shown[Any]], box: tuple[int, int, int], label: str, parts: Sequence[Markup]
+) -> Markup:
+    """Put a drawing together with its legend; `box` has left, top and right of the legend."""
+    left, top, right = box
+    entries, below = legend([(one.slot, one.name) for one in shown], left, top, right - left)
+    return svg(css, right, top + below - 12, label, [*parts, entries])
 
 
 def _round_ticks(reach: float, most: int = 5) -> list[float]:
@@ -74,13 +83,7 @@ def projection_maps(maps: Projection, names: Sequence[str], is_seen: Sequence[An
     """Draw two t-SNE maps of the test classes side by side: by all attributes, and by the high-variance ones.
 
     Dots are unseen classes, paler ones seen; the area is the number of test images. Broken lines lead from the
-    unseen classes that lose most to their nearest neighbour.
-
-    Args:
-        maps: what `analysis.projection` returned.
-        names: c class names.
-        is_seen: [c] whether a class was trained on.
-        label: says what is shown.
+    unseen classes that lose most to their nearest neighbour. `names` and `is_seen` are those of all classes.
     """
     size, gap, top = 465, WIDE - 2 * 465, 30
     rows = maps.class_
@@ -96,29 +99,19 @@ def projection_maps(maps: Projection, names: Sequence[str], is_seen: Sequence[An
         parts.append(Markup('<rect class="axis" x="{}" y="{}" width="{}" height="{}"/>').format(left, top, size, size))
         for one in lost:
             (x0, y0), (x1, y1) = points[at[one.class_]], points[at[one.neighbour]]
-            parts.append(Markup('<path class="cut" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(x0, y0, x1, y1))
+            parts.append(line("cut", f"M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}"))
         for place in sorted(range(len(rows)), key=lambda place: not is_seen[rows[place]]):
             kind = "known" if is_seen[rows[place]] else "point"
-            title = Markup("<title>{}</title>").format(f"{plain_name(names[rows[place]])}, {images[place]} test images")
-            parts.append(
-                Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>').format(
-                    kind,
-                    *points[place],
-                    2.5 + 4.5 * math.sqrt(images[place] / max(images)),
-                    "" if kind == "known" and len(rows) > MOST_TITLED else title,
-                )
-            )
-        ends = [(points[at[one.class_]], one.class_) for one in lost]
-        parts += _beside_points(ends, left + size / 2)
+            is_titled = kind == "point" or len(rows) <= MOST_TITLED
+            said = f"{plain_name(names[rows[place]])}, {images[place]} test images" if is_titled else None
+            parts.append(circle(kind, *points[place], 2.5 + 4.5 * math.sqrt(images[place] / max(images)), said))
+        parts += _beside_points([(points[at[one.class_]], one.class_) for one in lost], left + size / 2)
     key_y = top + size + 22
-    for x, kind, words in (
-        (8, "point", "unseen class"),
-        (122, "known", "seen class; the larger, the more test images"),
-    ):
-        parts.append(Markup('<circle class="{}" cx="{}" cy="{}" r="6"/>').format(kind, x, key_y))
-        parts.append(text("label", x + 12, key_y + 4, words))
+    key = ((8, "point", "unseen class"), (122, "known", "seen class; the larger, the more test images"))
+    for x, kind, words in key:
+        parts += [circle(kind, x, key_y, 6), text("label", x + 12, key_y + 4, words)]
     if lost:
-        parts.append(Markup('<path class="cut" d="M430 {}h24"/>').format(key_y))
+        parts.append(line("cut", f"M430 {key_y}h24"))
         parts.append(text("label", 462, key_y + 4, "to the neighbour that comes closest without the other half"))
     return svg("maps", WIDE, key_y + 12, label, parts)
 
@@ -146,7 +139,7 @@ def _fitted(points: Sequence[Sequence[float]], left: float, top: float, size: fl
 
 
 def hub_profiles(shown: Sequence[Shown[Hubness]], label: str) -> Markup:
-    """Draw how often each class is answered for unseen images, in falling order; a hub is a peak on the left."""
+    """Draw how often each class is predicted for unseen images, in falling order; a hub is a peak on the left."""
     parts = []
     panels = (
         ("among unseen classes", [one.found.uu.counts[0] for one in shown]),
@@ -157,13 +150,12 @@ def hub_profiles(shown: Sequence[Shown[Hubness]], label: str) -> Markup:
         left = 44 + number * (NARROW + 12)
         box = (left, 64, left + NARROW - 66, 300)
         ticks = _round_ticks(reach[0]), _round_ticks(reach[1])
-        axes, place = _frame(box, reach, ticks, ("classes, the most answered first", "images that get this answer"))
+        axes, place = _frame(box, reach, ticks, ("classes, the most predicted first", "images predicted as this class"))
         parts += [text("title", left - 32, 14, f"Unseen images {title}"), axes]
         for one, own in zip(shown, counts, strict=True):
             corners = [(float(x), float(count)) for rank, count in enumerate(own) for x in (rank, rank + 1)]
             parts.append(path(place, corners, f"m{one.slot} line", one.name))
-    entries, below = legend([(one.slot, one.name) for one in shown], 44, 356, WIDE - 44)
-    return svg("hubs", WIDE, 356 + below - 12, label, [*parts, entries])
+    return _with_legend("hubs", shown, (44, 356, WIDE), label, parts)
 
 
 def confusion_tables(shown: Sequence[Shown[Confusion]], label: str) -> Markup:
@@ -195,34 +187,25 @@ def _cell(box: tuple[float, float, float, float], share: float) -> list[Markup]:
     """Draw one share, in percent, as a shaded cell."""
     x, y, width, height = box
     shade = Markup('<rect class="high" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.2f}"/>')
-    number = text(
-        f"{'on-high' if share > 55 else 'on-low'} middle", x + width / 2, y + height / 2 + 5, f"{share:.0f} %"
-    )
+    css = "on-high middle" if share > 55 else "on-low middle"
+    number = text(css, x + width / 2, y + height / 2 + 5, f"{share:.0f} %")
     return [rect("low", x, y, width, height), shade.format(x, y, width, height, share / 100), number]
 
 
 def _pair_bars(one: Shown[Confusion], top: float) -> tuple[Markup, float]:
     """Draw the most frequent mistakes among all classes and, beside them, of unseen images among unseen classes."""
     parts, row = [], 21
-    most = 0
-    panels = (
-        (one.found.pairs, "among all classes"),
-        (one.found.unseen_pairs, "unseen images, unseen classes"),
-    )
+    panels = ((one.found.pairs, "among all classes"), (one.found.unseen_pairs, "unseen images, unseen classes"))
     for number, (pairs, title) in enumerate(panels):
         left = number * (NARROW + 12)
-        most = max(most, len(pairs))
         parts.append(text("title", left, top, f"Most confused {title}, {one.name}"))
         for place, pair in enumerate(pairs):
             y = top + 12 + place * row
             words = f"{shortened(plain_name(pair.truth), 23)} → {shortened(plain_name(pair.answer), 23)}"
             parts.append(text("name end", left + 326, y + 13, words))
-            parts += [
-                rect("track", left + 334, y + 3, 90, 12),
-                rect("plain", left + 334, y + 3, 0.9 * pair.share, 12),
-            ]
+            parts += [rect("track", left + 334, y + 3, 90, 12), rect("plain", left + 334, y + 3, 0.9 * pair.share, 12)]
             parts.append(text("number", left + 430, y + 13, f"{pair.share:.0f} %"))
-    return Markup("").join(parts), top + 16 + most * row
+    return Markup("").join(parts), top + 16 + max(len(pairs) for pairs, _ in panels) * row
 
 
 def gain_bars(rows: Sequence[Gain], label: str, most_named: int = 6) -> Markup:
@@ -235,16 +218,13 @@ def gain_bars(rows: Sequence[Gain], label: str, most_named: int = 6) -> Markup:
     for tick in _round_ticks(reach, 3):
         for sign in (1, -1) if tick else (1,):
             y = middle - sign * tick * scale
-            parts.append(
-                Markup('<path class="{}" d="M{} {:.1f}H{}"/>').format("grid" if tick else "axis", left, y, WIDE)
-            )
+            parts.append(line("grid" if tick else "axis", f"M{left} {y:.1f}H{WIDE}"))
             parts.append(text("tick end", left - 8, y + 4, f"{sign * tick:+g}".replace("-", MINUS) if tick else 0))
     for place, row in enumerate(rows):
         tall = abs(row.gain) * scale
         kind = ("rise" if row.gain > 0 else "fall") + (" pale" if row.seen else "")
-        bar = rect(
-            kind, left + place * step, middle - max(0, row.gain) * scale, max(0.6, step - min(2, step / 4)), tall
-        )
+        wide = max(0.6, step - min(2, step / 4))
+        bar = rect(kind, left + place * step, middle - max(0, row.gain) * scale, wide, tall)
         title = f"{_signed(row)}: {row.baseline:.1f} to {row.accuracy:.1f} %"
         is_titled = len(rows) <= MOST_TITLED or not row.seen
         parts.append(Markup("<g><title>{}</title>{}</g>").format(title, bar) if is_titled else bar)
@@ -271,59 +251,50 @@ def attribute_profiles(shown: Sequence[Shown[AttributeQuality]], label: str) -> 
     floor = min(0.5, math.floor(10 * min(map(min, found))) / 10)
     ticks = [round(floor + 0.1 * step, 1) for step in range(round((1 - floor) / 0.1) + 1)]
     reach = max(map(len, found)), 1 - floor
-    box = (44, 64, 520, 300)
-    axes, place = _frame(
-        box, reach, (_round_ticks(reach[0]), ()), ("attributes, the best told first", "area under the ROC curve")
-    )
+    labels = "attributes, the best first", "area under the ROC curve"
+    axes, place = _frame((44, 64, 520, 300), reach, (_round_ticks(reach[0]), ()), labels)
     parts = [axes]
     for tick in ticks:
         y = place(0, tick - floor)[1]
-        css = "ideal" if tick == 0.5 else "grid"
-        parts += [Markup('<path class="{}" d="M44 {:.1f}H520"/>').format(css, y), text("tick end", 36, y + 4, tick)]
+        parts.append(line("ideal" if tick == 0.5 else "grid", f"M44 {y:.1f}H520"))
+        parts.append(text("tick end", 36, y + 4, tick))
     for one, values in zip(shown, found, strict=True):
-        line = [(rank + 0.5, value - floor) for rank, value in enumerate(values)]
-        parts.append(path(place, line, f"m{one.slot} line", one.name))
+        points = [(rank + 0.5, value - floor) for rank, value in enumerate(values)]
+        parts.append(path(place, points, f"m{one.slot} line", one.name))
     y = 52.0
-    for title, named in (("told best", shown[0].found.best), ("told worst", shown[0].found.worst)):
-        parts.append(text("title", 560, y - 8, f"{title.capitalize()}, {shown[0].name}"))
+    for title, named in (("Predicted best", shown[0].found.best), ("Predicted worst", shown[0].found.worst)):
+        parts.append(text("title", 560, y - 8, f"{title}, {shown[0].name}"))
         for row in named:
             parts.append(text("name end", 830, y + 13, shortened(plain_name(row.name), 40)))
             parts += [rect("track", 838, y + 3, 80, 12), rect("plain", 838, y + 3, 80 * row.auc, 12)]
             parts.append(text("number", 924, y + 13, f"{row.auc:.2f}"))
             y += 20
         y += 34
-    entries, below = legend([(one.slot, one.name) for one in shown], 44, 356, WIDE - 44)
-    return svg("attributes", WIDE, 356 + below - 12, label, [*parts, entries])
+    return _with_legend("attributes", shown, (44, 356, WIDE), label, parts)
 
 
 def reliability_diagram(shown: Sequence[Shown[Reliability]], label: str) -> Markup:
     """Draw accuracy against the probability of the answer; on the diagonal both agree. Dots grow with the images."""
-    box = (46, 34, 456, 400)
-    axes, place = _frame(box, (1, 1), (TENTHS, TENTHS), ("probability of the answer", "share that is right"))
+    labels = "probability of the prediction", "accuracy"
+    axes, place = _frame((46, 34, 456, 400), (1, 1), (TENTHS, TENTHS), labels)
     parts = [axes, path(place, [(0, 0), (1, 1)], "ideal")]
     for one in shown:
         bins = one.found.bins
         points = list(zip(bins.confidence, bins.accuracy, strict=True))
         parts.append(path(place, points, f"m{one.slot} line", one.name))
         for point, images in zip(points, bins.images, strict=True):
-            x, y = place(*point)
             radius = 2.5 + 6.5 * math.sqrt(images / sum(bins.images))
-            title = f"{one.name}: {images} images with {point[0]:.2f} on average, {point[1]:.2f} of them right"
-            circle = '<circle class="m{} dot" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>'
-            parts.append(Markup(circle).format(one.slot, x, y, radius, title))
-    entries, below = legend([(one.slot, one.name) for one in shown], 46, 456, NARROW - 46)
-    return svg("reliability", NARROW, 456 + below - 12, label, [*parts, entries])
+            title = f"{one.name}: {images} images with mean probability {point[0]:.2f}, accuracy {point[1]:.2f}"
+            parts.append(circle(f"m{one.slot} dot", *place(*point), radius, title))
+    return _with_legend("reliability", shown, (46, 456, NARROW), label, parts)
 
 
 def risk_coverage_chart(shown: Sequence[Shown[RiskCurve]], label: str) -> Markup:
     """Draw the share of wrong answers against the share of images that are answered, the most certain first."""
-    box = (46, 34, 456, 400)
-    axes, place = _frame(
-        box, (1, 1), (TENTHS, TENTHS), ("coverage: share of images answered", "risk: share of these that is wrong")
-    )
+    labels = "coverage: share of images with a prediction", "risk: share of errors among them"
+    axes, place = _frame((46, 34, 456, 400), (1, 1), (TENTHS, TENTHS), labels)
     parts = [axes]
     for one in shown:
         points = list(zip(one.found.coverage, one.found.risk, strict=True))
         parts.append(path(place, points, f"m{one.slot} line", one.name))
-    entries, below = legend([(one.slot, one.name) for one in shown], 46, 456, NARROW - 46)
-    return svg("risk", NARROW, 456 + below - 12, label, [*parts, entries])
+    return _with_legend("risk", shown, (46, 456, NARROW), label, parts)

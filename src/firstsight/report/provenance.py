@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from firstsight.report.names import duration, memory
-from firstsight.report.tables import MethodRow, Stat
+from firstsight.report.tables import MethodRow
 from firstsight.results.records import RunRecord
 
 
@@ -18,12 +18,14 @@ class SettingsTable(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def settings_table(method: str, groups: Mapping[str, Sequence[MethodRow]]) -> SettingsTable:
-    """List every setting of a method on every data set it was run on; where seeds differ, all values."""
-    used = {data: row for data, rows in groups.items() for row in rows if row.method == method}
-    names = dict.fromkeys(name for row in used.values() for run in row.runs for name in run.settings)
-    rows = [[name, *(_joined(_setting(row, name)) for row in used.values())] for name in names]
-    return SettingsTable(next(iter(used.values())).name, list(used), rows)
+def settings_tables(methods: Iterable[str], groups: Mapping[str, Sequence[MethodRow]]) -> Iterator[SettingsTable]:
+    """List every setting of each method that has some, on every data set; where seeds differ, all values."""
+    for method in methods:
+        used = {data: row for data, rows in groups.items() for row in rows if row.method == method}
+        names = dict.fromkeys(name for row in used.values() for run in row.runs for name in run.settings)
+        rows = [[name, *(_joined(_setting(row, name)) for row in used.values())] for name in names]
+        if rows:
+            yield SettingsTable(next(iter(used.values())).name, list(used), rows)
 
 
 def _setting(row: MethodRow, name: str) -> list[str]:
@@ -37,43 +39,41 @@ def _joined(values: Iterable[Any]) -> str:
 
 
 class Conduct(NamedTuple):
-    """How one method was run on one data set, as text; an empty text where nothing is known.
-
-    Attributes:
-        origin: where the settings come from.
-        changed: settings other than the method's defaults; None where the runs do not say what those are.
-        gamma: what stacking subtracts, from validation classes; the range over seeds.
-        temperature: of probabilities, from validation classes.
-        seconds: of training, mean over seeds.
-        memory: peak of a run.
-    """
+    """How one method was run on one data set, as text; an empty text where nothing is known."""
 
     data: str
     name: str
     seeds: str
-    origin: str
-    changed: list[str] | None
-    gamma: str
+    origin: str  # of the settings
+    changed: list[str] | None  # settings that are not the defaults; None where the runs do not say what those are
+    gamma: str  # range over seeds
     temperature: str
-    seconds: str
-    memory: str
+    seconds: str  # of training, mean over seeds
+    memory: str  # peak of a run
 
 
-def conduct(data: str, row: MethodRow) -> Conduct:
-    """Say how one method was run."""
-    fit = Stat.of(run.seconds_fit for run in row.runs)
-    peak = max((run.memory for run in row.runs if run.memory), default=None)
-    return Conduct(
-        data,
-        row.name,
-        _seeds(row.seeds),
-        _joined(row.values(lambda run: run.settings_from)),
-        _changed(row),
-        _range(run.gamma for run in row.runs),
-        _range(run.temperature for run in row.runs),
-        duration(fit.mean) if fit else "",
-        memory(peak) if peak else "",
-    )
+def conduct(groups: Mapping[str, Sequence[MethodRow]]) -> list[Conduct]:
+    """Say how each method was run on each data set."""
+    return [
+        Conduct(
+            data,
+            row.name,
+            _seeds(row.seeds),
+            _joined(row.values(lambda run: run.settings_from)),
+            _changed(row),
+            _range(run.gamma for run in row.runs),
+            _range(run.temperature for run in row.runs),
+            duration(fit.mean) if (fit := row.stats["seconds_fit"]) else "",
+            _peak(row.runs),
+        )
+        for data, rows in groups.items()
+        for row in rows
+    ]
+
+
+def _peak(runs: Sequence[RunRecord]) -> str:
+    """Write the highest peak of memory, where it is known."""
+    return memory(max(known)) if (known := [run.memory for run in runs if run.memory]) else ""
 
 
 def _seeds(seeds: Sequence[int]) -> str:
@@ -116,10 +116,5 @@ def machine(runs: Sequence[RunRecord]) -> dict[str, str]:
     """Name devices, threads, peak memory and the time of all runs, where known."""
     devices = sorted({run.device for run in runs if run.device})
     threads = sorted({run.threads for run in runs if run.threads})
-    peak = max((run.memory for run in runs if run.memory), default=None)
-    known = {
-        "device": "; ".join(devices),
-        "threads": ", ".join(map(str, threads)),
-        "peak memory of a run": memory(peak) if peak else "",
-    }
+    known = {"device": "; ".join(devices), "threads": ", ".join(map(str, threads)), "peak memory of a run": _peak(runs)}
     return {name: text for name, text in known.items() if text}

@@ -16,10 +16,10 @@ from firstsight.results.records import RunRecord
 
 SECONDS = Metric("seconds_fit", "Seconds", 1, "", "seconds of training", higher_is_better=False)
 GROUPS = {  # of the columns of the main table: by head, the label of each number
-    "Unseen names": {"t1": "T1"},
-    "All names": {"u": "u", "s": "s", "h": "H"},
+    "Unseen classes": {"t1": "T1"},
+    "All classes": {"u": "u", "s": "s", "h": "H"},
     "AUSUC per": {"ausuc": "class", "ausuc_per_sample": "sample"},
-    "All names, calibrated": {"u_cal": "u", "s_cal": "s", "h_cal": "H"},
+    "All classes, calibrated": {"u_cal": "u", "s_cal": "s", "h_cal": "H"},
     "Seconds": {"seconds_fit": "fit"},
 }
 COLUMNS = {key: METRICS.get(key, SECONDS) for own in GROUPS.values() for key in own}
@@ -36,8 +36,7 @@ class Stat:
     @classmethod
     def of(cls, values: Iterable[float | None]) -> Stat | None:
         """Summarise the values that are known; None where none is. One seed has no deviation, which is not one of 0."""
-        known = [value for value in values if value is not None]
-        if not known:
+        if not (known := [value for value in values if value is not None]):
             return None
         return cls(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)
 
@@ -55,17 +54,12 @@ class Stat:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method on one data set, over all its seeds.
-
-    Attributes:
-        stats: mean and spread of each column; None where no run has the number.
-        published: what the paper prints for this method here.
-    """
+    """One method on one data set, over all its seeds."""
 
     method: str
     runs: Sequence[RunRecord]
-    stats: Mapping[str, Stat | None]
-    published: Mapping[str, float] | None
+    stats: Mapping[str, Stat | None]  # by column; None where no run has the number
+    published: Mapping[str, float] | None  # what the paper prints for this method here
 
     @property
     def name(self) -> str:

@@ -117,12 +117,12 @@ class RunRecord(Record):
 
 @dataclass(frozen=True)
 class Variance:
-    """Attribute variances, as `analysis.attribute_variance` returns them; `attributes` is empty without names."""
+    """Variance of each attribute among training images and among images of unseen classes."""
 
-    attributes: list[str]
-    trainval: list[float]
-    test_unseen: list[float]
-    cosine: float | None = None
+    attributes: list[str]  # empty where the class embeddings have no names
+    trainval: list[float]  # [a] over the images of `trainval`
+    test_unseen: list[float]  # [a]
+    cosine: float | None = None  # between the two; 1 if the same attributes vary in both
 
     def __post_init__(self) -> None:
         check_even(trainval=self.trainval, test_unseen=self.test_unseen, attributes=self.attributes)
