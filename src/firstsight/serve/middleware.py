@@ -14,11 +14,11 @@ from firstsight.serve.limits import Limits
 from firstsight.serve.metrics import Metrics
 
 HEADERS = {
-    "content-security-policy": (
-        "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    b"content-security-policy": (
+        b"default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
 }
 
 
@@ -54,8 +54,7 @@ class Guard:
                 raise
             await request.refuse(_too_late(request.has_arrived, self.limits.timeout))
         finally:
-            route = scope.get("route")
-            path = getattr(route, "path", "other")
+            path = getattr(scope.get("route"), "path", "other")
             self.metrics.answered(path, request.status, time.perf_counter() - start)
 
     async def _admit(self, request: _Request) -> None:
@@ -64,13 +63,9 @@ class Guard:
         if request.scope["method"] in ("GET", "HEAD"):
             await self.app(request.scope, request.receive, request.send)
             return
-        if self.inside >= self.limits.at_once + self.limits.queue:
-            raise Refusal(
-                503,
-                f"requests must be at most {self.limits.at_once + self.limits.queue} at once; got one more; "
-                "try again in a second",
-                {"retry-after": "1"},
-            )
+        if self.inside >= (most := self.limits.at_once + self.limits.queue):
+            sentence = f"requests must be at most {most} at once; got one more; try again in a second"
+            raise Refusal(503, sentence, {"retry-after": "1"})
         self.inside += 1
         try:
             async with self._turns:
@@ -111,8 +106,7 @@ class _Request:
         """Send a part of the answer; add the headers of every answer."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-            message = {**message, "headers": [*message.get("headers", ()), *added]}
+            message = {**message, "headers": [*message.get("headers", ()), *HEADERS.items()]}
         await self._send(message)
 
     async def refuse(self, refusal: Refusal) -> None:
@@ -127,7 +121,6 @@ def _too_large(most: int) -> Refusal:
 
 def _too_late(has_arrived: bool, seconds: float) -> Refusal:
     if has_arrived:
-        return Refusal(
-            504, f"answer must be ready in {seconds:g} seconds; got none; try again when the server has less"
-        )
+        sentence = f"answer must be ready in {seconds:g} seconds; got none; try again when the server has less"
+        return Refusal(504, sentence)
     return Refusal(408, f"body must arrive in {seconds:g} seconds; got a part of it")

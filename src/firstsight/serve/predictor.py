@@ -11,8 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,17 +33,11 @@ Square = NDArray[np.uint8]  # [side, side, 3]
 Drawn = dict[str, Any]  # an `openapi.Drawing`
 
 
-@dataclass(frozen=True, eq=False)
-class Remembered:
-    """What is kept of a picture for the next question about it.
+class Remembered(NamedTuple):
+    """What is kept of a picture for the next question about it."""
 
-    Attributes:
-        features: [1, v].
-        square: the whole picture, small, where the method draws.
-    """
-
-    features: Floats
-    square: Square | None
+    features: Floats  # [1, v]
+    square: Square | None  # the whole picture, small, where the method draws
 
 
 class Predictor:
@@ -144,15 +137,13 @@ class Predictor:
         scored = chosen.score(features)
         names, rows, chances = chosen.classes.names, scored.rows[0].tolist(), scored.probabilities[0].tolist()
         extra_names = {name for name, _ in extra}
-
-        def entry(row: int) -> dict[str, Any]:
-            """Return a class as JSON has it."""
-            name = names[row]
-            added = name not in self.known.own and name not in extra_names
-            return {"class": name, "probability": chances[row], "seen": bool(chosen.is_seen[row]), "added": added}
-
+        kept = self.known.own | extra_names  # these were not added
+        seen = chosen.is_seen.tolist()
         return {
-            "answers": [entry(row) for row in rows[: question.top]],
+            "answers": [
+                {"class": names[row], "probability": chances[row], "seen": seen[row], "added": names[row] not in kept}
+                for row in rows[: question.top]
+            ],
             "n_classes": len(names),
             "rejected": bool(scored.rejected[0]) if question.reject else None,
             "extra": [
@@ -165,21 +156,11 @@ class Predictor:
 
 
 class Drawing:
-    """Draws in batches, each kind in a thread of its own.
-
-    Attributes:
-        side: pixels of a side of what is drawn, and of the pictures to reconstruct.
-    """
+    """Draws in batches, each kind in a thread of its own."""
 
     def __init__(self, method: DrawsPictures, attributes: tuple[str, ...], limits: Limits) -> None:
-        """Start the threads.
-
-        Args:
-            method: fitted.
-            attributes: names of the columns of class embeddings, or none.
-            limits: of a batch.
-        """
-        self.side = method.side
+        """Start the threads for a fitted method and the names of the columns of class embeddings, if they have some."""
+        self.side = method.side  # pixels, of what is drawn and of the pictures to reconstruct
 
         def reconstructed(squares: Sequence[Square]) -> list[Drawn]:
             """Reconstruct small pictures."""
