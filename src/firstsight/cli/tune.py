@@ -64,7 +64,8 @@ def tune(
     with Display() as display:
         full = data.load(display)
         dataset = full.without_test()
-        work = [(start, dataset, aim, partitions, trials, storage) for start, aim in zip(starts, aims, strict=True)]
+        options = {"partitions": partitions, "trials": trials, "storage": storage}
+        work = [(start, dataset, {"objective": aim, **options}) for start, aim in zip(starts, aims, strict=True)]
         for at, outcome in run_jobs(tune_job, work, jobs, display):
             start, aim = starts[at], aims[at]
             if outcome.error is not None:

@@ -74,9 +74,10 @@ def make_app(
         redoc_url=None,
         lifespan=life,
         redirect_slashes=False,
-        exception_handlers={Exception: broken}
-        | dict.fromkeys((Refusal, InputError, ClientDisconnect, HTTPException), refused),
     )
+    for kind in (Refusal, InputError, ClientDisconnect, HTTPException):
+        app.add_exception_handler(kind, refused)
+    app.add_exception_handler(Exception, broken)
     guard = Guard(app, limits, metrics)
     for file in PAGE:
         _serve_file(app, file)

@@ -207,10 +207,7 @@ class Question(Given):
         None, description="key of a picture that was sent before"
     )
     top: Annotated[
-        int,
-        Field(ge=1, le=MOST_ANSWERS),
-        BeforeValidator(_whole),
-        must_be(f"a whole number from 1 to {MOST_ANSWERS}"),
+        int, Field(ge=1, le=MOST_ANSWERS), BeforeValidator(_whole), must_be(f"a whole number from 1 to {MOST_ANSWERS}")
     ] = Field(5, description="classes to name")
     only: Annotated[Literal["seen", "unseen"] | None, must_be("seen or unseen")] = Field(
         None, description="choose among these classes alone"
