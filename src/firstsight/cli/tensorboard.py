@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from firstsight.errors import InputError
 from firstsight.features.weights import package
+from firstsight.methods import FitControls
 from firstsight.pictures.sheet import tiled
 
 
@@ -41,6 +43,16 @@ class Board:
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
             self._writer.close()
+
+    def showing(self, controls: FitControls) -> FitControls:
+        """Return the controls of a fit that is logged here too."""
+
+        def progress(done: int, total: int, losses: Mapping[str, float]) -> None:
+            if controls.progress is not None:
+                controls.progress(done, total, losses)
+            self.progress(done, total, losses)
+
+        return replace(controls, progress=progress, draw=self.draw)
 
     def progress(self, done: int, total: int, losses: Mapping[str, float]) -> None:
         """Log losses by name, after so many steps."""
