@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv as csvlib
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +13,6 @@ from firstsight.cli.options import as_json, at_least_one
 from firstsight.errors import InputError
 
 if TYPE_CHECKING:
-    from firstsight.data import ClassEmbeddings
     from firstsight.pictures.find import File
     from firstsight.recogniser.recogniser import Answer, Recogniser
 
@@ -61,7 +59,7 @@ def predict(
         raise InputError("sources must be pictures, folders, feature files or -; got none")
     known = Recogniser.load(model, device)
     if classes:
-        known = known.with_classes(more_classes(classes, known))
+        known = known.with_classes(known.read_classes(classes))
     if only:
         known = known.only(only)
     if reject and known.threshold is None:
@@ -82,27 +80,6 @@ def predict(
     if failed:
         print(f"firstsight: {failed} of {n} pictures could not be read", file=sys.stderr)
         sys.exit(1)
-
-
-def more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
-    """Read classes from a table, described in the way of those known: by attributes, by text, or by both."""
-    import numpy as np
-
-    from firstsight.data import ClassEmbeddings
-    from firstsight.datasets.folder import unit_rows
-    from firstsight.semantics.class_table import read_class_table, read_classes_like
-
-    if known.text_source is None:
-        more = read_classes_like(file, known.classes)
-        are_unit = np.allclose(np.linalg.norm(known.classes.vectors, axis=1), 1, atol=1e-3)
-        return replace(more, vectors=unit_rows(more.vectors)) if are_unit else more
-    names, beside = known.text_source.get("attributes"), None
-    table = read_class_table(
-        file, () if names is None else names or None
-    )  # all columns if the attributes have no names
-    if names is not None:
-        beside = ClassEmbeddings(table.names, table.vectors, tuple(names))
-    return ClassEmbeddings(table.names, known.words(table.names, table.descriptions, beside))
 
 
 def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: bool, batch: int) -> Iterator[Answer]:

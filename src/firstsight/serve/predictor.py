@@ -20,7 +20,7 @@ from PIL import Image
 from firstsight.data import ClassEmbeddings, Floats
 from firstsight.methods.abilities import DrawsPictures, can_draw
 from firstsight.pictures.decode import DRAFT, open_picture, squared
-from firstsight.recogniser.scored import Scored
+from firstsight.recogniser.recogniser import Scored
 from firstsight.serve.batching import Batcher
 from firstsight.serve.classes import KnownClasses
 from firstsight.serve.descriptions import Descriptions
