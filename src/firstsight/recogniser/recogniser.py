@@ -175,19 +175,11 @@ class Recogniser:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        """Read a recogniser from a file that `save` wrote.
-
-        Raises:
-            InputError: no such file, or not one that `save` wrote; nothing in the file is executed.
-        """
+        """Read a recogniser from a file that `save` wrote; raise InputError for another. Nothing in it is executed."""
         return read_recogniser(cls, path, device)
 
     def with_classes(self, more: ClassEmbeddings) -> Self:
-        """Return a recogniser with more classes, all unseen, without training.
-
-        Args:
-            more: vectors in the scale of those trained on, with the same attributes in the same order.
-        """
+        """Return a recogniser with more classes, all unseen, in the scale of those trained on; nothing is trained."""
         ours, theirs = self.classes, more
         width, got = ours.vectors.shape[1], theirs.vectors.shape[1]
         if got != width:
@@ -360,16 +352,10 @@ class Recogniser:
     def readable(self, pictures: list[Any]) -> tuple[Floats, list[str | None]]:
         """Return features of the pictures that can be read, and for each picture why it cannot, or None."""
         _ = self.backbone  # what is wrong with it is not the pictures' fault
-        rows: list[Floats] = []
-        errors: list[str | None] = []
         try:
             return self.features(pictures), [None] * len(pictures)
-        except (InputError, OSError):  # one of them cannot be read, or several
-            pass
-        for picture in pictures:
-            try:
-                rows.append(self.features([picture]))
-                errors.append(None)
-            except (InputError, OSError) as error:
-                errors.append(" ".join(str(error).split()))
-        return np.concatenate(rows) if rows else np.zeros((0, len(self.method.feature_mean_))), errors
+        except (InputError, OSError) as error:  # one of them cannot be read, or several
+            if len(pictures) == 1:
+                return np.zeros((0, len(self.method.feature_mean_)), np.float32), [" ".join(str(error).split())]
+        rows, errors = zip(*(self.readable([picture]) for picture in pictures), strict=True)
+        return np.concatenate(rows), [error for [error] in errors]
