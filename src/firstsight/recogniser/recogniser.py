@@ -33,17 +33,11 @@ EXPLAINED = 8  # images at once, for which a variant of each class is made per a
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """The scores of images, and all that follows from them.
-
-    Attributes:
-        known: the recogniser.
-        features: [n, v] of the images.
-        scores: [n, c] of all its classes, gamma subtracted.
-    """
+    """The scores of images, and all that follows from them."""
 
     known: Recogniser
-    features: Floats
-    scores: Floats
+    features: Floats  # [n, v] of the images
+    scores: Floats  # [n, c] of all its classes, gamma subtracted
 
     @cached_property
     def probabilities(self) -> Floats:

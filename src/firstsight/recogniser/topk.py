@@ -32,18 +32,11 @@ PROPOSED = 64  # images whose proposals are scored together
 
 @dataclass(frozen=True, eq=False)
 class Top:
-    """The best classes of each image.
+    """The best classes of each image."""
 
-    Attributes:
-        rows: [n, k] of the candidates, best first; of equal ones the first comes first.
-        scores: [n, k] of these, float32, handicaps subtracted.
-        log_total: [n] log of the sum over all candidates of exp(score / temperature); NaN where not all were scored.
-        temperature: of that sum.
-    """
-
-    rows: Indices
-    scores: Floats
-    log_total: Floats
+    rows: Indices  # [n, k] of the candidates, best first; of equal ones the first comes first
+    scores: Floats  # [n, k] of these, float32, handicaps subtracted
+    log_total: Floats  # [n] log of the sum over all candidates of exp(score / temperature); NaN if not all were scored
     temperature: float
 
     @property

@@ -42,7 +42,7 @@ def make_app(
     Args:
         recogniser: what answers.
         limits: what is refused.
-        state: SQLite file for classes that are added; they are forgotten when the server ends where none is named.
+        state: SQLite file for classes that are added; by default they are forgotten when the server ends.
         api_key: that changes of classes must carry, or None where anybody may make them.
 
     Raises:

@@ -26,17 +26,12 @@ class AddedClasses:
     """Names and vectors on disk; only one server at a time may have the file open."""
 
     def __init__(self, path: str | Path, n_attributes: int) -> None:
-        """Open or make the file.
-
-        Args:
-            path: of the file; `:memory:` keeps nothing.
-            n_attributes: a, length of every vector.
+        """Open or make the file, `:memory:` to keep nothing, for vectors of `n_attributes` numbers.
 
         Raises:
             InputError: another server has it, or it holds something else.
         """
-        self.path = path
-        self.n_attributes = n_attributes
+        self.path, self.n_attributes = path, n_attributes
         self._one_at_a_time = threading.Lock()
         file = None
         try:
@@ -69,8 +64,7 @@ class AddedClasses:
         """Read a vector [a]; raise a ValueError where the text is no such vector."""
         values = json.loads(text)
         if not isinstance(values, list) or len(values) != self.n_attributes:
-            got = f"{len(values)}" if isinstance(values, list) else "something else"
-            raise ValueError(f"{got} for one class")
+            raise ValueError(f"{len(values) if isinstance(values, list) else 'something else'} for one class")
         vector = np.array([float(value) for value in values])
         if not all(map(math.isfinite, vector)):
             raise ValueError("numbers that are not finite")

@@ -56,12 +56,9 @@ class Descriptions:
         return "text model must be there to read a description; got none when the server started; its log says why"
 
     def _read(self, name: str, text: str, start: Floats) -> Floats:
-        """Return the vector [a] of a class, made like those that the model came with.
+        """Return the vector [a] of a class, made like those that the model came with: its name is read too.
 
-        Args:
-            name: of the class, which is read too.
-            text: several are parted by `SEPARATOR`.
-            start: [a] whose first columns are the class's attributes, where the model has some beside the text.
+        The first columns of `start` [a] are the class's attributes, where the model has some beside the text.
         """
         names, beside = self.known.attributes, None
         if names:
@@ -69,9 +66,7 @@ class Descriptions:
         return np.asarray(self.known.base.words((name,), (text,), beside))[0]
 
     async def vector(self, given: Description) -> Floats:
-        """Return the vector [a] of a described class.
-
-        Attributes that are not named are as in the class `like`, or as usual.
+        """Return the vector [a] of a described class; attributes not named are as in the class `like`, or as usual.
 
         Raises:
             Refusal: the model has no such attributes, or cannot read texts.
