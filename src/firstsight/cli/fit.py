@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from firstsight.cli.options import PictureOptions, option, parsed, with_settings
+from firstsight.cli.options import PictureOptions, option, parsed, resumable, with_settings
 from firstsight.errors import InputError
 
 
@@ -37,7 +37,6 @@ def fit(argv: Sequence[str]) -> None:
     form = with_settings(default, FitOptions)
     options = parsed(form, argv[1:], f"fit {argv[0]}", f"{(kind.__doc__ or '').splitlines()[0]} {kind.source}.")
     method = kind(**options.of_method.settings())
-    unfinished = options.out.with_name(options.out.name + ".partial")
     with (
         joined() as ranks,
         Display(is_quiet=ranks.rank > 0) as display,
@@ -47,15 +46,9 @@ def fit(argv: Sequence[str]) -> None:
             raise InputError(f"method must be spaen-pictures for several processes to share it; got {method.name}")
         with ranks.first_goes_ahead():
             training = options.load_for(method, display).training_set()
-        if unfinished.exists():
-            display.say(f"continuing from {unfinished}")
-        controls = FitControls(display.stage(f"fit {argv[0]}"), unfinished, options.checkpoint_every, ranks=ranks)
-        try:
+        with resumable(options.out, display) as unfinished:
+            controls = FitControls(display.stage(f"fit {argv[0]}"), unfinished, options.checkpoint_every, ranks=ranks)
             method.fit(training, board.showing(controls) if board else controls)
-        except KeyboardInterrupt:
-            if unfinished.exists():
-                display.say(f"stopped; kept in {unfinished}; the same command continues from there")
-            raise
         if ranks.rank:
             return
         method.save(options.out)

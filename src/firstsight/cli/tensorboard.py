@@ -20,15 +20,10 @@ class Board:
     """Event files in a folder, written during the training.
 
     A continued training may repeat some steps; TensorBoard then drops their first values.
-
-    Args:
-        folder: made if it does not exist.
-
-    Raises:
-        InputError: TensorBoard is not installed, or the folder cannot be written to.
     """
 
     def __init__(self, folder: str | Path) -> None:
+        """Make the folder; raise InputError if TensorBoard is not installed, or the folder cannot be written to."""
         package("tensorboard", "tensorboard", f"log for TensorBoard in {folder}")
         self._folder = Path(folder)
         self._writer: Any = None

@@ -61,7 +61,6 @@ def make_app(
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        """Close what the application holds when it ends."""
         yield
         predictor.close()
         kept.close()
@@ -153,7 +152,6 @@ def _change_classes(app: FastAPI, predictor: Predictor, api_key: str | None) -> 
     known, descriptions = predictor.known, predictor.descriptions
 
     async def may_change(request: Request) -> None:
-        """Refuse a request without the key, where there is one."""
         if api_key is not None:
             check_key(request, api_key)
 
@@ -205,7 +203,6 @@ def _serve_file(app: FastAPI, file: str) -> None:
     kind = TYPES[Path(file).suffix]
 
     async def page() -> Response:
-        """Send the file."""
         return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
     address = "/" if file == PAGE[0] else f"/{file}"

@@ -21,16 +21,12 @@ log = logging.getLogger(__name__)
 
 
 class Descriptions:
-    """Makes vectors of descriptions; texts are read in a thread of their own, one after the other.
-
-    Attributes:
-        cannot: the sentence that says why texts cannot be read, or None where they can.
-    """
+    """Makes vectors of descriptions; texts are read in a thread of their own, one after the other."""
 
     def __init__(self, known: KnownClasses) -> None:
         """Start the thread, and load the text model, if there is one."""
         self.known = known
-        self.cannot = self._obstacle()
+        self.cannot = self._obstacle()  # why texts cannot be read, in a sentence, or None where they can
         self._thread = ThreadPoolExecutor(1, "words")
 
     def close(self) -> None:
@@ -72,7 +68,10 @@ class Descriptions:
             Refusal: the model has no such attributes, or cannot read texts.
         """
         if given.has_any(("vector",)):
-            return self._full(given.vector)
+            a = len(self.known.usual)
+            if not isinstance(given.vector, list) or len(given.vector) != a:
+                raise Refusal(422, f"vector must be {a} numbers; got {shown(given.vector)}")
+            return np.array([checked_number(value, f"vector[{row}]") for row, value in enumerate(given.vector)])
         if given.description is not None and self.cannot:
             raise Refusal(422, self.cannot)
         start: Floats = self.known.usual
@@ -101,13 +100,6 @@ class Descriptions:
         n = len(self.known.attributes)
         before, now = (float(np.linalg.norm(one[:n])) for one in (like, start))
         return np.concatenate([start[:n] * (before / now if now else 0), like[n:]])
-
-    def _full(self, values: Any) -> Floats:
-        """Check the numbers [a] of a class."""
-        a = len(self.known.usual)
-        if not isinstance(values, list) or len(values) != a:
-            raise Refusal(422, f"vector must be {a} numbers; got {shown(values)}")
-        return np.array([checked_number(value, f"vector[{row}]") for row, value in enumerate(values)])
 
     def _by_attribute(self, values: Any, like: str | None) -> Floats:
         """Return the vector [a] of the class `like`, or of the mean class, with these attributes changed."""

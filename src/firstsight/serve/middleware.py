@@ -23,17 +23,11 @@ HEADERS = {
 
 
 class Guard:
-    """An ASGI application around another.
-
-    Attributes:
-        inside: requests with a body that are worked on or wait.
-    """
+    """An ASGI application around another."""
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
-        self.app = app
-        self.limits = limits
-        self.metrics = metrics
-        self.inside = 0
+        self.app, self.limits, self.metrics = app, limits, metrics
+        self.inside = 0  # requests with a body that are worked on or wait
         self._turns = asyncio.Semaphore(limits.at_once)
         metrics.watch("firstsight_inside", "Requests that are worked on or wait.", lambda: self.inside)
 
@@ -52,7 +46,12 @@ class Guard:
         except TimeoutError:
             if not deadline.expired():
                 raise
-            await request.refuse(_too_late(request.has_arrived, self.limits.timeout))
+            within = f"in {self.limits.timeout:g} seconds"
+            late = Refusal(408, f"body must arrive {within}; got a part of it")
+            if request.has_arrived:
+                sentence = f"answer must be ready {within}; got none; try again when the server has less"
+                late = Refusal(504, sentence)
+            await request.refuse(late)
         finally:
             path = getattr(scope.get("route"), "path", "other")
             self.metrics.answered(path, request.status, time.perf_counter() - start)
@@ -117,10 +116,3 @@ class _Request:
 
 def _too_large(most: int) -> Refusal:
     return Refusal(413, f"body must be at most {most / 2**20:.3g} MiB; got a larger one; make the picture smaller")
-
-
-def _too_late(has_arrived: bool, seconds: float) -> Refusal:
-    if has_arrived:
-        sentence = f"answer must be ready in {seconds:g} seconds; got none; try again when the server has less"
-        return Refusal(504, sentence)
-    return Refusal(408, f"body must arrive in {seconds:g} seconds; got a part of it")

@@ -49,9 +49,7 @@ class Predictor:
         Raises:
             InputError: the recogniser does not know its backbone.
         """
-        self.known = known
-        self.limits = limits
-        self.metrics = metrics
+        self.known, self.limits, self.metrics = known, limits, metrics
         self.descriptions = Descriptions(known)
         base = known.base
         self.backbone = base.backbone
@@ -163,11 +161,9 @@ class Drawing:
         self.side = method.side  # pixels, of what is drawn and of the pictures to reconstruct
 
         def reconstructed(squares: Sequence[Square]) -> list[Drawn]:
-            """Reconstruct small pictures."""
             return list(map(as_drawn, method.reconstructed(np.stack(squares))))
 
         def imagined(vectors: Sequence[Floats]) -> list[Drawn]:
-            """Draw classes [a]."""
             names = tuple(f"class {row}" for row in range(len(vectors)))
             return list(map(as_drawn, method.imagined(ClassEmbeddings(names, np.stack(vectors), attributes))))
 

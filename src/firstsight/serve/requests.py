@@ -53,7 +53,6 @@ def must_be(expected: str) -> WrapValidator:
     """Make a validator of a field that refuses a wrong value: `<field> must be <expected>; got <value>`."""
 
     def check(value: Any, validate: Callable[[Any], Any], info: ValidationInfo) -> Any:
-        """Validate a value; raise a `Refusal` instead of a `ValidationError`."""
         try:
             return validate(value)
         except ValidationError as error:
