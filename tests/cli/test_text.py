@@ -251,7 +251,6 @@ def test_a_real_text_model(run, birds, tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["text", "attributes+text"])
 def test_the_server_describes_a_class_as_predict_does(kind, run, birds, tmp_path, monkeypatch):
     pytest.importorskip("fastapi", reason="needs the extra serve")
-    from firstsight.cli.predict import more_classes
     from firstsight.serve.classes import AddedClasses, KnownClasses
     from firstsight.serve.descriptions import Descriptions
     from firstsight.serve.requests import Description
@@ -259,7 +258,7 @@ def test_the_server_describes_a_class_as_predict_does(kind, run, birds, tmp_path
     recogniser_ = Recogniser.load(recogniser(run, birds, tmp_path, "--semantics", kind))
     more = tmp_path / "more.csv"
     more.write_text("class;description;description 2;wet;big\nkea;green  parrot;long beak;4;3\nmoa;;;1;2\n")
-    expected = more_classes(more, recogniser_).vectors
+    expected = recogniser_.read_classes(more).vectors
     read = []
     words = recogniser_.words._texts
     monkeypatch.setattr(words, "model", lambda texts: read.extend(texts) or letters(texts))

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ pytest.importorskip("fastapi.testclient", reason="needs the extra serve")
 
 from firstsight.errors import InputError  # noqa: E402 - the extra may not be there
 from firstsight.serve import Limits, make_app  # noqa: E402
+from firstsight.serve.batching import Batcher  # noqa: E402
 
 SEA = (round(255 * 0.1), round(255 * 0.1), 255)
 
@@ -131,21 +133,38 @@ def test_what_the_method_refuses_is_said():
         )
 
 
-def test_many_draw_together_while_others_are_answered():
+def test_many_draw_together_while_others_are_answered(monkeypatch):
     """Classes that are asked for while one is drawn are drawn at once after it, each its own."""
-    painter = Painter(seconds=0.3)
-    app = make_app(colours(method=painter), Limits(batch=16, wait=0.0))
+    painter, started, go_on, submitted = Painter(), threading.Event(), threading.Event(), []
+    submit, painted = Batcher.submit, painter.painted
+
+    def noted(batcher, item):
+        future = submit(batcher, item)
+        submitted.append(item)
+        return future
+
+    def held(colours):
+        started.set()
+        assert go_on.wait(60)
+        return painted(colours)
+
+    monkeypatch.setattr(Batcher, "submit", noted)
+    painter.painted = held
+    app = make_app(colours(method=painter), Limits(batch=16, wait=0.0, timeout=120))
 
     async def talk():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
             first = asyncio.create_task(client.post("/v1/imagine", json={"vector": [0, 0, 0, 0, 0]}))
-            while not painter.batches:
+            while not started.is_set():
                 await asyncio.sleep(0.01)
             later = [client.post("/v1/imagine", json={"vector": [row / 255, 0, 0, 0, 0]}) for row in range(10)]
             drawing = asyncio.gather(first, *later)
             health = await client.get("/healthz")
+            while len(submitted) < 11:
+                await asyncio.sleep(0.01)
             assert health.status_code == 200
             assert not drawing.done()  # the event loop was free while pictures were drawn
+            go_on.set()
             return await drawing
 
     _, *later = asyncio.run(talk())

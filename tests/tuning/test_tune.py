@@ -6,7 +6,7 @@ import pytest
 from firstsight.errors import InputError
 from firstsight.evaluation.evaluate import evaluate
 from firstsight.methods import ESZSL, METHODS, Span
-from firstsight.tuning.tune import combinations, is_finite, tune
+from firstsight.tuning.tune import Search, combinations, is_finite, tune
 from tests.support.tiny import FAST, tiny_dataset
 
 tune_module = importlib.import_module("firstsight.tuning.tune")
@@ -214,7 +214,7 @@ def test_a_study_is_continued(data, tmp_path, monkeypatch):
 def test_a_killed_trial_of_a_finite_space_is_made_again(data, tmp_path):
     storage = f"sqlite:///{tmp_path}/study.db"
     space = {"epochs": (1, 2)}
-    study = tune_module._open_study(make(epochs=1), data, space, "ausuc", 1, storage)
+    study = tune_module._open_study(Search(make(epochs=1), data, space, "ausuc", 1, print), storage)
     study.enqueue_trial({"epochs": 1})
     study.ask({"epochs": tune_module._distribution((1, 2))})  # and nothing more: the process was killed
     trials = tune(make(epochs=1), data, space, trials=2, partitions=1, storage=storage)

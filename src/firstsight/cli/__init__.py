@@ -50,36 +50,14 @@ Recognise classes that nobody has given you a picture of, from a description of 
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo,
-    "data check": data_check,
-    "data build": data_build,
-    "data fetch": data_fetch,
-    "data crop": data_crop,
-    "features": features,
-    "analyse variance": analyse_variance,
-    "analyse projection": analyse_projection,
-    "analyse curve": analyse_curve,
-    "analyse hubness": analyse_hubness,
-    "analyse confusion": analyse_confusion,
-    "analyse gain": analyse_gain,
-    "analyse attributes": analyse_attributes,
-    "analyse probability": analyse_probability,
-    "analyse reject": analyse_reject,
-    "tune": tune,
-    "fit": fit,
-    "evaluate": evaluate,
-    "recogniser": recogniser,
-    "predict": predict,
-    "export": export,
-    "reconstruct": reconstruct,
-    "imagine": imagine,
-    "serve": serve,
-    "bench": bench,
-    "ablate reconstruction": ablate_reconstruction,
-    "ablate objective": ablate_objective,
-    "ablate alpha": ablate_alpha,
-    "report": report,
-    "methods": methods,
+    run.__name__.replace("_", " "): run  # `data_check` is the command `data check`
+    for run in (
+        *(demo, data_check, data_build, data_fetch, data_crop, features),
+        *(analyse_variance, analyse_projection, analyse_curve, analyse_hubness, analyse_confusion, analyse_gain),
+        *(analyse_attributes, analyse_probability, analyse_reject),
+        *(tune, fit, evaluate, recogniser, predict, export, reconstruct, imagine, serve),
+        *(bench, ablate_reconstruction, ablate_objective, ablate_alpha, report, methods),
+    )
 }
 
 # Commands that parse their options themselves, because these depend on other options.
@@ -116,10 +94,7 @@ def dispatch(argv: list[str]) -> None:
     for words in (2, 1):
         if (name := " ".join(argv[:words])) in COMMANDS:
             run, rest = COMMANDS[name], argv[words:]
-            if run in WITH_FORMS:
-                run(rest)
-                return
-            parsed(run, rest, name)
+            run(rest) if run in WITH_FORMS else parsed(run, rest, name)
             return
     first, second = argv[0], "".join(argv[1:2])
     wrong, hint = first, did_you_mean(first, COMMANDS) or "; see `firstsight --help`"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from firstsight.cli.options import as_json
+from firstsight.cli.options import as_json, resumable
 
 
 def features(
@@ -46,15 +46,8 @@ def features(
     network = load_backbone(backbone, device, precision, batch)
     asked = network.batch
     with Display() as display:
-        unfinished = out.with_name(out.name + ".partial")
-        if unfinished.exists():
-            display.say(f"continuing from {unfinished}")
-        try:
+        with resumable(out, display):
             done = extract(folder, network, out, crops, skip_bad, display.stage("features"))
-        except KeyboardInterrupt:
-            if unfinished.exists():
-                display.say(f"stopped; kept in {unfinished}; the same command continues from there")
-            raise
         if network.batch < asked:
             display.say(f"memory was too small for {asked} crops at once; {network.batch} were taken")
         for sentence in done.skipped.values():

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from firstsight.cli.options import PictureOptions, option, parsed, with_settings
+from firstsight.cli.options import PictureOptions, option, parsed, resumable, with_settings
 from firstsight.errors import InputError
-
-if TYPE_CHECKING:
-    from firstsight.cli.tensorboard import Board
-    from firstsight.methods import FitControls
 
 
 def fit(argv: Sequence[str]) -> None:
     """Train a method and save it: `firstsight fit METHOD --data PATH --out model.safetensors`."""
+    from firstsight.cli.tensorboard import Board
     from firstsight.datasets import data_name
     from firstsight.methods import METHODS, FitControls, named
     from firstsight.methods.abilities import MakesFeatures
@@ -41,50 +37,23 @@ def fit(argv: Sequence[str]) -> None:
     form = with_settings(default, FitOptions)
     options = parsed(form, argv[1:], f"fit {argv[0]}", f"{(kind.__doc__ or '').splitlines()[0]} {kind.source}.")
     method = kind(**options.of_method.settings())
-    unfinished = options.out.with_name(options.out.name + ".partial")
     with (
         joined() as ranks,
         Display(is_quiet=ranks.rank > 0) as display,
-        _board(None if ranks.rank else options.tensorboard) as board,
+        nullcontext() if ranks.rank or options.tensorboard is None else Board(options.tensorboard) as board,
     ):
         if ranks.n > 1 and not isinstance(method, MakesFeatures):
             raise InputError(f"method must be spaen-pictures for several processes to share it; got {method.name}")
         with ranks.first_goes_ahead():
             training = options.load_for(method, display).training_set()
-        if unfinished.exists():
-            display.say(f"continuing from {unfinished}")
-        controls = FitControls(display.stage(f"fit {argv[0]}"), unfinished, options.checkpoint_every, ranks=ranks)
-        try:
-            method.fit(training, _on_board(controls, board) if board else controls)
-        except KeyboardInterrupt:
-            if unfinished.exists():
-                display.say(f"stopped; kept in {unfinished}; the same command continues from there")
-            raise
+        with resumable(options.out, display) as unfinished:
+            controls = FitControls(display.stage(f"fit {argv[0]}"), unfinished, options.checkpoint_every, ranks=ranks)
+            method.fit(training, board.showing(controls) if board else controls)
         if ranks.rank:
             return
         method.save(options.out)
         unfinished.unlink(missing_ok=True)
     print(f"{argv[0]} trained on {len(training)} images of {len(training.classes)} classes is at {options.out}")
-
-
-def _board(folder: Path | None) -> AbstractContextManager[Board | None]:
-    """Open the folder that TensorBoard reads, if there is to be one."""
-    if folder is None:
-        return nullcontext()
-    from firstsight.cli.tensorboard import Board
-
-    return Board(folder)
-
-
-def _on_board(controls: FitControls, board: Board) -> FitControls:
-    """Show a fit on TensorBoard too."""
-
-    def progress(done: int, total: int, losses: Mapping[str, float]) -> None:
-        if controls.progress is not None:
-            controls.progress(done, total, losses)
-        board.progress(done, total, losses)
-
-    return replace(controls, progress=progress, draw=board.draw)
 
 
 @dataclass(kw_only=True)

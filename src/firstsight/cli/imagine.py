@@ -92,7 +92,6 @@ def _form() -> Any:
 def _known(options: Any) -> tuple[Recogniser, tuple[str, ...]]:
     """Load the method with all its classes; return it and the names of the classes from --classes."""
     from firstsight import checkpoint
-    from firstsight.cli.predict import more_classes
     from firstsight.datasets import load
     from firstsight.methods import load_method
     from firstsight.methods.abilities import drawing
@@ -112,7 +111,7 @@ def _known(options: Any) -> tuple[Recogniser, tuple[str, ...]]:
         )
     if options.classes is None:
         return known, ()
-    more = more_classes(options.classes, known)
+    more = known.read_classes(options.classes)
     return known.with_classes(more), more.names
 
 

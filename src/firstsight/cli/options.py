@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,6 +174,20 @@ class PictureOptions(DataOptions):
                 f"reconstruction features must be left out for {method.name}, which reconstructs pictures; "
                 f"got {self.reconstruction_features!r}"
             )
+
+
+@contextmanager
+def resumable(out: Path, display: Display) -> Iterator[Path]:
+    """Give the file beside `out` that keeps unfinished work; say when work continues from it or is kept in it."""
+    unfinished = out.with_name(out.name + ".partial")
+    if unfinished.exists():
+        display.say(f"continuing from {unfinished}")
+    try:
+        yield unfinished
+    except KeyboardInterrupt:
+        if unfinished.exists():
+            display.say(f"stopped; kept in {unfinished}; the same command continues from there")
+        raise
 
 
 def say_skipped(display: Display, skipped: Mapping[str, str]) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv as csvlib
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from firstsight.cli.options import as_json
+from firstsight.cli.options import as_json, at_least_one
 from firstsight.errors import InputError
 
 if TYPE_CHECKING:
-    from firstsight.data import ClassEmbeddings
     from firstsight.pictures.find import File
     from firstsight.recogniser.recogniser import Answer, Recogniser
 
@@ -56,48 +54,32 @@ def predict(
 
     if json and csv:
         raise InputError("output must be json or csv; got both")
-    for name, value in (("top", top), ("batch", batch)):
-        if value < 1:
-            raise InputError(f"{name} must be 1 or more; got {value}")
+    at_least_one(top=top, batch=batch)
     if not sources:
         raise InputError("sources must be pictures, folders, feature files or -; got none")
     known = Recogniser.load(model, device)
     if classes:
-        known = known.with_classes(more_classes(classes, known))
+        known = known.with_classes(known.read_classes(classes))
     if only:
         known = known.only(only)
     if reject and known.threshold is None:
         raise InputError("recogniser must be calibrated to refuse answers; got one without a threshold")
-    write = _json_writer(reject) if json else _csv_writer() if csv else _text_writer(known, reject)
+    table = csvlib.writer(sys.stdout, lineterminator="\n")
+    if csv:
+        table.writerow(["source", "rank", "class", "probability", "seen", "rejected", "error"])
+    width = min(40, max(map(len, known.classes.names)))
     n = failed = 0
     for answer in _answers(known, sources, top, explain, batch):
-        write(answer)
+        if csv:
+            table.writerows(_rows(answer))
+            sys.stdout.flush()
+        else:
+            print(as_json(_document(answer, reject)) if json else _text(answer, reject, width), flush=True)
         n += 1
         failed += answer.error is not None
     if failed:
         print(f"firstsight: {failed} of {n} pictures could not be read", file=sys.stderr)
         sys.exit(1)
-
-
-def more_classes(file: Path, known: Recogniser) -> ClassEmbeddings:
-    """Read classes from a table, described in the way of those known: by attributes, by text, or by both."""
-    import numpy as np
-
-    from firstsight.data import ClassEmbeddings
-    from firstsight.datasets.folder import unit_rows
-    from firstsight.semantics.class_table import read_class_table, read_classes_like
-
-    if known.text_source is None:
-        more = read_classes_like(file, known.classes)
-        are_unit = np.allclose(np.linalg.norm(known.classes.vectors, axis=1), 1, atol=1e-3)
-        return replace(more, vectors=unit_rows(more.vectors)) if are_unit else more
-    names, beside = known.text_source.get("attributes"), None
-    table = read_class_table(
-        file, () if names is None else names or None
-    )  # all columns if the attributes have no names
-    if names is not None:
-        beside = ClassEmbeddings(table.names, table.vectors, tuple(names))
-    return ClassEmbeddings(table.names, known.words(table.names, table.descriptions, beside))
 
 
 def _answers(known: Recogniser, sources: tuple[str, ...], top: int, explain: bool, batch: int) -> Iterator[Answer]:
@@ -138,57 +120,42 @@ def listed(sources: tuple[str, ...]) -> Iterator[File]:
             yield File(source)
 
 
-def _json_writer(reject: bool) -> Callable[[Answer], None]:
-    def write(answer: Answer) -> None:
-        document: dict[str, object] = {"source": answer.source}
-        if answer.error is not None:
-            document["error"] = answer.error
-        else:
-            named = zip(answer.classes, answer.probabilities, answer.seen, strict=True)
-            document["answers"] = [{"class": name, "probability": chance, "seen": seen} for name, chance, seen in named]
-            if reject:
-                document["rejected"] = answer.rejected
-            if answer.because is not None:
-                document["for"], document["against"] = answer.because
-        print(as_json(document), flush=True)
-
-    return write
+def _document(answer: Answer, reject: bool) -> dict[str, object]:
+    """Return an answer as JSON has it."""
+    if answer.error is not None:
+        return {"source": answer.source, "error": answer.error}
+    named = zip(answer.classes, answer.probabilities, answer.seen, strict=True)
+    answers = [{"class": name, "probability": chance, "seen": seen} for name, chance, seen in named]
+    document: dict[str, object] = {"source": answer.source, "answers": answers}
+    if reject:
+        document["rejected"] = answer.rejected
+    if answer.because is not None:
+        document["for"], document["against"] = answer.because
+    return document
 
 
-def _csv_writer() -> Callable[[Answer], None]:
-    table = csvlib.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["source", "rank", "class", "probability", "seen", "rejected", "error"])
-
-    def write(answer: Answer) -> None:
-        if answer.error is not None:
-            table.writerow([answer.source, "", "", "", "", "", answer.error])
-        for rank, (name, chance, seen) in enumerate(
-            zip(answer.classes, answer.probabilities, answer.seen, strict=True), start=1
-        ):
-            rejected = "" if answer.rejected is None else int(answer.rejected)
-            table.writerow([answer.source, rank, name, f"{chance:.6g}", int(seen), rejected, ""])
-        sys.stdout.flush()
-
-    return write
+def _rows(answer: Answer) -> Iterator[list[object]]:
+    """Yield the lines of an answer in a table."""
+    if answer.error is not None:
+        yield [answer.source, "", "", "", "", "", answer.error]
+    rejected = "" if answer.rejected is None else int(answer.rejected)
+    named = zip(answer.classes, answer.probabilities, answer.seen, strict=True)
+    for rank, (name, chance, seen) in enumerate(named, start=1):
+        yield [answer.source, rank, name, f"{chance:.6g}", int(seen), rejected, ""]
 
 
-def _text_writer(known: Recogniser, reject: bool) -> Callable[[Answer], None]:
-    width = min(40, max(map(len, known.classes.names)))
-
-    def write(answer: Answer) -> None:
-        lines = [answer.source]
-        if answer.error is not None:
-            named = answer.error.startswith(answer.source)
-            lines = [answer.error if named else f"{answer.source}: {answer.error}"]
-        if reject and answer.rejected:
-            lines.append("    none of these: even the best fits worse than 95 % of known ones did in validation")
-        for name, chance, seen in zip(answer.classes, answer.probabilities, answer.seen, strict=True):
-            lines.append(f"    {100 * chance:5.1f} %  {name:<{width}}  {'seen' if seen else 'unseen'}")
-        if answer.because is not None:
-            for word, reasons in zip(("for", "against"), answer.because, strict=True):
-                if reasons:
-                    shown = ", ".join(f"{name} ({weight:+.2g})" for name, weight in reasons)
-                    lines.append(f"    {word + ':':<8}  {shown}")
-        print("\n".join(lines), flush=True)
-
-    return write
+def _text(answer: Answer, reject: bool, width: int) -> str:
+    """Write an answer in lines for people, with names in a column of this width."""
+    lines = [answer.source]
+    if answer.error is not None:
+        named = answer.error.startswith(answer.source)
+        lines = [answer.error if named else f"{answer.source}: {answer.error}"]
+    if reject and answer.rejected:
+        lines.append("    none of these: even the best fits worse than 95 % of known ones did in validation")
+    for name, chance, seen in zip(answer.classes, answer.probabilities, answer.seen, strict=True):
+        lines.append(f"    {100 * chance:5.1f} %  {name:<{width}}  {'seen' if seen else 'unseen'}")
+    for word, reasons in zip(("for", "against"), answer.because or (), strict=False):
+        if reasons:
+            shown = ", ".join(f"{name} ({weight:+.2g})" for name, weight in reasons)
+            lines.append(f"    {word + ':':<8}  {shown}")
+    return "\n".join(lines)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from firstsight.methods.abilities import DrawsPictures
     from firstsight.pictures.find import File
-
 
 BLOCK = 64  # pictures in one pass
 MOST = 400  # pictures on one sheet
@@ -43,8 +41,6 @@ def reconstruct(
         json: print one JSON document, with the mean square error per pixel of each picture, colours in 0..1.
         device: torch device to work on.
     """
-    import numpy as np
-
     from firstsight.cli.predict import listed
     from firstsight.methods import load_method
     from firstsight.methods.abilities import drawing
@@ -58,47 +54,43 @@ def reconstruct(
     file = as_png(out or Path("reconstructed.png"))
     method = drawing(load_method(model, device), "have a size of them")
     files = {file.path: file for file in listed(pictures)}
-    paths = list(files)
-    if not out_folder and len(paths) > MOST:
-        raise InputError(f"pictures must be {MOST} or fewer for one file; got {len(paths)}; name --out-folder")
-    names = dict(zip(paths, _unique(Path(path).stem for path in paths), strict=True))
+    if not out_folder and len(files) > MOST:
+        raise InputError(f"pictures must be {MOST} or fewer for one file; got {len(files)}; name --out-folder")
+    names = dict(zip(files, _unique(Path(path).stem for path in files), strict=True))
     skipped: dict[str, str] = {}
-    done: list[_Pair] = []
+    errors: dict[str, float] = {}  # by path
+    pairs = []
     with Display() as display:
-        for drawn in _reconstruct(method, list(files.values()), skip_bad, skipped):
+        for path, pair in _reconstruct(method, list(files.values()), skip_bad, skipped):
+            before, after = pair / 255.0
+            errors[path] = float(((before - after) ** 2).mean())
             if out_folder:
-                _write(out_folder / f"{names[drawn.source]}.png", [drawn])
-                drawn = replace(drawn, pair=np.empty(0, np.uint8))  # keeps memory small
-            done.append(drawn)
-            display("reconstruct", len(done) + len(skipped), len(paths))
+                _write(out_folder / f"{names[path]}.png", {path: errors[path]}, [pair])
+            else:
+                pairs.append(pair)
+            display("reconstruct", len(errors) + len(skipped), len(files))
         say_skipped(display, skipped)
-    if not done:
-        raise InputError(f"pictures must be readable; got none of {len(paths)} that is")
+    if not errors:
+        raise InputError(f"pictures must be readable; got none of {len(files)} that is")
     if not out_folder:
-        _write(file, done)
+        _write(file, errors, pairs)
     if json:
-        rows = [{"source": drawn.source, "mse": drawn.error} for drawn in done]
+        rows = [{"source": path, "mse": error} for path, error in errors.items()]
         print(as_json({"out": str(out_folder or file), "pictures": rows, "skipped": skipped}))
         return
-    what = "picture above its reconstruction is" if len(done) == 1 else "pictures above their reconstructions are"
+    what = "picture above its reconstruction is" if len(errors) == 1 else "pictures above their reconstructions are"
     where = f"in {out_folder}" if out_folder else f"at {file}"
-    mean = sum(drawn.error for drawn in done) / len(done)
-    print(f"{len(done)} {what} {where}; mean square error of a pixel {mean:.4f}")
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A picture file, the picture and its reconstruction [2, side, side, 3], and the mean square error between them."""
-
-    source: str
-    pair: NDArray[np.uint8]
-    error: float
+    mean = sum(errors.values()) / len(errors)
+    print(f"{len(errors)} {what} {where}; mean square error of a pixel {mean:.4f}")
 
 
 def _reconstruct(
     method: DrawsPictures, files: Sequence[File], skip_bad: bool, skipped: dict[str, str]
-) -> Iterator[_Pair]:
-    """Reconstruct each picture that can be read; add the messages about the others to `skipped`."""
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield the path, and the picture above its reconstruction [2, side, side, 3], of each picture that can be read.
+
+    The messages about the others are added to `skipped`.
+    """
     import numpy as np
 
     from firstsight.pictures.decode import open_picture, squared
@@ -106,33 +98,30 @@ def _reconstruct(
     for start in range(0, len(files), BLOCK):
         read = {}
         for file in files[start : start + BLOCK]:
-            path = file.path
             try:
                 if file.fault:
                     raise InputError(file.problem)
-                read[path] = squared(open_picture(path, enough=2 * method.side), method.side)
+                read[file.path] = squared(open_picture(file.path, enough=2 * method.side), method.side)
             except InputError as error:
                 if not skip_bad:
                     raise
-                skipped[path] = str(error)
+                skipped[file.path] = str(error)
         if not read:
             continue
         originals = np.stack(list(read.values()))
         pairs = np.stack([originals, method.reconstructed(originals)], axis=1)  # [n, 2, side, side, 3]
-        for source, pair in zip(read, pairs, strict=True):
-            before, after = pair / 255.0
-            yield _Pair(source, pair, float(((before - after) ** 2).mean()))
+        yield from zip(read, pairs, strict=True)
 
 
-def _write(file: Path, done: Sequence[_Pair]) -> None:
-    """Write one sheet of pictures and reconstructions."""
+def _write(file: Path, errors: Mapping[str, float], pairs: Sequence[NDArray[np.uint8]]) -> None:
+    """Write one sheet of pictures and reconstructions, with their errors by path."""
     import numpy as np
 
     from firstsight.pictures.sheet import grid
 
-    originals, drawn = np.stack([one.pair for one in done], axis=1)
-    notes = [f"error {one.error:.4f}" for one in done]
-    names = [" / ".join(Path(one.source).parts[-2:]) for one in done]  # with the folder, which is often the class
+    originals, drawn = np.stack(pairs, axis=1)
+    notes = [f"error {error:.4f}" for error in errors.values()]
+    names = [" / ".join(Path(path).parts[-2:]) for path in errors]  # with the folder, which is often the class
     grid(file, [("original", originals), ("reconstructed", drawn)], names, notes)
 
 

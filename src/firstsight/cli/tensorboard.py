@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from firstsight.errors import InputError
 from firstsight.features.weights import package
+from firstsight.methods import FitControls
 from firstsight.pictures.sheet import tiled
 
 
@@ -18,15 +20,10 @@ class Board:
     """Event files in a folder, written during the training.
 
     A continued training may repeat some steps; TensorBoard then drops their first values.
-
-    Args:
-        folder: made if it does not exist.
-
-    Raises:
-        InputError: TensorBoard is not installed, or the folder cannot be written to.
     """
 
     def __init__(self, folder: str | Path) -> None:
+        """Make the folder; raise InputError if TensorBoard is not installed, or the folder cannot be written to."""
         package("tensorboard", "tensorboard", f"log for TensorBoard in {folder}")
         self._folder = Path(folder)
         self._writer: Any = None
@@ -41,6 +38,16 @@ class Board:
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
             self._writer.close()
+
+    def showing(self, controls: FitControls) -> FitControls:
+        """Return the controls of a fit that is logged here too."""
+
+        def progress(done: int, total: int, losses: Mapping[str, float]) -> None:
+            if controls.progress is not None:
+                controls.progress(done, total, losses)
+            self.progress(done, total, losses)
+
+        return replace(controls, progress=progress, draw=self.draw)
 
     def progress(self, done: int, total: int, losses: Mapping[str, float]) -> None:
         """Log losses by name, after so many steps."""

@@ -64,7 +64,8 @@ def tune(
     with Display() as display:
         full = data.load(display)
         dataset = full.without_test()
-        work = [(start, dataset, aim, partitions, trials, storage) for start, aim in zip(starts, aims, strict=True)]
+        options = {"partitions": partitions, "trials": trials, "storage": storage}
+        work = [(start, dataset, {"objective": aim, **options}) for start, aim in zip(starts, aims, strict=True)]
         for at, outcome in run_jobs(tune_job, work, jobs, display):
             start, aim = starts[at], aims[at]
             if outcome.error is not None:
@@ -75,11 +76,11 @@ def tune(
             reached = f"{aim} {best.mean:.4g}, best of {len(outcome.value)}"
             origin = f"{reached}, on {partitions} sets of validation classes; {full.description}"
             write_settings(out, full.name, start, best.settings, origin)
-            chosen = "  ".join(f"{name} {format_setting(best.settings[name])}" for name in start.search.space)
-            display.say(f"{start.name:<10}{reached}: {chosen}")
-            rows.append(
-                {"data": full.name, "method": start.name, "objective": aim, "trials": list(map(vars, outcome.value))}
-            )
+            values = ((name, best.settings[name]) for name in start.search.space)
+            shown = (f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values)
+            display.say(f"{start.name:<10}{reached}: {'  '.join(shown)}")
+            trials_of = list(map(vars, outcome.value))
+            rows.append({"data": full.name, "method": start.name, "objective": aim, "trials": trials_of})
     if failed:
         raise InputError(f"methods must be tuned; got {', '.join(failed)} failed; the same command tries again")
     if json:
@@ -100,8 +101,3 @@ def _starts(methods: tuple[str, ...], preset: str | None) -> list[Method]:
             f"methods must learn from features alone to be tuned; got {others[0]}; tune spaen, whose E is the same"
         )
     return [kind.preset(preset) if preset else kind() for kind in kinds]
-
-
-def format_setting(value: object) -> str:
-    """Format a setting in few characters."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

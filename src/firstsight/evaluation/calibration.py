@@ -78,17 +78,11 @@ def fit_temperature(scores: Floats, labels: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Rejection of an answer as "none of these".
+    """Rejection of an answer as "none of these"."""
 
-    Attributes:
-        threshold: answers with a lower score, gamma subtracted, are refused.
-        kept: percent of the images of offered classes whose answers are not refused; about `KEPT` by construction.
-        caught: percent of the images of classes that were not offered whose answers are.
-    """
-
-    threshold: float
-    kept: float
-    caught: float
+    threshold: float  # answers with a lower score, gamma subtracted, are refused
+    kept: float  # percent of images of offered classes whose answers are not refused; about `KEPT` by construction
+    caught: float  # percent of images of classes that were not offered whose answers are refused
 
 
 def fit_rejection(scores: Floats, labels: ArrayLike) -> Rejection:
@@ -126,16 +120,10 @@ def _own(table: Floats, rows: Indices) -> Floats:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Numbers that validation classes give for a method's scores.
+    """Numbers that validation classes give for a method's scores."""
 
-    Attributes:
-        gamma: to subtract from seen scores.
-        temperature: softmax((scores - gamma is_seen) / temperature) are probabilities.
-        rejection: of answers whose best score, gamma subtracted, is too low.
-    """
-
-    gamma: float
-    temperature: float
+    gamma: float  # to subtract from seen scores
+    temperature: float  # softmax((scores - gamma is_seen) / temperature) are probabilities
     rejection: Rejection
 
 

@@ -19,7 +19,7 @@ from firstsight.methods.fitting import FitControls
 from firstsight.results.numbers import METRICS, ClassResult
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Result:
     """The numbers that one fitted method reached on one data set.
 
@@ -50,11 +50,11 @@ class Result:
     h: float
     ausuc: float
     ausuc_per_sample: float
-    gamma: float | None
-    temperature: float | None
-    u_cal: float | None
-    s_cal: float | None
-    h_cal: float | None
+    gamma: float | None = None
+    temperature: float | None = None
+    u_cal: float | None = None
+    s_cal: float | None = None
+    h_cal: float | None = None
     classes: tuple[ClassResult, ...]
     curve: SeenUnseenCurve
     lead: Floats
@@ -96,13 +96,13 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, controls: Fi
     t1 = None if method.generalized_only else _unseen_alone(method, data)  # [u]
     plain = class_accuracies(scores.argmax(axis=1), labels, len(data.classes))  # [c]
     u, s, h = _means(plain, is_seen)
-    gamma = temperature = stacked = u_cal = s_cal = h_cal = None
+    stacked, calibrated = None, {}
     if calibrate:
         chosen = fit_calibration(method, data, controls)
-        gamma, temperature = chosen.gamma, chosen.temperature
-        predictions = np.where(is_seen, scores - np.float32(gamma), scores).argmax(axis=1)
+        predictions = np.where(is_seen, scores - np.float32(chosen.gamma), scores).argmax(axis=1)
         stacked = class_accuracies(predictions, labels, len(data.classes))  # [c]
-        u_cal, s_cal, h_cal = _means(stacked, is_seen)
+        calibrated = dict(zip(("u_cal", "s_cal", "h_cal"), _means(stacked, is_seen), strict=True))
+        calibrated |= {"gamma": chosen.gamma, "temperature": chosen.temperature}
     return Result(
         data=data.name,
         method=method.name,
@@ -113,17 +113,13 @@ def evaluate(method: Method, data: Dataset, calibrate: bool = True, controls: Fi
         h=h,
         ausuc=curve.area,
         ausuc_per_sample=curve_of(lead, right, labels, is_seen, per_class=False).area,
-        gamma=gamma,
-        temperature=temperature,
-        u_cal=u_cal,
-        s_cal=s_cal,
-        h_cal=h_cal,
         classes=_class_results(data, labels, plain, stacked, t1),
         curve=curve,
         lead=lead,
         right=right,
         scores=scores,
         seconds_score=seconds,
+        **calibrated,
     )
 
 

@@ -64,25 +64,20 @@ class PictureScorer(nn.Module):
 
 
 def export_method(method: Method, path: str | Path, known: Recogniser | None = None) -> Path:
-    """Write the graph from features and classes to scores.
+    """Write the graph of a fitted method from features and classes to scores.
 
-    Args:
-        method: fitted.
-        path: the ONNX file.
-        known: whose gamma and temperature go into the file's metadata.
+    Gamma and temperature of `known` go into the file's metadata.
     """
-    v, a = len(method.feature_mean_), len(method.class_mean_)
-    example = (torch.rand(3, v), torch.rand(5, a))
-    return _write(path, method, Scorer(_on_cpu(method)).eval(), example, "features", known)
+    example = (torch.rand(3, len(method.feature_mean_)), torch.rand(5, len(method.class_mean_)))
+    return _write(path, method, Scorer(_on_cpu(method)), example, "features", known)
 
 
 def export_recogniser(known: Recogniser, path: str | Path) -> Path:
     """Write the graph from pictures and classes to scores; the backbone must be known."""
-    backbone = known.backbone
-    side = backbone.preparation.crop
+    side = known.backbone.preparation.crop
     example = (torch.zeros(2, 3, side, side, dtype=torch.uint8), torch.rand(5, len(known.method.class_mean_)))
-    module = PictureScorer(backbone, Scorer(_on_cpu(known.method))).eval().cpu()
-    return _write(path, known.method, module, example, "pictures", known)
+    module = PictureScorer(known.backbone, Scorer(_on_cpu(known.method)))
+    return _write(path, known.method, module.cpu(), example, "pictures", known)
 
 
 def _on_cpu(method: Method) -> Method:
@@ -93,16 +88,12 @@ def _on_cpu(method: Method) -> Method:
 
 
 def _write(
-    path: str | Path,
-    method: Method,
-    module: nn.Module,
-    example: tuple[Tensor, Tensor],
-    source: str,
-    known: Recogniser | None,
+    path: str | Path, method: Method, module: nn.Module, example: Example, source: str, known: Recogniser | None
 ) -> Path:
-    if reason := why_not(method):
-        raise InputError(f"method must be one with a graph; got {method.name}: {reason}")
-    path = Path(path)
+    """Write the graph of a module from `source` and classes to scores."""
+    refused = f"method must be one with a graph; got {method.name}: "
+    if method.name == "sse":
+        raise InputError(f"{refused}its mixtures of seen classes are solved for by iterating until they no longer move")
     for package in ("onnx", "onnxscript"):
         try:
             importlib.import_module(package)
@@ -111,24 +102,17 @@ def _write(
                 f"{package} must be installed to write a graph; got none; pip install 'firstsight[onnx]'"
             ) from error
     try:
-        program = _exported(module, example, [source, "classes"])
+        program = _exported(module.eval(), example, [source, "classes"])
     except Exception as error:  # the exporter raises anything, for what a method or a backbone does that it cannot
         reason = " ".join(str(error.__cause__ or error).split())[:200]
-        raise InputError(f"method must be one with a graph; got {method.name}: {reason}") from error
+        raise InputError(refused + reason) from error
     about: dict[str, Any] = {"method": method.name}
     if known is not None:
         about |= {"gamma": known.gamma, "temperature": known.temperature, "threshold": known.threshold}
     program.model.metadata_props["firstsight"] = json.dumps(about)
     with replacing(path) as unfinished:
         program.save(unfinished)
-    return path
-
-
-def why_not(method: Method) -> str:
-    """Say why a method has no graph; nothing where it has one."""
-    if method.name == "sse":
-        return "its mixtures of seen classes are solved for by iterating until they no longer move"
-    return ""
+    return Path(path)
 
 
 def _exported(module: nn.Module, example: Example, inputs: list[str]) -> Any:
@@ -156,14 +140,11 @@ def distances(points: Tensor, others: Tensor, p: float, compute_mode: int | None
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence what the exporter says about itself."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)

@@ -19,17 +19,44 @@ from numpy.typing import NDArray
 
 from firstsight.data import ClassEmbeddings, Dataset, Floats, Indices, frozen
 from firstsight.errors import InputError
-from firstsight.evaluation.calibration import fit_calibration
+from firstsight.evaluation.calibration import fit_calibration, probabilities
 from firstsight.evaluation.evaluate import check_trained_on
 from firstsight.evaluation.explanation import Explanation, attribute_weights, strongest
 from firstsight.methods import FitControls, Method
 from firstsight.methods.abilities import own_backbone, with_own_features
 from firstsight.recogniser.recogniser_file import SOURCE, read_recogniser, write_recogniser
-from firstsight.recogniser.scored import Scored
 from firstsight.recogniser.topk import Top, top_classes
 
 BATCH = 32  # pictures at once
 EXPLAINED = 8  # images at once, for which a variant of each class is made per attribute
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of images, and all that follows from them."""
+
+    known: Recogniser
+    features: Floats  # [n, v] of the images
+    scores: Floats  # [n, c] of all its classes, gamma subtracted
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """Return the calibrated probabilities [n, c]; rows sum to 1."""
+        return probabilities(self.scores, self.known.temperature)
+
+    @cached_property
+    def rows(self) -> Indices:
+        """Return [n, c] rows of the classes, the most probable first."""
+        return np.argsort(-self.probabilities, axis=1, kind="stable")
+
+    @property
+    def rejected(self) -> NDArray[np.bool_]:
+        """Return [n] whether an image is rejected, as in `Recogniser.rejects`."""
+        return self.known.rejects(self.scores.max(axis=1))
+
+    def explain(self, n: int = 3) -> list[Explanation]:
+        """Find the attributes that favour the best class of each image over the next, n for it and n against."""
+        return self.known.explain(self.features, self.rows, n)
 
 
 @dataclass(frozen=True)
@@ -95,9 +122,8 @@ class Recogniser:
             raise InputError(f"threshold must be a finite number; got {self.threshold}")
         if self.caught is not None and not 0 <= self.caught <= 100:
             raise InputError(f"caught must be in percent; got {self.caught}")
-        width = len(self.method.class_mean_)
-        if self.classes.vectors.shape[1] != width:
-            got = self.classes.vectors.shape[1]
+        width, got = len(self.method.class_mean_), self.classes.vectors.shape[1]
+        if got != width:
             raise InputError(f"classes must have {width} columns, as in training; got {got}")
 
     @classmethod
@@ -113,8 +139,7 @@ class Recogniser:
             controls: progress of that second fit.
         """
         check_trained_on(method, data)
-        trained_on = set(method.trained_on_) if hasattr(method, "trained_on_") else set()
-        if not trained_on:
+        if not (trained_on := set(getattr(method, "trained_on_", ()))):
             raise InputError(f"{method.name} must be fitted before it recognises; got one without training; call fit")
         if own := own_backbone(method):
             source = {"backbone": own.name, "crops": "1", "transform": own.transform}
@@ -144,19 +169,11 @@ class Recogniser:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:
-        """Read a recogniser from a file that `save` wrote.
-
-        Raises:
-            InputError: no such file, or not one that `save` wrote; nothing in the file is executed.
-        """
+        """Read a recogniser from a file that `save` wrote; raise InputError for another. Nothing in it is executed."""
         return read_recogniser(cls, path, device)
 
     def with_classes(self, more: ClassEmbeddings) -> Self:
-        """Return a recogniser with more classes, all unseen, without training.
-
-        Args:
-            more: vectors in the scale of those trained on, with the same attributes in the same order.
-        """
+        """Return a recogniser with more classes, all unseen, in the scale of those trained on; nothing is trained."""
         ours, theirs = self.classes, more
         width, got = ours.vectors.shape[1], theirs.vectors.shape[1]
         if got != width:
@@ -176,6 +193,22 @@ class Recogniser:
             classes=ClassEmbeddings(ours.names + theirs.names, vectors, ours.attributes or theirs.attributes),
             is_seen=np.append(self.is_seen, np.zeros(len(theirs), dtype=bool)),
         )
+
+    def read_classes(self, table: Path) -> ClassEmbeddings:
+        """Read classes from a table, described as the known ones are: by attributes, by text, or by both."""
+        from firstsight.datasets.folder import unit_rows
+        from firstsight.semantics.class_table import read_class_table, read_classes_like
+
+        if self.text_source is None:
+            more = read_classes_like(table, self.classes)
+            are_unit = np.allclose(np.linalg.norm(self.classes.vectors, axis=1), 1, atol=1e-3)
+            return replace(more, vectors=unit_rows(more.vectors)) if are_unit else more
+        names, beside = self.text_source.get("attributes"), None
+        # where the attributes have no names, all columns of the table are attributes
+        found = read_class_table(table, () if names is None else names or None)
+        if names is not None:
+            beside = ClassEmbeddings(found.names, found.vectors, tuple(names))
+        return ClassEmbeddings(found.names, self.words(found.names, found.descriptions, beside))
 
     def only(self, which: Literal["seen", "unseen"]) -> Self:
         """Return a recogniser that chooses among the seen or the unseen classes alone."""
@@ -220,17 +253,11 @@ class Recogniser:
         top = self.top(features, max(k, 2) if explain and k > 0 else k)
         rejected = [None] * len(features) if self.threshold is None else self.rejects(top.scores[:, 0]).tolist()
         because = self.explain(features, top.rows) if explain else [None] * len(features)
-        found = zip(sources, top.rows[:, :k], top.probabilities[:, :k], rejected, because, strict=True)
+        found = zip(sources, top.rows[:, :k], top.probabilities[:, :k].tolist(), rejected, because, strict=True)
+        names, is_seen = self.classes.names, self.is_seen
         return [
-            Answer(
-                source,
-                tuple(self.classes.names[row] for row in rows),
-                tuple(chances.tolist()),
-                tuple(self.is_seen[rows].tolist()),
-                refused,
-                reasons,
-            )
-            for source, rows, chances, refused, reasons in found
+            Answer(source, tuple(names[row] for row in rows), tuple(chances), tuple(is_seen[rows].tolist()), *rest)
+            for source, rows, chances, *rest in found
         ]
 
     def explain(self, features: Floats, rows: Indices, n: int = 3) -> list[Explanation]:
@@ -319,16 +346,10 @@ class Recogniser:
     def readable(self, pictures: list[Any]) -> tuple[Floats, list[str | None]]:
         """Return features of the pictures that can be read, and for each picture why it cannot, or None."""
         _ = self.backbone  # what is wrong with it is not the pictures' fault
-        rows: list[Floats] = []
-        errors: list[str | None] = []
         try:
             return self.features(pictures), [None] * len(pictures)
-        except (InputError, OSError):  # one of them cannot be read, or several
-            pass
-        for picture in pictures:
-            try:
-                rows.append(self.features([picture]))
-                errors.append(None)
-            except (InputError, OSError) as error:
-                errors.append(" ".join(str(error).split()))
-        return np.concatenate(rows) if rows else np.zeros((0, len(self.method.feature_mean_))), errors
+        except (InputError, OSError) as error:  # one of them cannot be read, or several
+            if len(pictures) == 1:
+                return np.zeros((0, len(self.method.feature_mean_)), np.float32), [" ".join(str(error).split())]
+        rows, errors = zip(*(self.readable([picture]) for picture in pictures), strict=True)
+        return np.concatenate(rows), [error for [error] in errors]

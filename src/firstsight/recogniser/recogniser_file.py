@@ -41,15 +41,10 @@ def write_recogniser(known: Recogniser, path: str | Path) -> Path:
 
 
 def read_recogniser(make: Callable[..., Made], path: str | Path, device: str) -> Made:
-    """Read the file.
-
-    Args:
-        make: the class of the recogniser.
-        path: the file.
-        device: to work on, whatever device the method was trained on.
+    """Read the file with the class of the recogniser, to work on this device; nothing in the file is executed.
 
     Raises:
-        InputError: no such file, or one with nonsense; nothing in the file is executed.
+        InputError: no such file, or one with nonsense.
     """
     torch_device(device)
     state, metadata = checkpoint.read(path)

@@ -32,18 +32,11 @@ PROPOSED = 64  # images whose proposals are scored together
 
 @dataclass(frozen=True, eq=False)
 class Top:
-    """The best classes of each image.
+    """The best classes of each image."""
 
-    Attributes:
-        rows: [n, k] of the candidates, best first; of equal ones the first comes first.
-        scores: [n, k] of these, float32, handicaps subtracted.
-        log_total: [n] log of the sum over all candidates of exp(score / temperature); NaN where not all were scored.
-        temperature: of that sum.
-    """
-
-    rows: Indices
-    scores: Floats
-    log_total: Floats
+    rows: Indices  # [n, k] of the candidates, best first; of equal ones the first comes first
+    scores: Floats  # [n, k] of these, float32, handicaps subtracted
+    log_total: Floats  # [n] log of the sum over all candidates of exp(score / temperature); NaN if not all were scored
     temperature: float
 
     @property
@@ -95,7 +88,7 @@ def _blocks(
     method: Method, inputs: Floats, candidates: ClassEmbeddings, block: int
 ) -> Iterator[tuple[slice, int, NDArray[np.float32]]]:
     """Yield images, the first class, and scores of these images against classes from there on; every pair once."""
-    images = [slice(start, min(start + IMAGES, len(inputs))) for start in range(0, len(inputs), IMAGES)]
+    images = [slice(start, start + IMAGES) for start in range(0, len(inputs), IMAGES)]
     product = method.product
     points = [] if product is None else [product.project(inputs[which]) for which in images]
     for first in range(0, len(candidates), block):
@@ -118,13 +111,9 @@ def _part(candidates: ClassEmbeddings, rows: slice) -> ClassEmbeddings:
 
 
 def _merge(best: Floats, rows: Indices, scores: Floats, first: int) -> None:
-    """Put what beats the best so far in its place, written into `best` [n, k] and `rows` [n, k].
+    """Merge scores [n, b] of the classes from row `first` on into the best so far, [n, k] descending, and their rows.
 
-    Args:
-        best: descending.
-        rows: of these.
-        scores: [n, b] of the classes from `first` on; an equal score comes later than one that is there already.
-        first: row of the first of them.
+    Of equal scores, the one that is there already comes first.
     """
     images, columns = np.nonzero(scores > best[:, -1:])  # few, but in the first blocks
     ends = np.searchsorted(images, np.arange(len(scores) + 1))
@@ -159,7 +148,11 @@ class ClassIndex:
         if (product := method.product) is None:
             raise InputError(f"method must score by a product of image and class to be indexed; got {method.name}")
         self.method, self.candidates, self.handicap = product, candidates, handicap
-        faiss = _faiss()
+        try:
+            faiss = importlib.import_module("faiss")
+        except ImportError as error:
+            sentence = "faiss must be installed for an index; got none; pip install 'firstsight[faiss]'"
+            raise InputError(sentence) from error
         c = len(candidates)
         self.n_lists = n_lists or max(1, min(round(math.sqrt(c)), c // 40))
         sample = np.sort(np.random.default_rng(0).choice(c, min(c, 64 * self.n_lists), replace=False))
@@ -181,12 +174,9 @@ class ClassIndex:
         self._index.nprobe = min(number, self.n_lists)
 
     def top(self, inputs: Floats, k: int = 5, n_proposals: int = 100) -> Top:
-        """Find the best k of the classes that the index proposes, scored exactly; -1 where it proposes fewer.
+        """Find the best k of the classes that the index proposes for images [n, v]; -1 where it proposes fewer.
 
-        Args:
-            inputs: [n, v] features.
-            k: how many.
-            n_proposals: classes per image that are scored.
+        So many proposals per image are scored exactly.
         """
         points = self.method.project(inputs).float().cpu().numpy()
         if self.handicap is not None:
@@ -212,10 +202,3 @@ class ClassIndex:
         if self.handicap is not None:
             vectors = np.column_stack([vectors, self.handicap[rows].astype(np.float32)])
         return np.ascontiguousarray(vectors)
-
-
-def _faiss() -> Any:
-    try:
-        return importlib.import_module("faiss")
-    except ImportError as error:
-        raise InputError("faiss must be installed for an index; got none; pip install 'firstsight[faiss]'") from error

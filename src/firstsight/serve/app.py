@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -30,14 +30,8 @@ from firstsight.serve.requests import Description, read_object, read_question
 if TYPE_CHECKING:
     from firstsight.recogniser.recogniser import Recogniser
 
-PAGE = {  # address: (file of the page folder, type)
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/drawings.js": ("drawings.js", "text/javascript; charset=utf-8"),
-    "/editor.js": ("editor.js", "text/javascript; charset=utf-8"),
-    "/api.js": ("api.js", "text/javascript; charset=utf-8"),
-}
+PAGE = ("page.html", "page.css", "page.js", "drawings.js", "editor.js", "api.js")  # the first one is at /
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 
 def make_app(
@@ -48,7 +42,7 @@ def make_app(
     Args:
         recogniser: what answers.
         limits: what is refused.
-        state: SQLite file for classes that are added; they are forgotten when the server ends where none is named.
+        state: SQLite file for classes that are added; by default they are forgotten when the server ends.
         api_key: that changes of classes must carry, or None where anybody may make them.
 
     Raises:
@@ -67,7 +61,6 @@ def make_app(
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        """Close what the application holds when it ends."""
         yield
         predictor.close()
         kept.close()
@@ -81,34 +74,30 @@ def make_app(
         lifespan=life,
         redirect_slashes=False,
     )
+    for kind in (Refusal, InputError, ClientDisconnect, HTTPException):
+        app.add_exception_handler(kind, refused)
+    app.add_exception_handler(Exception, broken)
     guard = Guard(app, limits, metrics)
-    _refuse_in_sentences(app)
-    _serve_page(app)
+    for file in PAGE:
+        _serve_file(app, file)
     _serve_answers(app, predictor)
     _list_classes(app, predictor, needs_key=api_key is not None)
-    _change_classes(app, predictor, key_check(api_key))
+    _change_classes(app, predictor, api_key)
     _serve_health(app, predictor.known, metrics)
     return guard
 
 
-def key_check(api_key: str | None) -> Callable[[Request], Awaitable[None]]:
-    """Make the check of the key that a change must carry; nothing is checked where it is None."""
-
-    async def check_key(request: Request) -> None:
-        """Refuse a request without the key."""
-        if api_key is None:
-            return
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        given = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
-        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), api_key.encode()):
-            got = "another" if given else "none"
-            raise Refusal(
-                401,
-                f"api key must be the server's to change classes; got {got}; send it as Authorization: Bearer KEY",
-                {"www-authenticate": "Bearer"},
-            )
-
-    return check_key
+def check_key(request: Request, api_key: str) -> None:
+    """Refuse a request without the key."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    given = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
+    if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), api_key.encode()):
+        got = "another" if given else "none"
+        raise Refusal(
+            401,
+            f"api key must be the server's to change classes; got {got}; send it as Authorization: Bearer KEY",
+            {"www-authenticate": "Bearer"},
+        )
 
 
 def _serve_answers(app: FastAPI, predictor: Predictor) -> None:
@@ -158,9 +147,13 @@ def _list_classes(app: FastAPI, predictor: Predictor, needs_key: bool) -> None:
         return JSONResponse(known.described(name, known.vector(name)))
 
 
-def _change_classes(app: FastAPI, predictor: Predictor, check_key: Callable[[Request], Awaitable[None]]) -> None:
+def _change_classes(app: FastAPI, predictor: Predictor, api_key: str | None) -> None:
     """Add the routes that add and delete classes, for those who have the key."""
     known, descriptions = predictor.known, predictor.descriptions
+
+    async def may_change(request: Request) -> None:
+        if api_key is not None:
+            check_key(request, api_key)
 
     @app.post(
         "/v1/classes",
@@ -168,7 +161,7 @@ def _change_classes(app: FastAPI, predictor: Predictor, check_key: Callable[[Req
         response_model=openapi.ClassDescription,
         responses=problems(401, 404, 408, 409, 413, 415, 422, 503, 504),
         openapi_extra={"requestBody": openapi.ADD_BODY},
-        dependencies=[Depends(check_key)],
+        dependencies=[Depends(may_change)],
     )
     async def add_class(request: Request) -> Response:
         """Add a class by its description; it is kept until it is deleted."""
@@ -181,7 +174,7 @@ def _change_classes(app: FastAPI, predictor: Predictor, check_key: Callable[[Req
         "/v1/classes/{name:path}",
         response_model=openapi.ClassDescription,
         responses=problems(401, 404, 422, 503, 504),
-        dependencies=[Depends(check_key)],
+        dependencies=[Depends(may_change)],
     )
     async def delete_class(name: str) -> Response:
         """Delete a class that was added, and return its description."""
@@ -204,58 +197,37 @@ def _serve_health(app: FastAPI, known: KnownClasses, metrics: Metrics) -> None:
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _serve_page(app: FastAPI) -> None:
-    """Add the few files of the page, read once; no address is turned into a path."""
-    folder = resources.files("firstsight.serve") / "page"
-    for address, (file, kind) in PAGE.items():
-        content = (folder / file).read_bytes()
-        app.add_api_route(address, _sender(content, kind), methods=["GET", "HEAD"], include_in_schema=False)
-
-
-def _sender(content: bytes, kind: str) -> Any:
-    """Make a route that sends a file."""
+def _serve_file(app: FastAPI, file: str) -> None:
+    """Add a file of the page, read once; no address is turned into a path."""
+    content = (resources.files("firstsight.serve") / "page" / file).read_bytes()
+    kind = TYPES[Path(file).suffix]
 
     async def page() -> Response:
-        """Send it."""
         return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
-    return page
+    address = "/" if file == PAGE[0] else f"/{file}"
+    app.add_api_route(address, page, methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _refuse_in_sentences(app: FastAPI) -> None:
-    """Answer every error with one sentence."""
-
-    @app.exception_handler(Refusal)
-    async def refused(_: Request, refusal: Exception) -> Response:
-        """Send a refusal."""
-        assert isinstance(refusal, Refusal)
-        return refusal.response()
-
-    @app.exception_handler(InputError)
-    async def unusable(_: Request, error: Exception) -> Response:
-        """Refuse what the recogniser refuses, in its words."""
-        return Refusal(422, str(error)).response()
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(_: Request, __: Exception) -> Response:
-        """Answer a request that broke off, though nobody reads it."""
-        return Refusal(400, "body must arrive whole; got a part of it").response()
-
-    @app.exception_handler(HTTPException)
-    async def not_there(request: Request, error: Exception) -> Response:
-        """Name the address or the method that does not exist."""
-        assert isinstance(error, HTTPException)
-        path = shown(request.url.path)
-        if error.status_code == 404:
+async def refused(request: Request, error: Exception) -> Response:
+    """Answer an error with one sentence."""
+    status, sentence, headers = 422, str(error), None
+    if isinstance(error, Refusal):
+        return error.response()
+    if isinstance(error, ClientDisconnect):  # nobody reads this answer
+        status, sentence = 400, "body must arrive whole; got a part of it"
+    elif isinstance(error, HTTPException):
+        status, headers, path = error.status_code, error.headers, shown(request.url.path)
+        if status == 404:
             sentence = f"path must be one of the API's; got {path}; /openapi.json lists them"
-        elif error.status_code == 405:
-            allowed = (error.headers or {}).get("allow") or (error.headers or {}).get("Allow") or "another"
+        elif status == 405:
+            allowed = (headers or {}).get("allow") or (headers or {}).get("Allow") or "another"
             sentence = f"method must be {allowed} for {path}; got {shown(request.method)}"
         else:
             sentence = f"request must be understood; got {shown(str(error.detail))}"
-        return Refusal(error.status_code, sentence, error.headers).response()
+    return Refusal(status, sentence, headers).response()
 
-    @app.exception_handler(Exception)
-    async def broken(_: Request, __: Exception) -> Response:
-        """Say that the error is the server's own."""
-        return JSONResponse({"detail": "server must have an answer; got an error of its own; its log says which"}, 500)
+
+async def broken(_: Request, __: Exception) -> Response:
+    """Say that the error is the server's own."""
+    return JSONResponse({"detail": "server must have an answer; got an error of its own; its log says which"}, 500)

@@ -28,18 +28,8 @@ class Batcher(Generic[Item, Made]):
         wait: float,
         report: Callable[[int], None] = lambda size: None,
     ) -> None:
-        """Start the thread.
-
-        Args:
-            work: makes one thing of each item, in order.
-            most: items in a batch.
-            wait: seconds.
-            report: called with the size of each batch, in the thread.
-        """
-        self.work = work
-        self.most = most
-        self.wait = wait
-        self.report = report
+        """Start the thread, in which `report` is called with the size of each batch before `work` is."""
+        self.work, self.most, self.wait, self.report = work, most, wait, report
         self._waiting: queue.SimpleQueue[tuple[Item, Future[Made]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
         self._thread.start()
@@ -83,9 +73,9 @@ class Batcher(Generic[Item, Made]):
         except Exception as error:  # of any one of them
             if len(batch) == 1:
                 batch[0][1].set_exception(error)
-                return
-            for one in batch:
-                self._finish([one])
+            else:
+                for one in batch:
+                    self._finish([one])
             return
         for (_, future), each in zip(batch, made, strict=True):
             future.set_result(each)

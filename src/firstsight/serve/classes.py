@@ -26,17 +26,12 @@ class AddedClasses:
     """Names and vectors on disk; only one server at a time may have the file open."""
 
     def __init__(self, path: str | Path, n_attributes: int) -> None:
-        """Open or make the file.
-
-        Args:
-            path: of the file; `:memory:` keeps nothing.
-            n_attributes: a, length of every vector.
+        """Open or make the file, `:memory:` to keep nothing, for vectors of `n_attributes` numbers.
 
         Raises:
             InputError: another server has it, or it holds something else.
         """
-        self.path = path
-        self.n_attributes = n_attributes
+        self.path, self.n_attributes = path, n_attributes
         self._one_at_a_time = threading.Lock()
         file = None
         try:
@@ -69,8 +64,7 @@ class AddedClasses:
         """Read a vector [a]; raise a ValueError where the text is no such vector."""
         values = json.loads(text)
         if not isinstance(values, list) or len(values) != self.n_attributes:
-            got = f"{len(values)}" if isinstance(values, list) else "something else"
-            raise ValueError(f"{got} for one class")
+            raise ValueError(f"{len(values) if isinstance(values, list) else 'something else'} for one class")
         vector = np.array([float(value) for value in values])
         if not all(map(math.isfinite, vector)):
             raise ValueError("numbers that are not finite")
@@ -97,21 +91,13 @@ class AddedClasses:
 
 
 class KnownClasses:
-    """A recogniser with the classes that were added; `state` keeps those.
-
-    Attributes:
-        base: the recogniser as it was loaded.
-        now: the recogniser with the added classes; swapped as a whole, so a running request keeps its own.
-        own: names of the recogniser's own classes.
-        added: names to vectors.
-        usual: [a] mean vector of the recogniser's own classes: the values of attributes that are not named.
-        attributes: names of the first columns of vectors; the others may be those of a text.
-    """
+    """A recogniser with the classes that were added, at most `most`; `state` keeps those."""
 
     def __init__(self, base: Recogniser, state: AddedClasses, most: int) -> None:
-        self.base = base
+        self.base = base  # without added classes
         self.own = frozenset(base.classes.names)
-        self.usual: Floats = base.classes.vectors.mean(axis=0)
+        self.usual: Floats = base.classes.vectors.mean(axis=0)  # [a] values of attributes that are not named
+        # names of the first columns of vectors; the others may be those of a text
         self.attributes = tuple((base.text_source or {}).get("attributes") or base.classes.attributes)
         self.added: dict[str, Floats] = dict(state.all())
         if double := next((name for name in self.added if name in self.own), None):
@@ -119,10 +105,9 @@ class KnownClasses:
                 f"state must hold classes that the model does not know; got {double!r} in {state.path}; "
                 "name another file with --state"
             )
-        self._state = state
-        self._most = most
+        self._state, self._most = state, most
         self._changing = threading.Lock()
-        self.now = self._with(self.added)
+        self.now = self._with(self.added)  # swapped as a whole, so a running request keeps its own
 
     def _with(self, added: Mapping[str, Floats]) -> Recogniser:
         """Return the recogniser with these classes beside its own."""

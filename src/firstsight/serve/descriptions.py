@@ -21,16 +21,12 @@ log = logging.getLogger(__name__)
 
 
 class Descriptions:
-    """Makes vectors of descriptions; texts are read in a thread of their own, one after the other.
-
-    Attributes:
-        cannot: the sentence that says why texts cannot be read, or None where they can.
-    """
+    """Makes vectors of descriptions; texts are read in a thread of their own, one after the other."""
 
     def __init__(self, known: KnownClasses) -> None:
         """Start the thread, and load the text model, if there is one."""
         self.known = known
-        self.cannot = self._obstacle()
+        self.cannot = self._obstacle()  # why texts cannot be read, in a sentence, or None where they can
         self._thread = ThreadPoolExecutor(1, "words")
 
     def close(self) -> None:
@@ -56,12 +52,9 @@ class Descriptions:
         return "text model must be there to read a description; got none when the server started; its log says why"
 
     def _read(self, name: str, text: str, start: Floats) -> Floats:
-        """Return the vector [a] of a class, made like those that the model came with.
+        """Return the vector [a] of a class, made like those that the model came with: its name is read too.
 
-        Args:
-            name: of the class, which is read too.
-            text: several are parted by `SEPARATOR`.
-            start: [a] whose first columns are the class's attributes, where the model has some beside the text.
+        The first columns of `start` [a] are the class's attributes, where the model has some beside the text.
         """
         names, beside = self.known.attributes, None
         if names:
@@ -69,15 +62,16 @@ class Descriptions:
         return np.asarray(self.known.base.words((name,), (text,), beside))[0]
 
     async def vector(self, given: Description) -> Floats:
-        """Return the vector [a] of a described class.
-
-        Attributes that are not named are as in the class `like`, or as usual.
+        """Return the vector [a] of a described class; attributes not named are as in the class `like`, or as usual.
 
         Raises:
             Refusal: the model has no such attributes, or cannot read texts.
         """
         if given.has_any(("vector",)):
-            return self._full(given.vector)
+            a = len(self.known.usual)
+            if not isinstance(given.vector, list) or len(given.vector) != a:
+                raise Refusal(422, f"vector must be {a} numbers; got {shown(given.vector)}")
+            return np.array([checked_number(value, f"vector[{row}]") for row, value in enumerate(given.vector)])
         if given.description is not None and self.cannot:
             raise Refusal(422, self.cannot)
         start: Floats = self.known.usual
@@ -106,13 +100,6 @@ class Descriptions:
         n = len(self.known.attributes)
         before, now = (float(np.linalg.norm(one[:n])) for one in (like, start))
         return np.concatenate([start[:n] * (before / now if now else 0), like[n:]])
-
-    def _full(self, values: Any) -> Floats:
-        """Check the numbers [a] of a class."""
-        a = len(self.known.usual)
-        if not isinstance(values, list) or len(values) != a:
-            raise Refusal(422, f"vector must be {a} numbers; got {shown(values)}")
-        return np.array([checked_number(value, f"vector[{row}]") for row, value in enumerate(values)])
 
     def _by_attribute(self, values: Any, like: str | None) -> Floats:
         """Return the vector [a] of the class `like`, or of the mean class, with these attributes changed."""

@@ -12,19 +12,11 @@ SHOWN = 60  # characters of what was sent that a sentence repeats
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error
-    """A request that is answered with a sentence.
-
-    Attributes:
-        status: of the answer, 4xx or 503.
-        sentence: why, in the grammar of `InputError`.
-        headers: of the answer.
-    """
+    """A request that is answered with status 4xx or 503 and a sentence, in the grammar of `InputError`."""
 
     def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(sentence)
-        self.status = status
-        self.sentence = sentence
-        self.headers = dict(headers or {})
+        self.status, self.sentence, self.headers = status, sentence, dict(headers or {})
 
     def response(self) -> JSONResponse:
         """Make the answer; characters that cannot be written as text are spelled out."""

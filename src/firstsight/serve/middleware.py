@@ -14,26 +14,20 @@ from firstsight.serve.limits import Limits
 from firstsight.serve.metrics import Metrics
 
 HEADERS = {
-    "content-security-policy": (
-        "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    b"content-security-policy": (
+        b"default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
 }
 
 
 class Guard:
-    """An ASGI application around another.
-
-    Attributes:
-        inside: requests with a body that are worked on or wait.
-    """
+    """An ASGI application around another."""
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
-        self.app = app
-        self.limits = limits
-        self.metrics = metrics
-        self.inside = 0
+        self.app, self.limits, self.metrics = app, limits, metrics
+        self.inside = 0  # requests with a body that are worked on or wait
         self._turns = asyncio.Semaphore(limits.at_once)
         metrics.watch("firstsight_inside", "Requests that are worked on or wait.", lambda: self.inside)
 
@@ -52,10 +46,14 @@ class Guard:
         except TimeoutError:
             if not deadline.expired():
                 raise
-            await request.refuse(_too_late(request.has_arrived, self.limits.timeout))
+            within = f"in {self.limits.timeout:g} seconds"
+            late = Refusal(408, f"body must arrive {within}; got a part of it")
+            if request.has_arrived:
+                sentence = f"answer must be ready {within}; got none; try again when the server has less"
+                late = Refusal(504, sentence)
+            await request.refuse(late)
         finally:
-            route = scope.get("route")
-            path = getattr(route, "path", "other")
+            path = getattr(scope.get("route"), "path", "other")
             self.metrics.answered(path, request.status, time.perf_counter() - start)
 
     async def _admit(self, request: _Request) -> None:
@@ -64,13 +62,9 @@ class Guard:
         if request.scope["method"] in ("GET", "HEAD"):
             await self.app(request.scope, request.receive, request.send)
             return
-        if self.inside >= self.limits.at_once + self.limits.queue:
-            raise Refusal(
-                503,
-                f"requests must be at most {self.limits.at_once + self.limits.queue} at once; got one more; "
-                "try again in a second",
-                {"retry-after": "1"},
-            )
+        if self.inside >= (most := self.limits.at_once + self.limits.queue):
+            sentence = f"requests must be at most {most} at once; got one more; try again in a second"
+            raise Refusal(503, sentence, {"retry-after": "1"})
         self.inside += 1
         try:
             async with self._turns:
@@ -111,8 +105,7 @@ class _Request:
         """Send a part of the answer; add the headers of every answer."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-            message = {**message, "headers": [*message.get("headers", ()), *added]}
+            message = {**message, "headers": [*message.get("headers", ()), *HEADERS.items()]}
         await self._send(message)
 
     async def refuse(self, refusal: Refusal) -> None:
@@ -123,11 +116,3 @@ class _Request:
 
 def _too_large(most: int) -> Refusal:
     return Refusal(413, f"body must be at most {most / 2**20:.3g} MiB; got a larger one; make the picture smaller")
-
-
-def _too_late(has_arrived: bool, seconds: float) -> Refusal:
-    if has_arrived:
-        return Refusal(
-            504, f"answer must be ready in {seconds:g} seconds; got none; try again when the server has less"
-        )
-    return Refusal(408, f"body must arrive in {seconds:g} seconds; got a part of it")

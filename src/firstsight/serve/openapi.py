@@ -101,12 +101,9 @@ class Classes(BaseModel):
     needs_key: bool = Field(description="whether changes must carry the API key")
 
 
-class ClassDescription(BaseModel):
+class ClassDescription(KnownClass):
     """A class and the numbers that describe it, by attribute where those have names; all where some have none."""
 
-    name: str
-    seen: bool
-    added: bool
     attributes: dict[str, float] | None
     vector: list[float] | None
 

@@ -11,8 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from PIL import Image
 from firstsight.data import ClassEmbeddings, Floats
 from firstsight.methods.abilities import DrawsPictures, can_draw
 from firstsight.pictures.decode import DRAFT, open_picture, squared
-from firstsight.recogniser.scored import Scored
+from firstsight.recogniser.recogniser import Scored
 from firstsight.serve.batching import Batcher
 from firstsight.serve.classes import KnownClasses
 from firstsight.serve.descriptions import Descriptions
@@ -34,17 +33,11 @@ Square = NDArray[np.uint8]  # [side, side, 3]
 Drawn = dict[str, Any]  # an `openapi.Drawing`
 
 
-@dataclass(frozen=True, eq=False)
-class Remembered:
-    """What is kept of a picture for the next question about it.
+class Remembered(NamedTuple):
+    """What is kept of a picture for the next question about it."""
 
-    Attributes:
-        features: [1, v].
-        square: the whole picture, small, where the method draws.
-    """
-
-    features: Floats
-    square: Square | None
+    features: Floats  # [1, v]
+    square: Square | None  # the whole picture, small, where the method draws
 
 
 class Predictor:
@@ -56,9 +49,7 @@ class Predictor:
         Raises:
             InputError: the recogniser does not know its backbone.
         """
-        self.known = known
-        self.limits = limits
-        self.metrics = metrics
+        self.known, self.limits, self.metrics = known, limits, metrics
         self.descriptions = Descriptions(known)
         base = known.base
         self.backbone = base.backbone
@@ -144,15 +135,13 @@ class Predictor:
         scored = chosen.score(features)
         names, rows, chances = chosen.classes.names, scored.rows[0].tolist(), scored.probabilities[0].tolist()
         extra_names = {name for name, _ in extra}
-
-        def entry(row: int) -> dict[str, Any]:
-            """Return a class as JSON has it."""
-            name = names[row]
-            added = name not in self.known.own and name not in extra_names
-            return {"class": name, "probability": chances[row], "seen": bool(chosen.is_seen[row]), "added": added}
-
+        kept = self.known.own | extra_names  # these were not added
+        seen = chosen.is_seen.tolist()
         return {
-            "answers": [entry(row) for row in rows[: question.top]],
+            "answers": [
+                {"class": names[row], "probability": chances[row], "seen": seen[row], "added": names[row] not in kept}
+                for row in rows[: question.top]
+            ],
             "n_classes": len(names),
             "rejected": bool(scored.rejected[0]) if question.reject else None,
             "extra": [
@@ -165,28 +154,16 @@ class Predictor:
 
 
 class Drawing:
-    """Draws in batches, each kind in a thread of its own.
-
-    Attributes:
-        side: pixels of a side of what is drawn, and of the pictures to reconstruct.
-    """
+    """Draws in batches, each kind in a thread of its own."""
 
     def __init__(self, method: DrawsPictures, attributes: tuple[str, ...], limits: Limits) -> None:
-        """Start the threads.
-
-        Args:
-            method: fitted.
-            attributes: names of the columns of class embeddings, or none.
-            limits: of a batch.
-        """
-        self.side = method.side
+        """Start the threads for a fitted method and the names of the columns of class embeddings, if they have some."""
+        self.side = method.side  # pixels, of what is drawn and of the pictures to reconstruct
 
         def reconstructed(squares: Sequence[Square]) -> list[Drawn]:
-            """Reconstruct small pictures."""
             return list(map(as_drawn, method.reconstructed(np.stack(squares))))
 
         def imagined(vectors: Sequence[Floats]) -> list[Drawn]:
-            """Draw classes [a]."""
             names = tuple(f"class {row}" for row in range(len(vectors)))
             return list(map(as_drawn, method.imagined(ClassEmbeddings(names, np.stack(vectors), attributes))))
 

@@ -53,7 +53,6 @@ def must_be(expected: str) -> WrapValidator:
     """Make a validator of a field that refuses a wrong value: `<field> must be <expected>; got <value>`."""
 
     def check(value: Any, validate: Callable[[Any], Any], info: ValidationInfo) -> Any:
-        """Validate a value; raise a `Refusal` instead of a `ValidationError`."""
         try:
             return validate(value)
         except ValidationError as error:
@@ -63,11 +62,7 @@ def must_be(expected: str) -> WrapValidator:
 
 
 def checked_number(value: Any, what: str) -> float:
-    """Return a number of a class.
-
-    Raises:
-        Refusal: `what` is not a number, or too large.
-    """
+    """Return a number of a class; raise a `Refusal` where `what` is no number, or too large."""
     try:
         return _NUMBER.validate_python(value)
     except ValidationError as error:
@@ -146,15 +141,7 @@ class Given(BaseModel):
 
     @classmethod
     def read(cls, given: dict[str, Any], what: str = "field") -> Self:
-        """Check what a request gives, field by field.
-
-        Args:
-            given: values by field.
-            what: name of a field in a sentence.
-
-        Raises:
-            Refusal: for the first thing that is wrong.
-        """
+        """Check values by field; raise a `Refusal` for the first wrong one, in which a field is called `what`."""
         for name in given:
             if name not in cls.model_fields:
                 raise Refusal(422, unknown(what, name, cls.model_fields))
@@ -219,10 +206,7 @@ class Question(Given):
         None, description="key of a picture that was sent before"
     )
     top: Annotated[
-        int,
-        Field(ge=1, le=MOST_ANSWERS),
-        BeforeValidator(_whole),
-        must_be(f"a whole number from 1 to {MOST_ANSWERS}"),
+        int, Field(ge=1, le=MOST_ANSWERS), BeforeValidator(_whole), must_be(f"a whole number from 1 to {MOST_ANSWERS}")
     ] = Field(5, description="classes to name")
     only: Annotated[Literal["seen", "unseen"] | None, must_be("seen or unseen")] = Field(
         None, description="choose among these classes alone"
@@ -254,11 +238,7 @@ class Question(Given):
 
 
 async def read_question(request: Request) -> Question:
-    """Read the question of a request.
-
-    Raises:
-        Refusal: 415 for another type of content, 422 for anything else that is wrong.
-    """
+    """Read the question of a request; raise a `Refusal`, 415 for another type of content, 422 for all else."""
     kind = content_type(request)
     if kind == "multipart/form-data":
         given = await _form(request)

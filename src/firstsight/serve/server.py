@@ -14,16 +14,10 @@ GRACE = 5  # seconds for answers that are under way when the server is stopped
 
 
 def run(app: ASGIApp, host: str = "127.0.0.1", port: int = 8000, ready: Callable[[str], None] | None = None) -> None:
-    """Answer requests until Ctrl-C.
-
-    Args:
-        app: what `make_app` made.
-        host: address to listen on; `0.0.0.0` for all.
-        port: to listen on; 0 takes a free one.
-        ready: called with the address once requests are taken.
+    """Answer requests until Ctrl-C; call `ready` with the address once they are taken.
 
     Raises:
-        InputError: the address cannot be listened on.
+        InputError: host and port (0: a free one) cannot be listened on.
     """
     place = listening(host, port)
     name, port = place.getsockname()[:2]
@@ -36,7 +30,7 @@ def run(app: ASGIApp, host: str = "127.0.0.1", port: int = 8000, ready: Callable
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """Open a socket that listens there."""
+    """Open a socket that listens there; port 0 takes a free one."""
     if not 0 <= port <= 65535:
         raise InputError(f"port must be 0 to 65535; got {port}")
     place = None

@@ -14,26 +14,19 @@ from firstsight.errors import InputError
 from firstsight.files import write_text
 from firstsight.methods import Method, named
 
-Settings = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Chosen:
     """Settings that differ from the defaults of a method, and their origin."""
 
-    settings: Settings
+    settings: Mapping[str, Any]
     origin: str
 
 
-def write_settings(path: Path, data: str, method: Method, settings: Settings, origin: str) -> None:
+def write_settings(path: Path, data: str, method: Method, settings: Mapping[str, Any], origin: str) -> None:
     """Write the settings that differ from the method's defaults to the file; other tables stay.
 
-    Args:
-        path: the file; made if it does not exist.
-        data: name of the data set.
-        method: the method of the settings.
-        settings: all settings.
-        origin: how they were found; written as a comment above the table.
+    The origin says how they were found; it is written as a comment above the table.
     """
     default = type(method)().settings()
     tables = {header(*at): chosen for at, chosen in read_settings(path).items()} if path.exists() else {}

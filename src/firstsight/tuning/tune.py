@@ -50,6 +50,18 @@ class Trial:
         return sum(self.values) / len(self.values) if self.values else -math.inf
 
 
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Settings to try for a method, by their value on validation partitions of the data; as in `tune`."""
+
+    method: Method
+    data: Dataset
+    space: Space
+    objective: str
+    partitions: int
+    report: StageProgress
+
+
 def tune(
     method: Method,
     data: Dataset,
@@ -88,26 +100,17 @@ def tune(
     space = method.search.space if space is None else space
     if unknown := next((name for name in space if name not in method.settings()), None):
         raise InputError(f"space must name settings of {method.name}; got {unknown!r}")
-    report = progress or (lambda *_: None)
+    search = Search(method, data, space, objective, partitions, progress or (lambda *_: None))
     if method.shares_fits and is_finite(space):
-        found = _search_grid(method, data, space, objective, partitions, report)
+        found = _try_all(search)
     else:
-        found = _search(method, data, space, objective, partitions, trials or method.search.trials, storage, report)
+        found = _propose(search, trials or method.search.trials, storage)
     return sorted(found, key=lambda trial: (trial.given_up, -trial.mean))
 
 
-def tune_job(
-    method: Method,
-    data: Dataset,
-    objective: str,
-    partitions: int,
-    trials: int | None,
-    storage: str,
-    reports: Progress,
-) -> list[Trial]:
-    """Do as `tune`, as work for `run_jobs`."""
-    progress = partial(reports, f"tune {method.name} on {data.name}")
-    return tune(method, data, None, objective, partitions, trials, storage, progress)
+def tune_job(method: Method, data: Dataset, options: Mapping[str, Any], reports: Progress) -> list[Trial]:
+    """Do as `tune` with these options, as work for `run_jobs`."""
+    return tune(method, data, **options, progress=partial(reports, f"tune {method.name} on {data.name}"))
 
 
 def is_finite(space: Space) -> bool:
@@ -126,21 +129,20 @@ def key(method: Method) -> str:
     return json.dumps(method.settings(), sort_keys=True)
 
 
-def _search_grid(
-    method: Method, data: Dataset, space: Space, objective: str, partitions: int, progress: StageProgress
-) -> list[Trial]:
+def _try_all(search: Search) -> list[Trial]:
     """Fit every combination; fits share their work."""
-    variants = list(combinations(method, space))
+    variants = list(combinations(search.method, search.space))
     values: dict[str, list[float]] = {key(variant): [] for variant in variants}
-    total, done = len(variants) * partitions, 0
-    for partition in range(partitions):
-        validation = data.validation_set(partition)
+    total, done = len(variants) * search.partitions, 0
+    for partition in range(search.partitions):
+        validation = search.data.validation_set(partition)
         best = 0.0
-        for fitted in type(method).fit_each([variant.unfitted() for variant in variants], validation.training_set()):
-            value = _value(fitted, validation, objective)
+        unfitted = [variant.unfitted() for variant in variants]
+        for fitted in type(search.method).fit_each(unfitted, validation.training_set()):
+            value = _value(fitted, validation, search.objective)
             values[key(fitted)].append(value)
             best, done = max(best, value), done + 1
-            progress(done, total, {f"best {objective}": best})
+            search.report(done, total, {f"best {search.objective}": best})
     return [Trial(variant.settings(), tuple(values[key(variant)])) for variant in variants]
 
 
@@ -160,24 +162,17 @@ def _value(fitted: Method, validation: Dataset, objective: str) -> float:
     return curve.area if objective == "ausuc" else curve.best[1]
 
 
-def _search(
-    method: Method,
-    data: Dataset,
-    space: Space,
-    objective: str,
-    partitions: int,
-    trials: int,
-    storage: str | None,
-    progress: StageProgress,
-) -> list[Trial]:
+def _propose(search: Search, trials: int, storage: str | None) -> list[Trial]:
     """Try settings that Optuna proposes, or a random order of the combinations if all settings have choices."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     states = optuna.trial.TrialState
-    start = {name: method.settings()[name] for name in space}
-    space = {name: _include(values, start[name]) for name, values in space.items()}
-    study = _open_study(method, data, space, objective, partitions, storage)
+    method = search.method
+    start = {name: method.settings()[name] for name in search.space}
+    space = {name: _include(values, start[name]) for name, values in search.space.items()}
+    search = replace(search, space=space)
+    study = _open_study(search, storage)
     points = [start]
     if is_finite(space):
         others = [{name: other.settings()[name] for name in space} for other in combinations(method, space)]
@@ -193,12 +188,12 @@ def _search(
     while (done := len(study.get_trials(deepcopy=False, states=finished))) < trials:
         trial = study.ask(distributions)
         try:
-            _run_trial(study, trial, replace(method, **trial.params), data, objective, partitions)
+            _run_trial(study, trial, search)
         except BaseException:
             study.tell(trial, state=states.FAIL)
             raise
         reached = [one.value for one in study.get_trials(deepcopy=False, states=[states.COMPLETE])]
-        progress(done + 1, trials, {f"best {objective}": max(filter(None, reached), default=0.0)})
+        search.report(done + 1, trials, {f"best {search.objective}": max(filter(None, reached), default=0.0)})
     found = study.get_trials(states=finished)
     if not any(one.state == states.COMPLETE for one in found):
         raise InputError(str(found[0].user_attrs["error"]))
@@ -237,17 +232,17 @@ def open_storage(storage: str | None) -> optuna.storages.BaseStorage:
         raise InputError(f"storage must be the URL of a database; got {storage!r}: {reason}") from error
 
 
-def _open_study(
-    method: Method, data: Dataset, space: Space, objective: str, partitions: int, storage: str | None
-) -> optuna.Study:
+def _open_study(search: Search, storage: str | None) -> optuna.Study:
     """Open the study of exactly these inputs; another method, data set or space has another study."""
     import optuna
 
-    inputs = (key(method), {name: repr(values) for name, values in space.items()}, partitions, data.fingerprint)
+    method, data = search.method, search.data
+    space = {name: repr(values) for name, values in search.space.items()}
+    inputs = (key(method), space, search.partitions, data.fingerprint)
     digest = hashlib.sha256(repr(inputs).encode()).hexdigest()[:12]
     study = optuna.create_study(
         storage=open_storage(storage),
-        study_name=f"{data.name} {method.name} {objective} {digest}",
+        study_name=f"{data.name} {method.name} {search.objective} {digest}",
         direction="maximize",
         load_if_exists=True,
         pruner=optuna.pruners.PercentilePruner(KEPT, n_startup_trials=N_UNPRUNED),
@@ -266,25 +261,24 @@ def _distribution(values: Any) -> optuna.distributions.BaseDistribution:
     return optuna.distributions.FloatDistribution(values.low, values.high, log=True)
 
 
-def _run_trial(
-    study: optuna.Study, trial: optuna.Trial, method: Method, data: Dataset, objective: str, partitions: int
-) -> None:
+def _run_trial(study: optuna.Study, trial: optuna.Trial, search: Search) -> None:
     """Fit on one partition after the other, until the trial is stopped early or fails."""
     import optuna
 
+    method = replace(search.method, **trial.params)
     values: list[float] = []
     trial.set_user_attr("values", values)
-    for partition in range(partitions):
-        validation = data.validation_set(partition)
+    for partition in range(search.partitions):
+        validation = search.data.validation_set(partition)
         try:
-            values.append(_value(method.unfitted().fit(validation.training_set()), validation, objective))
+            values.append(_value(method.unfitted().fit(validation.training_set()), validation, search.objective))
         except InputError as error:  # such as a training that diverges
             trial.set_user_attr("error", str(error))
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             return
         trial.set_user_attr("values", values)
         trial.report(sum(values) / len(values), partition)
-        if partition < partitions - 1 and trial.should_prune():
+        if partition < search.partitions - 1 and trial.should_prune():
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             return
     study.tell(trial, sum(values) / len(values))
