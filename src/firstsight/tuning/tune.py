@@ -89,7 +89,7 @@ def tune(
     if unknown := next((name for name in space if name not in method.settings()), None):
         raise InputError(f"space must name settings of {method.name}; got {unknown!r}")
     report = progress or (lambda *_: None)
-    if method.shares_fits and is_finite(space):
+    if method.search.shares_fits and is_finite(space):
         found = _search_grid(method, data, space, objective, partitions, report)
     else:
         found = _search(method, data, space, objective, partitions, trials or method.search.trials, storage, report)
