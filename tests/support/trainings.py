@@ -60,7 +60,7 @@ def picture_material(method: SPAENPictures) -> Material:
 
 def picture_steps(method: SPAENPictures):
     """Make the steps of the method's variant on random tensors."""
-    return method.way(picture_material(method))
+    return method.way.steps(picture_material(method))
 
 
 def loop_of_steps(steps: FeatureSteps | PictureSteps) -> Loop:

@@ -120,10 +120,10 @@ def test_spaces_are_made_of_valid_settings(name):
 
 
 def test_methods_that_share_their_work_try_their_whole_space(data):
-    assert {name for name, kind in METHODS.items() if kind.search.space and kind.shares_fits} == {
+    assert {name for name, kind in METHODS.items() if kind.search.space and kind.search.shares_fits} == {
         *("eszsl", "sae", "conse", "sync", "cmt_star")
     }
-    assert all(is_finite(kind.search.space) for kind in METHODS.values() if kind.shares_fits)
+    assert all(is_finite(kind.search.space) for kind in METHODS.values() if kind.search.shares_fits)
     assert len(tune(METHODS["sae"](), data, partitions=1, trials=2)) == 120
 
 

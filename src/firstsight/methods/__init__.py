@@ -1,9 +1,8 @@
 """The methods by name. One file here is one method: whatever subclasses `Method` in it is listed, run and tested."""
 
 from firstsight.methods.base import Method
-from firstsight.methods.fitting import FitControls
+from firstsight.methods.fitting import FitControls, Search, Span
 from firstsight.methods.registry import METHODS, all_names, load_method, named
-from firstsight.methods.settings import Search, Span
 
 globals().update({kind.__name__: kind for kind in METHODS.values()})
 

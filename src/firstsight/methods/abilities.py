@@ -64,15 +64,7 @@ def with_own_features(method: Method, data: Dataset) -> Dataset:
 
 
 def drawing(method: Method, purpose: str) -> DrawsPictures:
-    """Return the method as one that draws.
-
-    Args:
-        method: any.
-        purpose: what it is to draw for, such as `imagine a class`.
-
-    Raises:
-        InputError: it is of a kind that does not draw.
-    """
+    """Return the method as one that draws, or raise an InputError that names the purpose, as `imagine a class`."""
     if not isinstance(method, DrawsPictures):
         raise InputError(f"method must draw pictures to {purpose}; got {method.name}; spaen-pictures does")
     return method

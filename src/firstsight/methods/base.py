@@ -2,8 +2,8 @@
 
 A method is a dataclass. Its fields are its settings: the command line's flags, the saved metadata and the report's
 row all come from them. It writes `_fit` and `_scores`, or `_fit`, `_project` and `_describe` where its scores are
-products (`product`). What it learns are tensors in attributes that end in `_`. Drawing pictures and making features
-are abilities of a few methods (`abilities`).
+products of an image's and a class's vector. What it learns are tensors in attributes that end in `_`. Drawing pictures
+and making features are abilities of a few methods (`abilities`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -23,14 +23,11 @@ from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings, Floats, Indices, TrainingSet, as_matrix
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.fitting import FitControls, Search, TrainingTensors, check_settings
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_classes, scale_features, unit_rows
-from firstsight.methods.settings import Search, check_settings
-
-if TYPE_CHECKING:
-    from firstsight.methods.product import ProductMethod
 
 PREPARED = ("feature_widths_", "feature_deviation_", "feature_mean_", "class_mean_")  # learned by scaling
+PARTS = ("_scores", "_project", "_describe")
 ROWS = 8192  # images scored at once, so that memory does not grow with their number
 
 
@@ -53,7 +50,6 @@ class Method(ABC):
     is_random: ClassVar[bool] = True  # the seed changes what is learned
     generalized_only: ClassVar[bool] = False  # it needs seen classes among the candidates, so it has no t1
     one_space: ClassVar[bool] = False  # features and class embeddings must be of one model, so equally wide
-    shares_fits: ClassVar[bool] = False  # `_fit_group` fits several settings for less than one by one
     dtype: ClassVar[torch.dtype] = torch.float32
     widens: ClassVar[bool] = False  # its fit takes float32 features too, whose sums it widens to `dtype` (`gram`)
 
@@ -62,14 +58,9 @@ class Method(ABC):
     seed: int = 0
     device: str = "auto"
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if cls.shares_fits and writer(cls, "_fit") not in writer(cls, "_fit_group").__mro__:
-            cls.shares_fits = False  # `_fit_group` does not know of this `_fit`
-            cls._fit_group = vars(Method)["_fit_group"]  # type: ignore[method-assign]
-
     def __post_init__(self) -> None:
         check_settings(self)
+        self.trained_on_: tuple[str, ...]  # names of the seen classes, set by `fit`
 
     @abstractmethod
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
@@ -85,15 +76,7 @@ class Method(ABC):
         return None
 
     def fit(self, training: TrainingSet, controls: FitControls | None = None) -> Self:
-        """Learn from the images of the seen classes.
-
-        Args:
-            training: what `Dataset.training_set()` returns.
-            controls: progress and checkpoints of a long training.
-
-        Returns:
-            self, fitted.
-        """
+        """Learn from the images of the seen classes, `Dataset.training_set()`, and return self."""
         (fitted,) = self.fit_each([self], training, controls)
         return fitted
 
@@ -101,12 +84,7 @@ class Method(ABC):
     def fit_each(
         cls, variants: Sequence[Self], training: TrainingSet, controls: FitControls | None = None
     ) -> Iterator[Self]:
-        """Learn with several settings from the same images, sharing what can be shared.
-
-        Args:
-            variants: this method with different settings.
-            training: what `Dataset.training_set()` returns.
-            controls: progress and checkpoints of each.
+        """Fit variants, this method with different settings, to the same images, sharing what can be shared.
 
         Yields:
             each variant as soon as it is fitted, in any order.
@@ -116,21 +94,13 @@ class Method(ABC):
             vars(variant).pop("trained_on_", None)  # a fit that fails leaves nothing fitted
             groups.setdefault((variant.scaling, variant.class_scaling, variant.device), []).append(variant)
         for group in groups.values():
-            tensors = group[0]._prepared(training)
-            for variant in group[1:]:
-                vars(variant).update({name: value for name, value in vars(group[0]).items() if name in PREPARED})
-            for variant in cls._fit_group(group, tensors, controls or FitControls()):
-                yield variant._fitted(training.classes.names)
-
-    @classmethod
-    def _fit_group(cls, variants: Sequence[Self], training: TrainingTensors, controls: FitControls) -> Iterator[Self]:
-        """Learn with settings that scale the data alike; a method that `shares_fits` writes its own.
-
-        A class that changes `_fit` alone does not inherit it: then each setting is fitted by that `_fit`.
-        """
-        for variant in variants:
-            variant._fit(training, controls)
-            yield variant
+            tensors = dataclasses.replace(group[0]._prepared(training), n_settings=len(group))
+            prepared = {name: getattr(group[0], name) for name in PREPARED}
+            for variant in group:
+                vars(variant).update(prepared)
+                variant._fit(tensors, controls or FitControls())
+                variant.trained_on_ = training.classes.names
+                yield variant
 
     def _prepared(self, training: TrainingSet) -> TrainingTensors:
         """Scale a training set, on the device; keep what scaling learns."""
@@ -146,16 +116,11 @@ class Method(ABC):
         return TrainingTensors(
             features=features,
             labels=torch.tensor(training.labels, device=features.device),
-            vectors=self._scaled_classes(vectors),
+            vectors=scale_classes(self.class_scaling, vectors, self.class_mean_),
             targets=features if own else self._tensor(training.reconstruction_features, not self.widens),
             target_widths=training.feature_widths if own else (training.reconstruction_features.shape[1],),
             pictures=training.pictures,
         )
-
-    def _fitted(self, names: tuple[str, ...]) -> Self:
-        """Mark as trained on classes of these names."""
-        self.trained_on_ = names
-        return self
 
     def scores(self, inputs: Floats, candidates: ClassEmbeddings) -> Floats:
         """Score how well each candidate class fits each image.
@@ -185,16 +150,9 @@ class Method(ABC):
         return scores
 
     def score_tensors(self, features: Tensor, vectors: Tensor) -> Tensor:
-        """Score tensors of this method's device and `dtype` without any check.
-
-        Args:
-            features: [n, v] as in `scores`; scaling writes to them.
-            vectors: [k, a] class embeddings.
-
-        Returns:
-            [n, k] float32.
-        """
-        return self._scores(self._scaled(features), self._scaled_classes(vectors)).float()
+        """Return [n, k] scores of tensors of this device and `dtype`, without checks; scaling writes to `features`."""
+        classes = scale_classes(self.class_scaling, vectors, self.class_mean_)
+        return self._scores(self._scaled(features), classes).float()
 
     def predict(self, inputs: Floats, candidates: ClassEmbeddings) -> Indices:
         """Return [n] row of the best candidate for each image (Eq. 1 of the SP-AEN paper)."""
@@ -268,11 +226,46 @@ class Method(ABC):
         widths = tuple(self.feature_widths_.tolist())
         return scale_features(self.scaling, features, widths, self.feature_mean_, self.feature_deviation_)
 
-    def _scaled_classes(self, vectors: Tensor) -> Tensor:
-        """Return class embeddings [k, a] scaled."""
-        return scale_classes(self.class_scaling, vectors, self.class_mean_)
 
+class ProductMethod(Method):
+    """A method whose scores are products: an image and a class become vectors, and a score is their inner product.
 
-def writer(kind: type, name: str) -> type:
-    """Find the class that writes a member which a class has."""
-    return next(one for one in kind.__mro__ if name in vars(one))
+    The vectors of very many classes can be made once, block by block, or kept in an index. A method writes `_project`,
+    and `_describe` where class embeddings do not stay as they are. The base makes `_scores` of them. A class that
+    writes `_scores` itself is ranked by these scores everywhere: it is no product any more, unless it writes all three
+    and so vouches that they agree up to rounding.
+    """
+
+    @property
+    def product(self) -> ProductMethod | None:
+        """Return this method where its scores are products of images and classes, else None."""
+        scores, *parts = (next(kind for kind in type(self).__mro__ if name in vars(kind)) for name in PARTS)
+        return self if scores is ProductMethod or parts == [scores, scores] else None
+
+    @abstractmethod
+    def _project(self, features: Tensor) -> Tensor:
+        """Return [n, d] vectors of scaled features [n, v]."""
+
+    def _describe(self, vectors: Tensor) -> Tensor:
+        """Return [k, d] vectors of scaled class embeddings [k, a]; each row depends on its own class alone."""
+        return vectors
+
+    def _scores(self, features: Tensor, vectors: Tensor) -> Tensor:
+        return self._project(features) @ self._describe(vectors).T  # [n, k]
+
+    def project(self, inputs: Floats) -> Tensor:
+        """Return [n, d] vectors of images [n, v], whose inner products with `describe` are `scores`."""
+        self._check_product()
+        with torch.inference_mode():
+            return self._project(self._scaled(self._tensor(self._checked_inputs(inputs))))
+
+    def describe(self, candidates: ClassEmbeddings) -> Tensor:
+        """Return [k, d] vectors of classes."""
+        self._check_product()
+        with torch.inference_mode():
+            vectors = scale_classes(self.class_scaling, self._checked_vectors(candidates), self.class_mean_)
+            return self._describe(vectors)
+
+    def _check_product(self) -> None:
+        if self.product is None:
+            raise InputError(f"method must score by a product of image and class to be split; got {self.name}")

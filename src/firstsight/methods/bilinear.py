@@ -34,10 +34,9 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.fitting import FitControls, TrainingTensors
-from firstsight.methods.product import ProductMethod
+from firstsight.methods.base import ProductMethod
+from firstsight.methods.fitting import FitControls, Search, Span, TrainingTensors, check_counts
 from firstsight.methods.scaling import FeatureScaling
-from firstsight.methods.settings import Search, Span
 
 
 @dataclass(kw_only=True)
@@ -68,21 +67,16 @@ class Bilinear(ProductMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("batch", "epochs", "n_maps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        check_counts(self, "batch", "epochs", "n_maps")
 
     @abstractmethod
     def _weights(self, hinges: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Weigh the wrong classes: how much each counts.
+        """Return [b, s] weights of the wrong classes, 0 where the hinge is 0; no derivative is taken of them.
 
         Args:
             hinges: [b, s] max(0, margin + score - score of the right class); 0 for the right class.
             labels: [b] the right classes.
             generator: of random numbers, on the CPU so that every device draws the same.
-
-        Returns:
-            [b, s] of 0 or more, and 0 where the hinge is; no derivative is taken of them.
         """
 
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
@@ -108,17 +102,9 @@ class Bilinear(ProductMethod):
     def _descend(
         self, maps: Tensor, features: Tensor, labels: Tensor, vectors: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Take one step down the loss of a batch.
+        """Take one step down the loss of a batch, and return the loss before it, summed over the batch.
 
-        Args:
-            maps: [m r, v] the m maps, each transposed; written to.
-            features: [b, v].
-            labels: [b].
-            vectors: [s, r].
-            generator: of random numbers.
-
-        Returns:
-            the loss before the step, summed over the batch.
+        Features are [b, v], vectors [s, r], and maps [m r, v] the m maps, each transposed; these are written to.
         """
         by_map = (features @ maps.T).unflatten(1, (self.n_maps, -1)) @ vectors.T  # [b, m, s]
         scores, winners = by_map.max(dim=1)  # [b, s]

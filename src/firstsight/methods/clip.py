@@ -18,9 +18,8 @@ from torch import Tensor
 
 from firstsight.errors import InputError
 from firstsight.methods.base import Method
-from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.fitting import FitControls, Search, TrainingTensors
 from firstsight.methods.scaling import unit_rows
-from firstsight.methods.settings import Search
 
 
 @dataclass(kw_only=True)

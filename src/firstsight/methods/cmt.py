@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,10 +30,9 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.fitting import FitControls, TrainingTensors
-from firstsight.methods.product import ProductMethod
+from firstsight.methods.base import ProductMethod
+from firstsight.methods.fitting import FitControls, Search, Span, TrainingTensors, check_counts
 from firstsight.methods.scaling import ClassScaling, FeatureScaling
-from firstsight.methods.settings import Search, Span
 
 ROWS = 512  # mapped images compared with all others at once, so that memory does not grow with the square
 SAME = 1e-5  # of the largest number; vectors that differ less in every column are the same class
@@ -68,9 +66,7 @@ class CMT(ProductMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("hidden", "epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        check_counts(self, "hidden", "epochs", "batch")
 
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         features, labels, vectors = training.features, training.labels, training.vectors
@@ -127,9 +123,9 @@ class CMTStar(CMT):
     search = Search(
         {"novelty": ("gaussian", "loop"), "outliers": (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)},
         objective="h",  # AUSUC runs over all thresholds, so it cannot choose one
+        shares_fits=True,
     )
     generalized_only = True
-    shares_fits = True
 
     novelty: Literal["gaussian", "loop"] = "gaussian"
     outliers: float = 0.25
@@ -139,10 +135,15 @@ class CMTStar(CMT):
         super().__post_init__()
         if self.outliers > 1:
             raise InputError(f"outliers must be 1 or less; got {self.outliers}")
-        if self.neighbours < 1:
-            raise InputError(f"neighbours must be 1 or more; got {self.neighbours}")
+        check_counts(self, "neighbours")
 
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
+        """Learn once for settings that differ in `outliers` alone: nothing that is learned depends on it."""
+        key = dataclasses.astuple(dataclasses.replace(self, outliers=0.0))
+        vars(self).update(training.once(key, lambda: self._learned(training, controls)))
+
+    def _learned(self, training: TrainingTensors, controls: FitControls) -> dict[str, Tensor]:
+        """Learn, and return all that was learned by name."""
         super()._fit(training, controls)
         points = mapped(training.features, self.theta1_, self.theta2_)  # [n, a]
         self.seen_vectors_ = training.vectors  # [s, a]
@@ -156,20 +157,7 @@ class CMTStar(CMT):
             factor = outlier_factor(self.reach_, self.reach_[others])  # [n]
             self.factor_scale_ = EXTENT * root_mean_square(factor).clamp(min=TINY)  # nPLOF
             self.training_novelty_ = factor / self.factor_scale_
-
-    @classmethod
-    def _fit_group(
-        cls, variants: Sequence[CMTStar], training: TrainingTensors, controls: FitControls
-    ) -> Iterator[CMTStar]:
-        """Learn once for settings that differ in `outliers` alone: nothing that is learned depends on it."""
-        learned: dict[tuple[object, ...], CMTStar] = {}
-        for variant in variants:
-            twin = learned.setdefault(dataclasses.astuple(dataclasses.replace(variant, outliers=0.0)), variant)
-            if twin is variant:
-                variant._fit(training, controls)
-            else:
-                vars(variant).update(twin.state())
-            yield variant
+        return self.state()
 
     def _novelty(self, points: Tensor) -> Tensor:
         """Return [n] how far mapped images [n, a] are from the training images; `outliers` says how far is novel."""

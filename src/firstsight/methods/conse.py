@@ -11,18 +11,15 @@ Differences from the paper: the classifier is softmax regression on given featur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from firstsight.errors import InputError
-from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.base import ProductMethod
+from firstsight.methods.fitting import FitControls, Search, TrainingTensors, check_counts
 from firstsight.methods.logistic import PENALTIES, softmax_regression
-from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import FeatureScaling, unit_rows
-from firstsight.methods.settings import Search
 
 
 @dataclass(kw_only=True)
@@ -37,8 +34,7 @@ class CONSE(ProductMethod):
     name = "conse"
     source = "Norouzi et al., ICLR 2014"
     is_random = False
-    search = Search({"penalty": PENALTIES, "n_top": (5, 10, 20)})
-    shares_fits = True
+    search = Search({"penalty": PENALTIES, "n_top": (5, 10, 20)}, shares_fits=True)
 
     scaling: FeatureScaling = "l2"
     penalty: float = 0.1
@@ -46,26 +42,14 @@ class CONSE(ProductMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_top < 1:
-            raise InputError(f"n_top must be 1 or more; got {self.n_top}")
+        check_counts(self, "n_top")
 
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
-        self.vectors_ = training.vectors  # [s, a]
-        self.weight_, self.bias_ = softmax_regression(
-            training.features, training.labels, len(training.vectors), self.penalty, controls
-        )
-
-    @classmethod
-    def _fit_group(cls, variants: Sequence[CONSE], training: TrainingTensors, controls: FitControls) -> Iterator[CONSE]:
         """Train the classifier once for settings that differ in `n_top` alone."""
-        first: dict[float, CONSE] = {}
-        for variant in variants:
-            fitted = first.setdefault(variant.penalty, variant)
-            if fitted is variant:
-                variant._fit(training, controls)
-            else:
-                variant.vectors_, variant.weight_, variant.bias_ = fitted.vectors_, fitted.weight_, fitted.bias_
-            yield variant
+        features, labels, self.vectors_ = training.features, training.labels, training.vectors  # [n, v], [n], [s, a]
+        self.weight_, self.bias_ = training.once(
+            self.penalty, lambda: softmax_regression(features, labels, len(self.vectors_), self.penalty, controls)
+        )
 
     def _project(self, features: Tensor) -> Tensor:
         posterior = torch.addmm(self.bias_, features, self.weight_).softmax(dim=1)  # [n, s]

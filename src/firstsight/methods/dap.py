@@ -26,11 +26,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.base import ProductMethod
+from firstsight.methods.fitting import FitControls, Search, TrainingTensors
 from firstsight.methods.logistic import PENALTIES, logistic_regressions
-from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, unit_rows
-from firstsight.methods.settings import Search
 
 
 @dataclass(kw_only=True)

@@ -1,18 +1,75 @@
-"""The arguments of a fit: the training set as tensors, and controls for progress and checkpoints."""
+"""What a method is given: settings and how tuning searches them, the training set as tensors, controls of a fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from firstsight.data import Pictures
+from firstsight.errors import InputError
 from firstsight.methods.distributed import Ranks
 from firstsight.progress import StageProgress
+
+Made = TypeVar("Made")
+NUMBERS = {int: "a whole number", float: "a number"}
+LARGEST = {int: 2**63 - 1, float: sys.float_info.max}  # what torch takes
+
+
+@dataclass(frozen=True)
+class Span:
+    """The positive numbers from low to high, on a logarithmic scale; whole numbers where `low` is whole."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """Search of a method's settings by tuning.
+
+    Attributes:
+        space: choices, or a `Span` of numbers, by setting.
+        trials: settings to try where not all can be tried; fewer where a fit takes long.
+        objective: number of a result to maximise.
+        shares_fits: fits of several settings share their work (`TrainingTensors.once`), so that all can be tried.
+    """
+
+    space: Mapping[str, Sequence[Any] | Span] = field(default_factory=dict)
+    trials: int = 12
+    objective: str = "ausuc"
+    shares_fits: bool = False
+
+
+def check_settings(method: Any) -> None:
+    """Refuse a setting that is not of its field's type or, where choices are named, not one of them."""
+    hints = get_type_hints(type(method))
+    for setting in dataclasses.fields(method):
+        value, kind = getattr(method, setting.name), hints[setting.name]
+        if get_origin(kind) is Literal:
+            if value not in get_args(kind):
+                raise InputError(f"{setting.name} must be one of {', '.join(get_args(kind))}; got {value!r}")
+        elif kind in (int, float):
+            is_number = isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+            if not is_number or not 0 <= value <= LARGEST[kind]:
+                raise InputError(f"{setting.name} must be {NUMBERS[kind]} of 0 or more; got {value!r}")
+            setattr(method, setting.name, kind(value))
+        elif not isinstance(value, kind):
+            raise InputError(f"{setting.name} must be {kind.__name__}; got {value!r}")
+
+
+def check_counts(method: Any, *names: str) -> None:
+    """Refuse a 0 in the settings of these names."""
+    for name in names:
+        if getattr(method, name) < 1:
+            raise InputError(f"{name} must be 1 or more; got {getattr(method, name)}")
 
 
 @dataclass(frozen=True)
@@ -46,6 +103,8 @@ class TrainingTensors:
         targets: [n, w] features to reconstruct; `features` itself where the data set names no others.
         target_widths: columns of each set joined into `targets`.
         pictures: the n pictures, where the data set has them; not on the device.
+        n_settings: settings that are fitted to it, one after the other.
+        shared: what their fits share.
     """
 
     features: Tensor
@@ -54,3 +113,12 @@ class TrainingTensors:
     targets: Tensor
     target_widths: tuple[int, ...]
     pictures: Pictures | None = None
+    n_settings: int = 1
+    shared: dict[Any, Any] = field(default_factory=dict)
+
+    def once(self, key: Any, make: Callable[[], Made]) -> Made:
+        """Return what `make` returns, made for the first of the settings that ask by this key; do not write to it."""
+        if key not in self.shared:
+            self.shared[key] = make()
+        made: Made = self.shared[key]
+        return made

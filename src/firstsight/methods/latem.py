@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from firstsight.methods.bilinear import Bilinear
-from firstsight.methods.settings import Search, Span
+from firstsight.methods.fitting import Search, Span
 
 
 @dataclass(kw_only=True)

@@ -44,11 +44,7 @@ def all_names() -> tuple[str, ...]:
 
 
 def load_method(path: str | Path, device: str = "auto") -> Method:
-    """Load a fitted method from a file that `save` wrote.
-
-    Args:
-        path: the file.
-        device: to work on from now on, whatever device it was trained on.
+    """Load a fitted method from a file that `save` wrote, to work on a device, whatever it was trained on.
 
     Raises:
         InputError: no such file, or not one that `save` wrote; nothing in the file is executed.
@@ -67,16 +63,11 @@ def from_file(path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[s
                 raise ValueError(f"{name} without numbers, or with some that are not finite")
         method.restore(state)
         method.trained_on_ = tuple(metadata["classes"])
-        _score_a_blank(method)
+        if not method.trained_on_ or not all(isinstance(name, str) for name in method.trained_on_):
+            raise ValueError("classes that are not a list of names")
+        image, vector = (np.zeros((1, len(mean))) for mean in (method.feature_mean_, method.class_mean_))
+        method.scores(image, ClassEmbeddings(("blank",), vector))  # fails where what was learned does not fit together
     except (KeyError, TypeError, RuntimeError, AttributeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise InputError(f"{path} must hold a fitted method; got {reason}") from error
     return method
-
-
-def _score_a_blank(method: Method) -> None:
-    """Fail where what a file says was learned does not fit together."""
-    if not method.trained_on_ or not all(isinstance(name, str) for name in method.trained_on_):
-        raise ValueError("classes that are not a list of names")
-    image, vector = (np.zeros((1, len(mean))) for mean in (method.feature_mean_, method.class_mean_))
-    method.scores(image, ClassEmbeddings(("blank",), vector))

@@ -20,19 +20,16 @@ standardised and class embeddings centred, as validation prefers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.base import ProductMethod
+from firstsight.methods.fitting import FitControls, Search, TrainingTensors
 from firstsight.methods.gram import class_sums, gram
-from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, unit_rows
-from firstsight.methods.settings import Search
 
 POWERS = tuple(10.0 ** (power / 2) for power in range(-8, 7))
 
@@ -55,9 +52,9 @@ class SAE(ProductMethod):
             "direction": ("v2s", "s2v"),
             "scaling": ("standard", "l2"),
             "class_scaling": ("l2", "centred"),
-        }
+        },
+        shares_fits=True,
     )
-    shares_fits = True
     dtype = torch.float64
     widens = True
 
@@ -67,20 +64,8 @@ class SAE(ProductMethod):
     class_scaling: ClassScaling = "centred"
 
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
-        self.weight_ = Sylvester(training).solution(self.lam)
-
-    @classmethod
-    def _fit_group(cls, variants: Sequence[SAE], training: TrainingTensors, controls: FitControls) -> Iterator[SAE]:
-        """Solve for every lam with one eigendecomposition of each Gram matrix; one W serves both directions."""
-        if len(variants) == 1:
-            yield from super()._fit_group(variants, training, controls)
-            return
-        equation = Sylvester(training)
-        for lam, same in groupby(sorted(variants, key=lambda variant: variant.lam), lambda variant: variant.lam):
-            weight = equation.solution(lam)
-            for variant in same:
-                variant.weight_ = weight
-                yield variant
+        equation = training.once("equation", lambda: Sylvester(training))
+        self.weight_ = training.once(self.lam, lambda: equation.solution(self.lam))  # serves both directions
 
     # in float32, as scores are: a value beyond it shows as infinite, where its unit vector would silently be 0
     def _project(self, features: Tensor) -> Tensor:

@@ -18,14 +18,8 @@ def scale_features(
     """Scale features [n, v] in place: a second copy of a large table may not fit.
 
     `l2` makes every row of each joined feature set unit length, so that a wide set does not drown a narrow one;
-    `standard` gives every column zero mean and unit variance; `standard-l2` does the second, then the first.
-
-    Args:
-        kind: which.
-        features: [n, v].
-        widths: columns of each joined set.
-        mean: [v] of the training images.
-        deviation: [v] of the training images.
+    `standard` gives every column zero mean and unit variance; `standard-l2` does the second, then the first. `widths`
+    are the columns of each joined set, `mean` [v] and `deviation` [v] those of the training images.
     """
     if kind.startswith("standard"):
         features.sub_(mean).div_(torch.where(deviation > 0, deviation, 1.0))
@@ -40,12 +34,7 @@ def scale_classes(kind: ClassScaling, vectors: Tensor, mean: Tensor) -> Tensor:
 
     `l2` makes every row unit length, as the benchmarks do. `centred` then subtracts the mean of the seen classes and
     makes rows unit length again: what nearly all classes share dominates raw dot products, and the difference from
-    the average class is what tells classes apart.
-
-    Args:
-        kind: which.
-        vectors: [k, a].
-        mean: [a] of the unit-length embeddings of the seen classes.
+    the average class is what tells classes apart. `mean` [a] is that of the unit-length embeddings of seen classes.
     """
     if kind != "none":
         vectors = unit_rows(vectors)

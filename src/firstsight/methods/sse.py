@@ -30,11 +30,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from firstsight.errors import InputError
-from firstsight.methods.fitting import FitControls, TrainingTensors
-from firstsight.methods.product import ProductMethod
+from firstsight.methods.base import ProductMethod
+from firstsight.methods.fitting import FitControls, Search, Span, TrainingTensors, check_counts
 from firstsight.methods.scaling import FeatureScaling
-from firstsight.methods.settings import Search, Span
 
 MIXTURE_STEPS, MIXTURE_TOLERANCE = 10_000, 1e-9
 WEIGHT_RATE = 30  # of the weights' first size per unit of learning rate: they have to grow tenfold, references to shift
@@ -68,8 +66,7 @@ class SSE(ProductMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.batch:
-            raise InputError("batch must be 1 or more; got 0")
+        check_counts(self, "batch")
 
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         labels, self.seen_ = training.labels, training.vectors  # [n], [s, a]
@@ -136,12 +133,7 @@ def weighted_intersection(features: Tensor, references: Tensor, weights: Tensor)
 
 
 def hinge_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean over images of max_c([c != y] + f_c - f_y).
-
-    Args:
-        scores: [b, s].
-        labels: [b].
-    """
+    """Return the mean over images of max_c([c != y] + f_c - f_y), of scores [b, s]."""
     leads = 1 + scores - scores.gather(1, labels[:, None])  # [b, s]
     return leads.scatter(1, labels[:, None], 0.0).amax(dim=1).mean()
 
@@ -163,10 +155,7 @@ def first_weights(references: Tensor, mixtures: Tensor) -> Tensor:
 def nearest_mixtures(targets: Tensor, atoms: Tensor, gamma: float) -> Tensor:
     """Find [k, s] argmin over the simplex of ||y - A' z||^2 + gamma ||z||^2, by accelerated projected gradient.
 
-    Args:
-        targets: [k, a].
-        atoms: [s, a].
-        gamma: weight of the penalty.
+    Targets y are the rows of [k, a], atoms A [s, a].
     """
     gram = atoms @ atoms.T + gamma * torch.eye(len(atoms)).to(atoms)  # [s, s]
     pull = targets @ atoms.T  # [k, s]

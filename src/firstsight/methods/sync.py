@@ -27,7 +27,7 @@ much as the features once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,10 +35,10 @@ import torch
 from torch import Tensor
 
 from firstsight.errors import InputError
-from firstsight.methods.fitting import FitControls, TrainingTensors
-from firstsight.methods.product import ProductMethod
+from firstsight.methods.base import ProductMethod
+from firstsight.methods.fitting import FitControls, Search, TrainingTensors
+from firstsight.methods.logistic import white_basis
 from firstsight.methods.scaling import FeatureScaling
-from firstsight.methods.settings import Search
 
 TEMPERATURE = 0.01
 BLOCK = 1024  # images whose scores and their gradients are there at once
@@ -66,9 +66,9 @@ class SYNC(ProductMethod):
             "loss": ("one-vs-other", "structured"),
             "lam": tuple(2.0**power for power in (-15, -13, -11, -9)),
             "scale": tuple(2.0**power for power in range(-3, 3)),
-        }
+        },
+        shares_fits=True,
     )
-    shares_fits = True
 
     scaling: FeatureScaling = "l2"
     loss: Literal["one-vs-other", "crammer-singer", "structured"] = "structured"
@@ -80,20 +80,9 @@ class SYNC(ProductMethod):
         if not self.lam:
             raise InputError("lam must be more than 0; got 0")
         self._place_phantoms(training.vectors)
-        self._solve_phantoms(self._train(training, controls), training.vectors)
-
-    @classmethod
-    def _fit_group(cls, variants: Sequence[SYNC], training: TrainingTensors, controls: FitControls) -> Iterator[SYNC]:
-        """Train once for every scale."""
-        twins: dict[tuple[str, float, int], SYNC] = {}
-        for variant in variants:
-            twin = twins.setdefault((variant.loss, variant.lam, variant.steps), variant)
-            if twin is variant:
-                variant._fit(training, controls)
-            else:
-                variant._place_phantoms(training.vectors)
-                variant._solve_phantoms(twin._synthesised(training.vectors), training.vectors)
-            yield variant
+        twin = training.once((self.loss, self.lam, self.steps), lambda: self)  # trained for another scale
+        trained = self._train(training, controls) if twin is self else twin._synthesised(training.vectors)  # [s, v]
+        self._solve_phantoms(trained, training.vectors)
 
     def _project(self, features: Tensor) -> Tensor:
         return features
@@ -129,7 +118,7 @@ class SYNC(ProductMethod):
         features, labels, n_seen = training.features, training.labels, len(training.vectors)
         distances = self._distances(training.vectors).to(features)
         margins = distances if self.loss == "structured" else 1 - torch.eye(n_seen).to(features)  # [s, s]
-        basis = white_basis(features, 2 / n_seen, self.lam)  # [v, v]
+        basis, _ = white_basis(features, 2 / n_seen / len(features), self.lam)  # [v, v]
 
         def objective(weights: Tensor) -> tuple[float, Tensor]:
             classifiers = weights @ basis.T
@@ -150,38 +139,18 @@ class SYNC(ProductMethod):
 
 
 def one_vs_other_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return squared hinges of every class against the others, the mean over images.
-
-    Args:
-        scores: [n, s].
-        labels: [n].
-    """
+    """Return squared hinges of every class against the others in scores [n, s], the mean over images."""
     is_own = labels[:, None] == torch.arange(scores.shape[1], device=scores.device)  # [n, s]
     return torch.where(is_own, 1 - scores, 1 + scores).clamp(min=0).square().sum(dim=1).mean()
 
 
 def best_wrong_loss(scores: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
-    """Return the smoothed hinge of the wrong class that comes closest to the right one, the mean over images.
+    """Return the smoothed hinge of the wrong class that comes closest in scores [n, s], the mean over images.
 
-    Args:
-        scores: [n, s].
-        labels: [n].
-        margins: [s, s] by which each class (row) has to win over each other; 0 on the diagonal.
+    `margins` [s, s] are those by which each class (row) has to win over each other; 0 on the diagonal.
     """
     leads = margins[labels] + scores - scores.gather(1, labels[:, None])  # [n, s]
     return TEMPERATURE * torch.logsumexp(leads / TEMPERATURE, dim=1).mean()
-
-
-def white_basis(features: Tensor, curvature: float, penalty: float) -> Tensor:
-    """Return T [v, v] such that curvature X'X / n + penalty I becomes the identity: T' (..) T = I.
-
-    In these coordinates the losses curve about alike in every direction, and L-BFGS needs far fewer steps. Any basis
-    has the same solution, so float32 is enough.
-    """
-    values, vectors = torch.linalg.eigh(features.T @ features)
-    hessian = curvature / len(features) * values.clamp(min=0) + penalty  # [v]
-    precision = torch.finfo(features.dtype)
-    return vectors.mul_(hessian.clamp(min=max(precision.eps * float(hessian.max()), precision.tiny)).rsqrt())
 
 
 def minimise(

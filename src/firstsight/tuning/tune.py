@@ -101,7 +101,7 @@ def tune(
     if unknown := next((name for name in space if name not in method.settings()), None):
         raise InputError(f"space must name settings of {method.name}; got {unknown!r}")
     search = Search(method, data, space, objective, partitions, progress or (lambda *_: None))
-    if method.shares_fits and is_finite(space):
+    if method.search.shares_fits and is_finite(space):
         found = _try_all(search)
     else:
         found = _propose(search, trials or method.search.trials, storage)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from firstsight.methods import SPAENPictures, load_method, spaen_pictures
-from firstsight.methods.spaen_pictures import drawing
 from firstsight.methods.spaen_pictures.crops import whole
 from tests.support.tiny import flat_parameters, painted, tiny_dataset
 from tests.support.trainings import DATA, says
@@ -29,7 +28,7 @@ def test_reconstructed(method, monkeypatch):
     assert np.abs(drawn - expected.permute(0, 2, 3, 1).numpy()).max() <= 0.51
     np.testing.assert_array_equal(method.reconstructed(pictures), drawn)
     np.testing.assert_array_equal(method.reconstructed(pictures[:0]), drawn[:0])
-    monkeypatch.setattr(drawing, "DRAWN", 2)
+    monkeypatch.setattr(spaen_pictures, "DRAWN", 2)
     assert np.abs(method.reconstructed(pictures).astype(int) - drawn).max() <= 1
 
 

@@ -11,7 +11,6 @@ from firstsight.methods.spaen import steps as features
 from firstsight.methods.spaen.steps import loop_of
 from firstsight.methods.spaen_pictures import steps, table3
 from firstsight.methods.spaen_pictures.crops import whole
-from firstsight.methods.spaen_pictures.steps import Drawing
 from tests.structure import opened
 from tests.support.tiny import flat_parameters
 from tests.support.trainings import (
@@ -38,7 +37,7 @@ def test_loss_of_reconstruction_by_a_plain_loop():
     for weight, one, other in pairs:
         values = zip(one.flatten().tolist(), other.flatten().tolist(), strict=True)
         expected += weight * sum((a - b) ** 2 for a, b in values) / one.numel()
-    assert Drawing(made).loss(pictures, code).item() == pytest.approx(expected, rel=1e-4)
+    assert made.drawing_loss(pictures, code).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_without_phi_pixels_count_alone():
@@ -46,7 +45,7 @@ def test_without_phi_pixels_count_alone():
     assert made.phi is None
     pictures, code = torch.rand(2, 3, 32, 32), torch.randn(2, 4)
     expected = (made.networks["generator"](code) - pictures).square().mean()
-    assert Drawing(made).loss(pictures, code).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert made.drawing_loss(pictures, code).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,7 @@ def test_without_phi_pixels_count_alone():
 )
 def test_who_learns_when(changes, stages):
     material = picture_material(make(**changes))
-    made = material.settings.way(material)
+    made = material.settings.way.steps(material)
     training = loop_of(material.settings, material.networks, made.stages, made.optimisers, [])
     assert len(training.stages) == len(stages)
     assert set(material.networks) == set().union(*stages)
@@ -88,7 +87,7 @@ def test_gradients_of_a_joint_step(accumulate, monkeypatch):
     x = torch.cat([crops for crops, _, _ in taken])
     encoded = networks["encoder"](x)
     drawn = networks["generator"](encoded)
-    rebuilt = (drawn - x).square().mean() + (made.drawing.phi(drawn) - made.drawing.phi(x)).square().mean()
+    rebuilt = (drawn - x).square().mean() + (made.material.phi(drawn) - made.material.phi(x)).square().mean()
     norm = 3.0 * (encoded.norm(dim=1) - 1).square().mean()
     loss = 2.0 * (rebuilt + norm) + 0.5 * networks["discriminator"](encoded).mean()
     for name in ("generator", "encoder"):

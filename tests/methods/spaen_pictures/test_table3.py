@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from firstsight.methods.spaen_pictures.steps import Material
 from tests.support.tiny import flat_parameters
 from tests.support.trainings import (
     copied,
@@ -26,7 +27,7 @@ def test_gradients_through_a_bottleneck(variant, accumulate, monkeypatch):
     unclipped(monkeypatch)
     method = make(variant=variant, accumulate=accumulate, alpha=2.0, temperature=3.0)
     material = picture_material(method)
-    made, phi, images = with_plain_descent(method.way(material)), material.phi, material.images
+    made, phi, images = with_plain_descent(method.way.steps(material)), material.phi, material.images
     taken, before, networks = shown_to(made, monkeypatch), copied(material.networks), deepcopy(material.networks)
     made.stages[0].step()
     x, rows = (torch.cat(parts) for parts in list(zip(*taken, strict=True))[:2])
@@ -44,8 +45,8 @@ def test_gradients_through_a_bottleneck(variant, accumulate, monkeypatch):
 def test_a_direct_map_draws_from_what_prediction_uses(monkeypatch):
     """G learns from E(x) without dropout, of crops of the same pictures, in pieces too."""
     made = picture_steps(make(variant="direct-map", dropout=0.5, accumulate=2))
-    taken, codes, draw = shown_to(made, monkeypatch), [], made.drawing.loss
-    monkeypatch.setattr(made.drawing, "loss", lambda crops, code: (codes.append(code), draw(crops, code))[1])
+    taken, codes, draw = shown_to(made, monkeypatch), [], Material.drawing_loss
+    monkeypatch.setattr(Material, "drawing_loss", lambda *given: (codes.append(given[2]), draw(*given))[1])
     made.embedder.network.train()
     made.stages[1].step()
     made.embedder.network.eval()

@@ -21,11 +21,10 @@ from torch import Tensor, nn
 
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.base import ProductMethod
+from firstsight.methods.fitting import FitControls, Search, TrainingTensors, check_counts
 from firstsight.methods.loop import seeded
-from firstsight.methods.product import ProductMethod
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_features
-from firstsight.methods.settings import Search
 from firstsight.methods.spaen.networks import discriminator, perceptron
 from firstsight.methods.spaen.steps import FeatureSteps, embedded, loop_of
 
@@ -129,9 +128,7 @@ class SPAEN(ProductMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("batch", "hidden", "critic_steps", "patience"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        check_counts(self, "batch", "hidden", "critic_steps", "patience")
         if self.dropout >= 1:
             raise InputError(f"dropout must be below 1; got {self.dropout}")
 

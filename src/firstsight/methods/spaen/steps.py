@@ -31,14 +31,7 @@ Shown = dict[str, Tensor]  # losses by name, as the progress display shows them
 
 
 class FeatureSteps:
-    """SP-AEN on features.
-
-    Args:
-        settings: of the method.
-        networks: E `embedder`; with alpha or beta also F `encoder` and G `generator`, with beta D `discriminator`.
-        training: the training set; F and G work on its targets.
-        ranks: the processes that share each batch.
-    """
+    """SP-AEN on features; F and G work on the targets of the training set."""
 
     def __init__(self, settings: SPAEN, networks: nn.ModuleDict, training: TrainingTensors, ranks: Ranks) -> None:
         self.settings, self.networks, self.targets, self.ranks = settings, networks, training.targets, ranks
@@ -93,13 +86,7 @@ class FeatureSteps:
 
 @dataclass
 class Batches:
-    """Random rows of the training set, drawn on the CPU so that every device and every rank draws the same.
-
-    Attributes:
-        n: rows of the training set.
-        device: where they are wanted.
-        ranks: the processes that share each batch.
-    """
+    """Random rows of the n of the training set, drawn on the CPU so that every device and every rank draws the same."""
 
     n: int
     device: torch.device
@@ -116,14 +103,7 @@ class Batches:
 
 @dataclass
 class Embedder:
-    """E, which learns to classify.
-
-    Attributes:
-        settings: of the method.
-        network: E.
-        features: return [b, v] features of rows of the training set.
-        training: the training set, for its labels and class embeddings.
-    """
+    """E, which learns to classify; `features` returns [b, v] features of rows of the training set."""
 
     settings: SPAEN
     network: nn.Module
@@ -135,13 +115,7 @@ class Embedder:
         return embedded(self.settings, self.network, self.features(rows))
 
     def loss(self, batches: Batches, critic: Critic | None, shown: Shown) -> Tensor:
-        """Return the loss of E: L_cls plus its part of beta * L_adv. The critic is updated first.
-
-        Args:
-            batches: where rows are drawn.
-            critic: D, where beta is above 0.
-            shown: where the losses are noted.
-        """
+        """Return the loss of E: L_cls plus its part of beta * L_adv, noted in `shown`. The critic is updated first."""
         rows = batches.rows(self.settings.batch)
         embeddings = self.embed(rows)
         compatibility, labels = embeddings @ self.training.vectors.T, self.training.labels[rows]
@@ -154,16 +128,7 @@ class Embedder:
 
 @dataclass
 class Critic:
-    """D, which learns to tell F(x) from E(x').
-
-    Attributes:
-        settings: of the method.
-        network: D.
-        optimiser: of D.
-        batches: where rows are drawn.
-        embed: return [b, a] E(x) of rows of the training set.
-        encode: return [b, a] F(x) of rows of the training set.
-    """
+    """D, which learns to tell F(x) from E(x'); `encode` and `embed` return these, [b, a], of training rows."""
 
     settings: SPAEN
     network: nn.Module
@@ -173,12 +138,9 @@ class Critic:
     encode: Callable[[Tensor], Tensor]
 
     def learn(self) -> Tensor:
-        """Ascend mean D(F(x)) - mean D(E(x')), kept Lipschitz by a gradient penalty or by clipping.
+        """Ascend mean D(F(x)) - mean D(E(x')), kept Lipschitz, and return the gap that the last step began with.
 
         E and F stand still meanwhile, so one pass of each serves all steps.
-
-        Returns:
-            the gap that the last step began with.
         """
         settings, n = self.settings, self.settings.critic_steps
         rows, others = (torch.cat([self.batches.rows(settings.batch) for _ in range(n)]) for _ in range(2))
@@ -232,22 +194,10 @@ def looked_up(make: Callable[[], Tensor]) -> Callable[[Tensor], Tensor]:
 def adam(
     settings: SPAEN, networks: nn.ModuleDict, parts: Iterable[str], own: Mapping[str, Mapping[str, Any]] | None = None
 ) -> torch.optim.Optimizer:
-    """Return an optimiser of some of the networks.
-
-    Args:
-        settings: of the method.
-        networks: by name.
-        parts: names of those that learn.
-        own: learning rate `lr` and `betas` of the parts that differ from E's.
-    """
+    """Return an optimiser of the networks named; `own` has the `lr` and `betas` that differ from E's."""
+    of_embedder = {"lr": settings.learning_rate, "betas": ADAM_BETAS}
     groups = [
-        {
-            "params": list(networks[part].parameters()),
-            "lr": settings.learning_rate,
-            "betas": ADAM_BETAS,
-            **(own or {}).get(part, {}),
-        }
-        for part in parts
+        {"params": list(networks[part].parameters()), **of_embedder, **(own or {}).get(part, {})} for part in parts
     ]
     return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
 

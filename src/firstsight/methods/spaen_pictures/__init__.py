@@ -10,9 +10,9 @@ class nobody has a picture of, from its class embedding alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,28 +23,29 @@ from firstsight.data import ClassEmbeddings, Dataset, Floats, Pictures, Training
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.features.backbone import Backbone, Preparation
-from firstsight.methods.fitting import FitControls, TrainingTensors
+from firstsight.methods.fitting import FitControls, Search, TrainingTensors
 from firstsight.methods.loop import seeded
-from firstsight.methods.settings import Search
 from firstsight.methods.spaen import SPAEN
-from firstsight.methods.spaen.networks import perceptron
+from firstsight.methods.spaen.networks import discriminator, perceptron
 from firstsight.methods.spaen.steps import loop_of
-from firstsight.methods.spaen_pictures.backbone import Shrinking, backbone, feature_width
-from firstsight.methods.spaen_pictures.drawing import DRAWN, check_pictures, codes_of, draw
-from firstsight.methods.spaen_pictures.networks import FULL, SIDES
+from firstsight.methods.spaen_pictures.crops import whole
+from firstsight.methods.spaen_pictures.networks import (
+    FULL,
+    SIDES,
+    Shrinking,
+    backbone,
+    encoder,
+    feature_width,
+    generator,
+)
 from firstsight.methods.spaen_pictures.pretrained import phi_of, start_from_published
-from firstsight.methods.spaen_pictures.steps import Material, PictureSteps, enough_memory
-from firstsight.methods.spaen_pictures.table3 import DirectMap, SAEImage, SplitBranch
+from firstsight.methods.spaen_pictures.steps import Material, as_bytes, autocast, enough_memory
+from firstsight.methods.spaen_pictures.table3 import WAYS, Way
 from firstsight.pictures.decode import stored_side
 
 Variant = Literal["spaen", "direct-map", "sae-image", "split-branch"]
-VARIANTS: dict[str, type[PictureSteps | DirectMap | SAEImage | SplitBranch]] = {
-    "spaen": PictureSteps,
-    "direct-map": DirectMap,
-    "sae-image": SAEImage,
-    "split-branch": SplitBranch,
-}
 WIDEST = 16
+DRAWN = 64  # pictures that are read or drawn at once
 OF_EMBEDDER = {  # settings that F and G of `two-stage` do not depend on
     *("alpha", "beta", "classification", "compatibility", "margin", "negatives", "temperature", "epochs", "dropout"),
     *("learning_rate", "lipschitz", "penalty", "clip", "critic_steps"),
@@ -76,8 +77,7 @@ class SPAENPictures(SPAEN):
 
     name = "spaen-pictures"
     title = "SPAEN-PICTURES"
-    search = Search(trials=SPAEN.search.trials)
-    shares_fits = True
+    search = Search(trials=SPAEN.search.trials, shares_fits=True)
     presets = {
         "cls-only": {"alpha": 0.0, "beta": 0.0},
         "paper": {
@@ -125,29 +125,15 @@ class SPAENPictures(SPAEN):
             raise InputError(f"alpha must be above 0 for {self.variant}, which reconstructs; got 0")
 
     @property
-    def way(self) -> type[PictureSteps | DirectMap | SAEImage | SplitBranch]:
-        """Return the class that builds, trains and reads the networks of this variant."""
-        return VARIANTS[self.variant]
+    def way(self) -> Way:
+        """Return what distinguishes this variant."""
+        return WAYS[self.variant]
 
     def _prepared(self, training: TrainingSet) -> TrainingTensors:
         if self.makes_features():  # those of the data set have no say
             none = np.zeros((len(training), 1), dtype=np.float32)
             training = replace(training, features=none, reconstruction_features=none, feature_widths=(1,))
         return super()._prepared(training)
-
-    @classmethod
-    def _fit_group(cls, variants: Sequence[Self], training: TrainingTensors, controls: FitControls) -> Iterator[Self]:
-        """Learn with several settings; F and G of `two-stage` are trained once for all that agree on them."""
-        trained: dict[tuple[Any, ...] | None, nn.ModuleDict] = {}
-        for variant in variants:
-            key = variant._autoencoder()
-            if key in trained:
-                variant._train(training, controls, trained[key])
-            else:
-                variant._fit(training, controls)
-            if key is not None and len(variants) > 1:
-                trained.setdefault(key, variant.networks_)
-            yield variant
 
     def _autoencoder(self) -> tuple[Any, ...] | None:
         """Return all settings on which F and G depend after the first stage; None where there is no such stage."""
@@ -156,10 +142,7 @@ class SPAENPictures(SPAEN):
         return (bool(self.alpha), *(value for name, value in self.settings().items() if name not in OF_EMBEDDER))
 
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
-        self._train(training, controls, None)
-
-    def _train(self, training: TrainingTensors, controls: FitControls, trained: nn.ModuleDict | None) -> None:
-        """Learn; from the second stage on where F and G are trained already."""
+        """Learn; F and G of `two-stage` are trained once for all settings that agree on them."""
         if training.pictures is None:
             raise InputError("training set must have pictures for spaen-pictures; got features alone")
         height, width = training.pictures.store.shape[1:3]
@@ -183,12 +166,13 @@ class SPAENPictures(SPAEN):
                 if network is not None:
                     network.compile()
             material = Material(self, self.networks_, training, phi, controls.ranks)
-            steps = self.way(material)
+            steps = self.way.steps(material)
             loop = loop_of(self, self.networks_, steps.stages, steps.optimisers, steps.pictures.data())
-            if trained is not None:
-                for part in ("encoder", "generator"):
-                    if part in trained:
-                        self.networks_[part].load_state_dict(trained[part].state_dict())
+            key = self._autoencoder()
+            first = self if key is None else training.once(key, lambda: self)
+            if first is not self:
+                for part in {"encoder", "generator"} & {*self.networks_}:
+                    self.networks_[part].load_state_dict(first.networks_[part].state_dict())
                 loop.skip_to("embedder")
             with enough_memory(material):
                 loop.run(controls)
@@ -198,10 +182,16 @@ class SPAENPictures(SPAEN):
         networks = {"embedder": perceptron(n_features, self.hidden, n_code, self.output, self.dropout)}
         if self.end_to_end:
             networks["backbone"] = backbone(self.end_to_end, is_trained=False)
-        return nn.ModuleDict(networks | self.way.build(self, n_code))
+        if self.way.reads_pictures and (self.alpha or self.beta):
+            networks["encoder"] = encoder(self.side, n_code, self.width)
+        if self.alpha:
+            networks["generator"] = generator(self.side, n_code, self.width)
+        if self.way.reads_pictures and self.beta:
+            networks["discriminator"] = discriminator(n_code)
+        return nn.ModuleDict(networks)
 
     def _project(self, features: Tensor) -> Tensor:
-        return self.way.embed(self, self.networks_["embedder"], features)  # [n, a]
+        return self.way.code(self, self.networks_["embedder"], features)[:, : len(self.class_mean_)]  # [n, a]
 
     def makes_features(self) -> bool:
         """Tell whether it learns to make features of pictures, so that a data set needs none."""
@@ -243,22 +233,42 @@ class SPAENPictures(SPAEN):
             features: [n, v] of the same pictures, for the variants that draw from E(x).
         """
         self._check_draws()
-        check_pictures(pictures)
+        if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
+            raise InputError(f"pictures must be [n, h, h, 3] bytes; got {list(pictures.shape)} of {pictures.dtype}")
         if self.way.reads_pictures:
-            codes = codes_of(self, self.networks_["encoder"], pictures)
+            codes = self._read(pictures)
         elif features is None:
             raise InputError(f"features must be given for {self.variant}, which draws from E(x); got none")
         else:
             blocks = self._scaled(self._tensor(self._checked_inputs(features))).split(DRAWN)
             codes = (self.way.code(self, self.networks_["embedder"], block) for block in blocks)
-        return draw(self, self.networks_["generator"], codes)
+        return self._draw(codes)
 
     def imagined(self, classes: ClassEmbeddings) -> NDArray[np.uint8]:
         """Draw classes from their embeddings alone: G(y), as [k, side, side, 3] colours; the paper's future work 1."""
         self._check_draws()
         if self.way.code_size != 1:
             raise InputError(f"variant must draw from class embeddings to imagine one; got {self.variant}")
-        return draw(self, self.networks_["generator"], self.describe(classes).split(DRAWN))
+        return self._draw(self.describe(classes).split(DRAWN))
+
+    def _read(self, pictures: NDArray[np.uint8]) -> Iterator[Tensor]:
+        """Read pictures [n, h, h, 3]: yield [b, a] F(x) of a block of them at a time."""
+        device = torch_device(self.device)
+        for start in range(0, len(pictures), DRAWN):
+            seen = whole(torch.tensor(pictures[start : start + DRAWN]).to(device), self.side)
+            with autocast(self.precision, device):
+                code = self.networks_["encoder"](seen)
+            yield code.float()
+
+    def _draw(self, codes: Iterable[Tensor]) -> NDArray[np.uint8]:
+        """Return [n, side, side, 3] colours in 0..255 that G draws of blocks of codes [b, d]."""
+        drawn = [np.empty((0, self.side, self.side, 3), dtype=np.uint8)]
+        with torch.inference_mode():
+            for code in codes:
+                with autocast(self.precision, code.device):
+                    pictures = self.networks_["generator"](code)
+                drawn.append(as_bytes(pictures))
+        return np.concatenate(drawn)
 
     def _check_draws(self) -> None:
         if not hasattr(self, "trained_on_"):

@@ -1,8 +1,9 @@
-"""F, G and phi of SP-AEN on pictures: AlexNet to read them, an up-convolutional network to draw them.
+"""The networks of SP-AEN on pictures: AlexNet to read them, an up-convolutional network to draw them.
 
     encoder             picture -> AlexNet to fc6 -> 1024 -> d               He, or AlexNet's ImageNet weights
     generator           d -> 1024 -> 4096 -> 3 x 4096 -> 256 x 4 x 4 -> picture     Dosovitskiy and Brox, NIPS 2016
     perceptual network  picture -> conv5 of AlexNet                          frozen
+    backbone            picture -> features, where E is trained end to end
 
 The sizes are those of 256 pixels. The same design at another side has as many up-convolutions as it takes to get there
 from 4 x 4, and fully connected layers of 16 units a pixel of the side. Pictures are [b, 3, side, side] in 0..1.
@@ -16,9 +17,14 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from firstsight.features import torchvision
+from firstsight.features.compact import SmallResNet
+from firstsight.methods.scaling import unit_rows
 from firstsight.methods.spaen.networks import SLOPE, he_initialised
+from firstsight.methods.spaen_pictures.crops import shrunk
 
 GENERATOR_SLOPE = 0.3  # of the leaky ReLU after every layer of the published generator but the last
+COMPACT = "compact"
 FULL = 256  # pixels of a side, as in the paper
 SIDES = (32, 64, 128, FULL)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -158,3 +164,58 @@ def perceptual_network(side: int, width: float = 1.0) -> nn.Sequential:
 def scaled(channels: int, width: float) -> int:
     """Return the channels of a layer in a network of this width, 1 at least."""
     return max(1, round(channels * width))
+
+
+class Pooled(nn.Module):
+    """The small residual network of `firstsight.features.compact` up to its pooled activations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = SmallResNet(1)
+        self.network.head = nn.Identity()  # type: ignore[assignment]  # nobody classifies with it
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [b, v] pooled activations of normalised pictures [b, 3, h, w]."""
+        return self.network.pooled(x)
+
+
+class UnitLength(nn.Module):
+    """Features of unit length, as E has them from a file."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [b, v] unit rows of features [b, v, ...]."""
+        return unit_rows(x.flatten(1).float())
+
+
+class Shrinking(nn.Module):
+    """A network that sees pictures in one size."""
+
+    def __init__(self, network: nn.Module, side: int) -> None:
+        super().__init__()
+        self.network, self.side = network, side
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return [b, v] features of pictures [b, 3, h, h] in 0..1."""
+        return self.network(shrunk(pictures, self.side))
+
+
+def backbone(name: str, is_trained: bool) -> nn.Module:
+    """Return a network from pictures [b, 3, h, w] in 0..1 to features [b, v] of unit length.
+
+    Args:
+        name: of a torchvision network, or `compact`.
+        is_trained: start from the weights that torchvision has for it; `compact` has none.
+
+    Raises:
+        InputError: an unknown name, or weights that are not there.
+    """
+    network: nn.Module = Pooled() if name == COMPACT else torchvision.find(name, is_trained).network
+    return nn.Sequential(OrderedDict(normalised=Normalised(), network=network, unit=UnitLength()))
+
+
+def feature_width(network: nn.Module, side: int) -> int:
+    """Count the features that a network makes of a picture."""
+    network.eval()
+    with torch.no_grad():
+        probe = next(network.parameters())
+        return network(torch.zeros(1, 3, side, side, device=probe.device)).shape[1]

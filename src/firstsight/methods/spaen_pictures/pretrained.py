@@ -23,9 +23,8 @@ from torch import Tensor, nn
 
 from firstsight.errors import InputError
 from firstsight.features.weights import from_torch_hub
-from firstsight.methods.spaen_pictures.backbone import COMPACT, backbone
 from firstsight.methods.spaen_pictures.caffe import Layer, read_layers
-from firstsight.methods.spaen_pictures.networks import FULL, perceptual_network
+from firstsight.methods.spaen_pictures.networks import COMPACT, FULL, backbone, perceptual_network
 
 if TYPE_CHECKING:
     from firstsight.methods.spaen_pictures import SPAENPictures

@@ -1,7 +1,7 @@
 """The steps of SP-AEN on pictures: E as on features, F and G on crops of the pictures.
 
 Pictures stay where they are, as bytes, and only a batch of them goes to the device, where it is cut and scaled. A
-batch may be split into pieces whose gradients are summed, or shared by several ranks. `PictureBatches` and `Drawing`
+batch may be split into pieces whose gradients are summed, or shared by several ranks. `Material` and `PictureBatches`
 are parts of the rivals of Table 3 too.
 """
 
@@ -24,10 +24,8 @@ from firstsight.methods.fitting import TrainingTensors
 from firstsight.methods.loop import Stage, descend
 from firstsight.methods.spaen import losses
 from firstsight.methods.spaen import steps as parts
-from firstsight.methods.spaen.networks import discriminator
 from firstsight.methods.spaen.steps import LONGEST, Shown, total
 from firstsight.methods.spaen_pictures.crops import N_CROPS, random_crops, whole
-from firstsight.methods.spaen_pictures.networks import encoder, generator
 
 if TYPE_CHECKING:
     from firstsight.methods.spaen_pictures import SPAENPictures
@@ -41,15 +39,7 @@ Losses = tuple[Tensor, Shown]  # the loss that goes backward, and the parts of i
 
 @dataclass(frozen=True)
 class Material:
-    """What every training on pictures is made of.
-
-    Attributes:
-        settings: of the method.
-        networks: E `embedder`, its `backbone` where it is trained end to end, and those that a class of steps builds.
-        images: the training set.
-        phi: the perceptual network, where there is one.
-        ranks: the processes that share each batch.
-    """
+    """What every training on pictures is made of; phi is the perceptual network, where there is one."""
 
     settings: SPAENPictures
     networks: nn.ModuleDict
@@ -57,18 +47,25 @@ class Material:
     phi: nn.Module | None
     ranks: Ranks
 
+    def drawing_loss(self, pictures: Tensor, code: Tensor) -> Tensor:
+        """Return L_rec (Eq. 3) of what G draws of codes [b, d] against pictures [b, 3, side, side]."""
+        with autocast(self.settings.precision, pictures.device):
+            drawn = self.networks["generator"](code)
+            loss = self.settings.pixel_weight * losses.picture_loss(drawn, pictures)
+            if self.phi is not None:
+                with torch.no_grad():
+                    wanted = self.phi(pictures)
+                loss = loss + self.settings.perceptual_weight * losses.picture_loss(self.phi(drawn), wanted)
+        return loss
+
 
 class PictureSteps:
     """SP-AEN: E classifies, F reads pictures and G draws them again."""
 
-    reads_pictures = True  # G draws from F(picture), not from the code that E makes of features
-    code_size = 1  # how many class embeddings wide the output of E is
-    code = embed = staticmethod(parts.embedded)
-
     def __init__(self, material: Material) -> None:
         settings, networks, images = material.settings, material.networks, material.images
-        self.settings, self.networks, self.ranks = settings, networks, material.ranks
-        self.pictures, self.drawing = PictureBatches(material), Drawing(material)
+        self.settings, self.networks, self.ranks, self.material = settings, networks, material.ranks, material
+        self.pictures = PictureBatches(material)
         self.embedder = parts.Embedder(settings, networks["embedder"], self.pictures.features, images)
         autoencoder = [part for part in ("encoder", "generator") if part in networks]
         self.is_joint = settings.schedule == "joint" and bool(autoencoder)
@@ -87,18 +84,6 @@ class PictureSteps:
             network, optimiser = networks["discriminator"], adam(material, "discriminator")
             self.critic = parts.Critic(settings, network, optimiser, self.pictures.batches, self.embedder.embed, encode)
             self.optimisers["discriminator"] = optimiser
-
-    @staticmethod
-    def build(settings: SPAENPictures, n_code: int) -> dict[str, nn.Module]:
-        """Return the networks beside E: with alpha or beta F, with alpha G, with beta D, on codes of this width."""
-        networks: dict[str, nn.Module] = {}
-        if settings.alpha or settings.beta:
-            networks["encoder"] = encoder(settings.side, n_code, settings.width)
-        if settings.alpha:
-            networks["generator"] = generator(settings.side, n_code, settings.width)
-        if settings.beta:
-            networks["discriminator"] = discriminator(n_code)
-        return networks
 
     def autoencoder_step(self) -> Shown:
         """Let F and G learn to reconstruct: the first stage of `two-stage`."""
@@ -132,7 +117,7 @@ class PictureSteps:
         """Return the losses of F and G on pictures [b, 3, side, side] and their [b, a] F(x)."""
         found = {"norm": self.settings.norm_weight * losses.norm_loss(encoded)}
         if self.settings.alpha:
-            found["reconstruction"] = self.drawing.loss(pictures, encoded)
+            found["reconstruction"] = self.material.drawing_loss(pictures, encoded)
         return found
 
     def read(self, pictures: Tensor) -> Tensor:
@@ -154,9 +139,8 @@ class PictureSteps:
         n = self.pictures.batches.n
         pictures = self.pictures.whole(torch.linspace(0, n - 1, min(SHOWN, n)).long())
         with autocast(self.settings.precision, pictures.device):
-            drawn = self.networks["generator"](self.networks["encoder"](pictures)).float().clamp(0, 1)
-        pair = torch.stack([pictures.float(), drawn]).mul(255).round().to(torch.uint8)
-        return pair.permute(0, 1, 3, 4, 2).cpu().numpy()
+            drawn = self.networks["generator"](self.networks["encoder"](pictures))
+        return np.stack([as_bytes(pictures), as_bytes(drawn)])
 
 
 class PictureBatches:
@@ -180,11 +164,9 @@ class PictureBatches:
             return self.backbone(crops).float()
 
     def pieces(self, loss: Callable[[Tensor, Tensor], Losses], shown: Shown) -> Iterator[Tensor]:
-        """Draw a batch of pictures and make its loss in pieces that sum to it.
+        """Draw a batch of pictures and yield its loss, of crops and their rows, in pieces that sum to it.
 
-        Args:
-            loss: of crops and their rows.
-            shown: where the means of the losses over the batch are noted.
+        The means of the losses over the batch are noted in `shown`.
         """
         batch, n = self.settings.autoencoder_batch, self.settings.accumulate
         rows = self.batches.rows(batch)
@@ -220,22 +202,10 @@ class PictureBatches:
             yield self.pictures[start : start + AT_ONCE]
 
 
-class Drawing:
-    """How far the pictures that G draws are from the true ones."""
-
-    def __init__(self, material: Material) -> None:
-        self.settings, self.networks, self.phi = material.settings, material.networks, material.phi
-
-    def loss(self, pictures: Tensor, code: Tensor) -> Tensor:
-        """Return L_rec (Eq. 3) of what G draws of codes [b, d] against pictures [b, 3, side, side]."""
-        with autocast(self.settings.precision, pictures.device):
-            drawn = self.networks["generator"](code)
-            loss = self.settings.pixel_weight * losses.picture_loss(drawn, pictures)
-            if self.phi is not None:
-                with torch.no_grad():
-                    wanted = self.phi(pictures)
-                loss = loss + self.settings.perceptual_weight * losses.picture_loss(self.phi(drawn), wanted)
-        return loss
+def as_bytes(pictures: Tensor) -> NDArray[np.uint8]:
+    """Return [b, h, w, 3] colours in 0..255 of pictures [b, 3, h, w] in 0..1."""
+    colours = pictures.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return colours.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def held(pictures: Pictures, device: torch.device) -> Tensor | None:

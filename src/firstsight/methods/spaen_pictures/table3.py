@@ -1,4 +1,4 @@
-"""The steps of SP-AEN's three rivals in Table 3, in which G draws from a code that E makes of features.
+"""The rows of Table 3: SP-AEN, and the steps of its three rivals, in which G draws from a code that E makes.
 
 DirectMap      E learns to classify; then G learns to draw from E(x)
 SAE-image      one code both classifies and draws
@@ -8,6 +8,7 @@ SplitBranch    the first half of the code classifies, the whole code draws
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,29 +17,18 @@ from torch.nn import functional
 
 from firstsight.methods.loop import Stage, descend
 from firstsight.methods.spaen.steps import LONGEST, Embedder, Shown, classification_loss, embedded, n_steps
-from firstsight.methods.spaen_pictures.networks import generator
-from firstsight.methods.spaen_pictures.steps import Drawing, Losses, Material, PictureBatches, adam
+from firstsight.methods.spaen_pictures.steps import Losses, Material, PictureBatches, PictureSteps, adam
 
 if TYPE_CHECKING:
     from firstsight.methods.spaen_pictures import SPAENPictures
 
 
-def generator_alone(settings: SPAENPictures, n_code: int) -> dict[str, nn.Module]:
-    """Return the network beside E: G, which draws from codes of this width."""
-    return {"generator": generator(settings.side, n_code, settings.width)}
-
-
 class DirectMap:
     """E learns to classify; then G learns to draw from the E(x) of an E that stands still."""
 
-    reads_pictures = False
-    code_size = 1
-    code = embed = staticmethod(embedded)
-    build = staticmethod(generator_alone)
-
     def __init__(self, material: Material) -> None:
         settings, images = material.settings, material.images
-        self.ranks, self.pictures, self.drawing = material.ranks, PictureBatches(material), Drawing(material)
+        self.material, self.pictures = material, PictureBatches(material)
         self.embedder = Embedder(settings, material.networks["embedder"], self.pictures.features, images)
         self.optimisers = {"embedder": adam(material, "embedder", "backbone"), "generator": adam(material, "generator")}
         n_pictures = n_steps(settings.autoencoder_epochs, images, settings.autoencoder_batch)
@@ -51,7 +41,7 @@ class DirectMap:
         """Let E learn to classify."""
         shown: Shown = {}
         loss = self.embedder.loss(self.pictures.batches, None, shown)
-        descend(self.optimisers["embedder"], [loss], self.ranks, LONGEST)
+        descend(self.optimisers["embedder"], [loss], self.material.ranks, LONGEST)
         return shown
 
     def generator_step(self) -> Shown:
@@ -61,63 +51,20 @@ class DirectMap:
         def loss(pictures: Tensor, rows: Tensor) -> Losses:
             with torch.no_grad():
                 code = self.embedder.embed(rows)
-            value = self.drawing.loss(pictures, code)
+            value = self.material.drawing_loss(pictures, code)
             return value, {"reconstruction": value}
 
         shown: Shown = {}
-        descend(self.optimisers["generator"], self.pictures.pieces(loss, shown), self.ranks, LONGEST)
+        descend(self.optimisers["generator"], self.pictures.pieces(loss, shown), self.material.ranks, LONGEST)
         return shown
 
 
-class SAEImage:
-    """E and G learn together: one code, E(x), both classifies and draws."""
-
-    reads_pictures = False
-    code_size = 1
-    code = embed = staticmethod(embedded)
-    build = staticmethod(generator_alone)
-
-    def __init__(self, material: Material) -> None:
-        bottleneck = Bottleneck(material, self.code)
-        self.pictures, self.stages, self.optimisers = bottleneck.pictures, bottleneck.stages, bottleneck.optimisers
-
-
-class SplitBranch:
-    """E and G learn together: the first half of a code is E(x) and classifies, the whole code draws."""
-
-    reads_pictures = False
-    code_size = 2
-    build = staticmethod(generator_alone)
-
-    def __init__(self, material: Material) -> None:
-        bottleneck = Bottleneck(material, self.code)
-        self.pictures, self.stages, self.optimisers = bottleneck.pictures, bottleneck.stages, bottleneck.optimisers
-
-    @staticmethod
-    def code(settings: SPAENPictures, network: nn.Module, features: Tensor) -> Tensor:
-        """Return [b, 2 a] the code of scaled features; its first half has unit length under cosine compatibility."""
-        first, second = network(features).chunk(2, dim=1)
-        return torch.cat([functional.normalize(first) if settings.compatibility == "cosine" else first, second], dim=1)
-
-    @staticmethod
-    def embed(settings: SPAENPictures, network: nn.Module, features: Tensor) -> Tensor:
-        """Return [b, a] E(x) of scaled features: the first half of the code."""
-        return SplitBranch.code(settings, network, features).chunk(2, dim=1)[0]
-
-
 class Bottleneck:
-    """The part that trains E and G together, from one code.
+    """E and G learn together from one code, which begins with E(x)."""
 
-    Args:
-        material: of the training.
-        code: return the code of scaled features, which begins with E(x).
-    """
-
-    def __init__(self, material: Material, code: Callable[[SPAENPictures, nn.Module, Tensor], Tensor]) -> None:
-        self.material, self.code = material, code
-        self.pictures, self.drawing = PictureBatches(material), Drawing(material)
+    def __init__(self, material: Material) -> None:
+        settings, self.material, self.pictures = material.settings, material, PictureBatches(material)
         self.optimisers = {"embedder": adam(material, "embedder", "generator", "backbone")}
-        settings = material.settings
         steps = n_steps(settings.autoencoder_epochs, material.images, settings.autoencoder_batch)
         self.stages = [Stage("bottleneck", steps, self.step, 2)]
 
@@ -126,12 +73,43 @@ class Bottleneck:
         settings, images = self.material.settings, self.material.images
 
         def loss(pictures: Tensor, rows: Tensor) -> Losses:
-            code = self.code(settings, self.material.networks["embedder"], self.pictures.features(rows))
+            code = settings.way.code(settings, self.material.networks["embedder"], self.pictures.features(rows))
             compatibility = code[:, : images.vectors.shape[1]] @ images.vectors.T
             found = {"classification": classification_loss(settings, compatibility, images.labels[rows])}
-            found["reconstruction"] = self.drawing.loss(pictures, code)
+            found["reconstruction"] = self.material.drawing_loss(pictures, code)
             return found["classification"] + settings.alpha * found["reconstruction"], found
 
         shown: Shown = {}
         descend(self.optimisers["embedder"], self.pictures.pieces(loss, shown), self.material.ranks, LONGEST)
         return shown
+
+
+def split_code(settings: SPAENPictures, network: nn.Module, features: Tensor) -> Tensor:
+    """Return [b, 2 a] the code of scaled features; its first half has unit length under cosine compatibility."""
+    first, second = network(features).chunk(2, dim=1)
+    return torch.cat([functional.normalize(first) if settings.compatibility == "cosine" else first, second], dim=1)
+
+
+@dataclass(frozen=True)
+class Way:
+    """What distinguishes the rows of Table 3.
+
+    Attributes:
+        steps: class that trains the networks of a `Material`.
+        reads_pictures: G draws from F(picture), not from the code that E makes of features.
+        code: return the code, [b, code_size a], that E makes of scaled features; it begins with E(x).
+        code_size: how many class embeddings wide the code is.
+    """
+
+    steps: type[PictureSteps | DirectMap | Bottleneck]
+    reads_pictures: bool = False
+    code: Callable[[SPAENPictures, nn.Module, Tensor], Tensor] = embedded
+    code_size: int = 1
+
+
+WAYS = {
+    "spaen": Way(PictureSteps, reads_pictures=True),
+    "direct-map": Way(DirectMap),
+    "sae-image": Way(Bottleneck),
+    "split-branch": Way(Bottleneck, code=split_code, code_size=2),
+}
