@@ -53,9 +53,7 @@ def load_folder(folder: str | Path, chosen: DataFiles = DEFAULT, seed: int = 0) 
 
     Args:
         folder: where `classes.csv` and `images` are.
-        chosen: `features` default to the only feature file in the folder, or to none. `semantics` are `attributes`,
-            the columns of numbers in `classes.csv`; `text`, what `vectors` makes of names and descriptions; or
-            `attributes+text`, what it makes of the attributes too.
+        chosen: its files; see `firstsight.load`.
         seed: of the fifth that tests seen classes, where `splits.csv` is not there.
 
     Raises:
@@ -86,6 +84,7 @@ def read_folder(folder: str | Path, chosen: DataFiles = DEFAULT, seed: int = 0) 
     kind = _semantics(chosen, table, folder)
     pictures = list_pictures(folder)
     reconstruction = find_feature_files(folder, chosen.reconstruction_names, "reconstruction features")
+    written = read_splits(folder)
     # column by column in memory: the layout decides the last bit of sums, so of the numbers that a seed gives
     vectors = np.asfortranarray(table.vectors)
     if chosen.vectors is not None:
@@ -96,17 +95,15 @@ def read_folder(folder: str | Path, chosen: DataFiles = DEFAULT, seed: int = 0) 
         pictures=pictures,
         labels=_labels(pictures.paths, table.names),
         splits=[],
-        written=read_splits(folder),
+        written=written,
         vectors=vectors,
         semantics=kind,
         features=tuple(FeatureFile.open(path).checked() for path in find_feature_files(folder, chosen.feature_names)),
         reconstruction=FeatureFile.open(reconstruction[0]).checked() if reconstruction else None,
     )
-    if files.written is None:
-        splits = draw_splits(pictures.paths, *_of_pictures(files), seed)
-    else:
-        splits = [files.written.get(key_of(path), "") for path in pictures.paths]
-    return replace(files, splits=splits)
+    if written is None:
+        return replace(files, splits=draw_splits(pictures.paths, *_of_pictures(files), seed))
+    return replace(files, splits=[written.get(key_of(path), "") for path in pictures.paths])
 
 
 def _table(path: Path) -> ClassTable:
