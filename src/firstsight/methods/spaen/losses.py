@@ -18,11 +18,8 @@ def ranking_loss(
 ) -> Tensor:
     """Return L_cls (Eq. 2): mean of max(0, margin - y_l.E(x) + y_l'.E(x)), one wrong class l' drawn per image.
 
-    Args:
-        compatibility: [b, s] dot products of embeddings and class embeddings.
-        labels: [b] the right classes.
-        margin: how far the right class must lead.
-        negatives: draw l' among all wrong classes (paper), or among those that violate the margin (authors' code).
+    It is drawn among all wrong classes (paper), or among those that violate the margin (authors' code), by [b, s]
+    compatibilities of images and classes.
     """
     right = compatibility.gather(1, labels[:, None])  # [b, 1]
     hinge = (margin - right + compatibility).clamp(min=0)  # [b, s]
@@ -65,11 +62,7 @@ def critic_loss(critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: T
 def gradient_penalty(critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: Tensor, mix: Tensor) -> Tensor:
     """Return the mean (||grad D|| - 1)^2 at random points between F(x) and E(x') (Gulrajani et al., NIPS 2017).
 
-    Args:
-        critic: D.
-        encoded: [b, a] F(x).
-        embedded: [b, a] E(x').
-        mix: [b, 1] in 0..1, how much of F(x) there is in each point.
+    `mix` [b, 1] in 0..1 is how much of F(x), both [b, a], there is in each point.
     """
     between = (mix * encoded + (1 - mix) * embedded).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)

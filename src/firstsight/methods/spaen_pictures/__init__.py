@@ -25,7 +25,7 @@ from firstsight.errors import InputError
 from firstsight.features.backbone import Backbone, Preparation
 from firstsight.methods.fitting import FitControls, Search, TrainingTensors
 from firstsight.methods.loop import seeded
-from firstsight.methods.spaen import SPAEN
+from firstsight.methods.spaen import CLS_ONLY, PAPER, SPAEN
 from firstsight.methods.spaen.networks import discriminator, perceptron
 from firstsight.methods.spaen.steps import loop_of
 from firstsight.methods.spaen_pictures.crops import whole
@@ -79,14 +79,8 @@ class SPAENPictures(SPAEN):
     title = "SPAEN-PICTURES"
     search = Search(trials=SPAEN.search.trials, shares_fits=True)
     presets = {
-        "cls-only": {"alpha": 0.0, "beta": 0.0},
-        "paper": {
-            **SPAEN.presets["paper"],
-            "learning_rate": 1e-4,
-            "autoencoder_rate": 1e-4,
-            "autoencoder_batch": 128,
-            "side": 256,
-        },
+        "cls-only": CLS_ONLY,
+        "paper": PAPER | {"learning_rate": 1e-4, "autoencoder_rate": 1e-4, "autoencoder_batch": 128, "side": 256},
     }
 
     schedule: Literal["two-stage", "joint"] = "two-stage"
@@ -110,17 +104,15 @@ class SPAENPictures(SPAEN):
         if self.side not in SIDES:
             raise InputError(f"side must be one of {', '.join(map(str, SIDES))}; got {self.side}")
         if self.autoencoder_batch < 1 or not 1 <= self.accumulate <= self.autoencoder_batch:
-            raise InputError(
-                f"accumulate must be 1 to autoencoder_batch; got {self.accumulate} for {self.autoencoder_batch}"
-            )
+            got = f"{self.accumulate} for {self.autoencoder_batch}"
+            raise InputError(f"accumulate must be 1 to autoencoder_batch; got {got}")
         if self.width > WIDEST:
             raise InputError(f"width must be {WIDEST} or less; got {self.width}")
         if self.pretrained == "imagenet" and self.width != 1:
             raise InputError(f"width must be 1 with ImageNet weights; got {self.width}; --pretrained none trains all")
         if self.generator_file and (self.side, self.width) != (FULL, 1):
-            raise InputError(
-                f"side must be {FULL} and width 1 for the published generator; got {self.side} and {self.width}"
-            )
+            got = f"{self.side} and {self.width}"
+            raise InputError(f"side must be {FULL} and width 1 for the published generator; got {got}")
         if not self.way.reads_pictures and not self.alpha:
             raise InputError(f"alpha must be above 0 for {self.variant}, which reconstructs; got 0")
 

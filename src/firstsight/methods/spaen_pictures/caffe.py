@@ -42,12 +42,7 @@ MOST_AXES = 32  # of Caffe's arrays
 
 @dataclass(frozen=True)
 class Layer:
-    """What a layer learned.
-
-    Attributes:
-        kind: `InnerProduct`, `Convolution`, `Deconvolution` or another of Caffe's names, as the file has it.
-        blobs: its arrays, in float32: weights, then biases where it has any.
-    """
+    """What a layer, of a kind by Caffe's name, learned: weights, then biases where it has any, in float32."""
 
     kind: str
     blobs: list[NDArray[np.float32]]
@@ -89,10 +84,8 @@ def _parsed(path: Path) -> Any:
     try:
         return net_message().FromString(content)
     except DecodeError as error:
-        raise InputError(
-            f"Caffe model {path} must be a whole .caffemodel file; got {len(content):,} bytes that are cut off or "
-            "something else"
-        ) from error
+        got = f"{len(content):,} bytes that are cut off or something else"
+        raise InputError(f"Caffe model {path} must be a whole .caffemodel file; got {got}") from error
 
 
 @cache

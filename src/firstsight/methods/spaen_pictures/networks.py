@@ -64,11 +64,7 @@ def alexnet_convolutions(side: int, width: float, depth: int = 13) -> nn.Sequent
     """Return the first `depth` layers of AlexNet's convolutional part, numbered as torchvision has them.
 
     Pictures of 64 pixels or fewer are read in steps of 2 instead of 4, so that something is left of them at the end.
-
-    Args:
-        side: of the pictures.
-        width: multiplies the channels.
-        depth: 13 is all; 12 ends with the ReLU after the fifth convolution, phi.
+    A depth of 13 is all; 12 ends with the ReLU after the fifth convolution, phi.
     """
     c1, c2, c3, c4, c5 = (scaled(channels, width) for channels in (64, 192, 384, 256, 256))
     layers = [
@@ -131,12 +127,8 @@ def generator(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
     n_in = n_first
     for name, channels in ups(side):
         n_out = channels if name == "deconv0" else scaled(channels, width)
-        kind = (
-            nn.ConvTranspose2d(n_in, n_out, 4, 2, 1)
-            if name.startswith("deconv")
-            else nn.Conv2d(n_in, n_out, 3, padding=1)
-        )
-        layers[name] = kind
+        is_up = name.startswith("deconv")
+        layers[name] = nn.ConvTranspose2d(n_in, n_out, 4, 2, 1) if is_up else nn.Conv2d(n_in, n_out, 3, padding=1)
         layers[f"relu_{name}"] = nn.LeakyReLU(GENERATOR_SLOPE)
         n_in = n_out
     layers.popitem()  # the last layer is linear
@@ -155,10 +147,8 @@ def ups(side: int) -> tuple[tuple[str, int], ...]:
 
 def perceptual_network(side: int, width: float = 1.0) -> nn.Sequential:
     """Return phi: AlexNet up to the ReLU after its fifth convolution, which does not learn."""
-    network = nn.Sequential(
-        OrderedDict(normalised=Normalised(), convolutions=alexnet_convolutions(side, width, depth=12))
-    )
-    return he_initialised(network).requires_grad_(False).eval()
+    layers = OrderedDict(normalised=Normalised(), convolutions=alexnet_convolutions(side, width, depth=12))
+    return he_initialised(nn.Sequential(layers)).requires_grad_(False).eval()
 
 
 def scaled(channels: int, width: float) -> int:
@@ -200,11 +190,9 @@ class Shrinking(nn.Module):
 
 
 def backbone(name: str, is_trained: bool) -> nn.Module:
-    """Return a network from pictures [b, 3, h, w] in 0..1 to features [b, v] of unit length.
+    """Return a network, by torchvision's name or `compact`, from pictures in 0..1 to features [b, v] of unit length.
 
-    Args:
-        name: of a torchvision network, or `compact`.
-        is_trained: start from the weights that torchvision has for it; `compact` has none.
+    Where it is trained, it has torchvision's weights, and `compact` has none.
 
     Raises:
         InputError: an unknown name, or weights that are not there.

@@ -62,12 +62,7 @@ def phi_of(settings: SPAENPictures, device: torch.device) -> nn.Module | None:
 
 
 def start_from_published(settings: SPAENPictures, networks: Any, phi: Any) -> None:
-    """Replace random weights by published ones; the published generator does not learn any further.
-
-    Args:
-        settings: of the method.
-        networks: by name: F `encoder`, G `generator` and E's `backbone`, those that there are.
-        phi: the perceptual network, where there is one.
+    """Replace random weights by published ones, in networks by name and phi; the published generator learns no more.
 
     Raises:
         InputError: weights that are not there, or damaged.
@@ -104,9 +99,6 @@ def alexnet_weights() -> dict[str, Tensor]:
 
 def published_generator(path: str | Path) -> dict[str, Tensor]:
     """Read the published generator from its `.caffemodel`, for a network whose pictures are red, green, blue in 0..1.
-
-    Args:
-        path: the file, `fc6/generator.caffemodel` of the release.
 
     Returns:
         `LAYER.weight` in the shape that `SHAPES` has and `LAYER.bias`, for each of its layers.
