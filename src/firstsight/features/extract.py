@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -99,18 +100,10 @@ def extract(
         old = before.rows_by_digest() if before else {}
         part = stack.enter_context(_Partial(out.with_name(out.name + ".partial"), key, backbone.width))
 
-        def read(file: File) -> _Read:
-            digest = b""
-            try:
-                if file.fault:
-                    raise InputError(file.problem)
-                content = read_picture(folder / file.path, file.path)
-                digest = hashlib.sha256(content).digest()
-                is_known = digest in old or digest in part.known
-                return _Read(file.path, digest, None if is_known else backbone.prepared(content, crops, file.path))
-            except InputError as error:
-                return _Read(file.path, digest, error=error)
+        def is_known(digest: bytes) -> bool:
+            return digest in old or digest in part.known
 
+        read = partial(_read, folder, backbone, crops, is_known)
         per_pass = backbone.per_pass(crops)
         pictures = stack.enter_context(closing(prefetch(read, files, AHEAD * per_pass)))
         while group := list(islice(pictures, per_pass)):
@@ -137,6 +130,20 @@ def extract(
         _write(out, key | names, digests, backbone.width, row_of)
         part.finished = True
     return done
+
+
+def _read(folder: Path, backbone: Backbone, crops: Crops, is_known: Callable[[bytes], bool], file: File) -> _Read:
+    """Read a picture file; prepare its crops unless the features of its digest are known."""
+    digest = b""
+    try:
+        if file.fault:
+            raise InputError(file.problem)
+        content = read_picture(folder / file.path, file.path)
+        digest = hashlib.sha256(content).digest()
+        prepared = None if is_known(digest) else backbone.prepared(content, crops, file.path)
+        return _Read(file.path, digest, prepared)
+    except InputError as error:
+        return _Read(file.path, digest, error=error)
 
 
 def _earlier(out: Path, key: Mapping[str, str], width: int) -> FeatureFile | None:
