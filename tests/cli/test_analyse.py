@@ -13,7 +13,7 @@ from firstsight.evaluation.calibration import fit_temperature
 from firstsight.evaluation.evaluate import evaluate
 from firstsight.methods import ESZSL, SAE
 from firstsight.results.document import document
-from firstsight.results.gain import class_gains
+from firstsight.results.numbers import class_gains
 from tests.support.tiny import tiny_dataset, write_gbu
 
 DATA = tiny_dataset(a=8, n_seen=8, n_unseen=4, per_class=15, noise=3.0)

@@ -17,8 +17,7 @@ from firstsight.report.charts import curve_chart, legend, style
 from firstsight.report.curves import Series
 from firstsight.report.export import MARGIN, standalone
 from firstsight.report.figures import Shown
-from firstsight.results.gain import Gain, class_gains
-from firstsight.results.numbers import ClassResult
+from firstsight.results.numbers import ClassResult, Gain, class_gains
 from firstsight.results.records import DataRecord, RunRecord
 from tests.support.tiny import tiny_dataset
 

@@ -2,9 +2,9 @@
 
     reconstruction    Table 3 and Figure 4: four ways to draw, by the pixels of unseen classes' test pictures
     objective         Table 2 and Figure 7: the parts of the loss, by accuracy and the seen-unseen curve
-    alpha             Figure 5: what is left of the pictures as alpha falls
+    alpha             Figure 5: reconstructions get worse as alpha falls
 
-What was trained is kept in a folder, so the same call again goes on where it was stopped. Settings are given, never
+Models and numbers are kept in a folder, so the same call again continues from them. Settings are given, never
 chosen here: test pictures are measured once, at the end.
 """
 
@@ -45,7 +45,6 @@ PARTS = {  # of the objective: what stays of alpha and beta
     "+ critic": (False, True),
     "full": (True, True),
 }
-ALPHAS = (10.0, 1.0, 0.1, 0.01, 0.001)
 AT_ONCE = 256  # pictures
 N_SHOWN = 8
 
@@ -105,15 +104,11 @@ def reconstruction(
 
 
 def alphas(
-    data: Dataset,
-    settings: SPAENPictures,
-    out: Path,
-    values: Sequence[float] = ALPHAS,
-    progress: Progress | None = None,
+    data: Dataset, settings: SPAENPictures, out: Path, values: Sequence[float], progress: Progress | None = None
 ) -> list[PictureRow]:
-    """Train SP-AEN jointly with alpha falling, and measure what `reconstruction` measures.
+    """Train SP-AEN with each alpha, and measure what `reconstruction` measures.
 
-    Jointly, since in two stages nothing competes with the reconstruction, and alpha weighs nothing.
+    Training is joint: in two stages nothing competes with the reconstruction, so alpha has no effect.
     """
     rows = []
     for alpha in values:
@@ -125,28 +120,28 @@ def alphas(
 def objective(
     data: Dataset, settings: SPAENPictures, out: Path, seeds: int = 3, progress: Progress | None = None
 ) -> list[PartRow]:
-    """Train with the parts of the objective left out, on several seeds, F and G of a seed once for all.
+    """Train with parts of the objective left out, on several seeds; F and G are trained once for each seed.
 
     Returns:
         a row for each part and seed.
     """
     rows: list[PartRow] = []
     for seed in range(settings.seed, settings.seed + seeds):
-        methods = {
-            name: replace(settings, seed=seed, alpha=settings.alpha * has_alpha, beta=settings.beta * has_beta)
-            for name, (has_alpha, has_beta) in PARTS.items()
-        }
-        file = out / f"seed-{seed}.json"
-        made = _kept(PartRow, file, [_facts(method, data) for method in methods.values()])
+        methods = [
+            replace(settings, seed=seed, alpha=settings.alpha * has_alpha, beta=settings.beta * has_beta)
+            for has_alpha, has_beta in PARTS.values()
+        ]
+        file, facts = out / f"seed-{seed}.json", [_facts(method, data) for method in methods]
+        made = _kept(PartRow, file, facts)
         if made is None:
-            name_of = {id(method): name for name, method in methods.items()}
+            name_of = dict(zip(map(id, methods), PARTS, strict=True))
             controls = FitControls(None if progress is None else lambda *at, seed=seed: progress(f"seed {seed}", *at))
             made = []
-            for method in SPAENPictures.fit_each(list(methods.values()), data.training_set(), controls):
+            for method in SPAENPictures.fit_each(methods, data.training_set(), controls):
                 result = evaluate(method, data, calibrate=False)
                 curve = result.curve.thinned()
                 made.append(PartRow(parts=name_of[id(method)], seed=seed, **_numbers(result), curve=curve))
-            _keep(file, [_facts(method, data) for method in methods.values()], made)
+            _keep(file, facts, made)
         rows += made
     return rows
 
@@ -159,17 +154,16 @@ def spread(rows: Sequence[Any], by: str, key: str) -> Iterator[tuple[str, float,
 
 
 def pixel_error(method: SPAENPictures, data: Dataset, images: Indices) -> float:
-    """Mean squared error per pixel of what a method draws of these pictures, colours in 0..1 (Table 3)."""
+    """Compute the mean squared error per pixel of a method's reconstructions, colours in 0..1 (Table 3)."""
     errors = []
     for block in _blocks(images):
-        seen = in_size(pictures_of(data).take(block), method.side)
-        drawn = method.reconstructed(seen, None if data.features is None else data.features[block])
-        errors.append(np.square(drawn / 255.0 - seen / 255.0).mean(axis=(1, 2, 3)))
+        original = in_size(pictures_of(data).take(block), method.side)
+        errors.append(np.square(drawn(method, data, block) / 255.0 - original / 255.0).mean(axis=(1, 2, 3)))
     return float(np.concatenate(errors).mean())
 
 
 def mean_picture_error(data: Dataset, side: int) -> float:
-    """Return the same error of one picture for all, the mean of the training pictures: what drawing must beat."""
+    """Compute the same error of one picture for all, the mean of the training pictures, as a baseline."""
     total = np.zeros((side, side, 3))
     for block in _blocks(data.trainval):
         total += in_size(pictures_of(data).take(block), side).sum(axis=0, dtype=np.float64)
@@ -182,16 +176,16 @@ def mean_picture_error(data: Dataset, side: int) -> float:
 
 
 def shown(data: Dataset, n: int = N_SHOWN) -> Indices:
-    """Test pictures to show: the first of each of n unseen classes, evenly apart."""
+    """List test pictures to show: the first of each of n unseen classes, evenly apart."""
     labels, first = np.unique(data.labels[data.test_unseen], return_index=True)
     picked = first[np.linspace(0, len(labels) - 1, min(n, len(labels))).round().astype(int)]
     return data.test_unseen[picked]
 
 
 def drawn(method: SPAENPictures, data: Dataset, images: Indices) -> NDArray[np.uint8]:
-    """Draw these pictures with a method: [n, side, side, 3]."""
-    seen = in_size(pictures_of(data).take(images), method.side)
-    return method.reconstructed(seen, None if data.features is None else data.features[images])
+    """Reconstruct these pictures with a method: [n, side, side, 3]."""
+    originals = in_size(pictures_of(data).take(images), method.side)
+    return method.reconstructed(originals, None if data.features is None else data.features[images])
 
 
 def in_size(pictures: Pictures, side: int) -> NDArray[np.uint8]:
@@ -202,14 +196,14 @@ def in_size(pictures: Pictures, side: int) -> NDArray[np.uint8]:
 
 def _measured(method: SPAENPictures, data: Dataset, place: Path, progress: Progress | None) -> PictureRow:
     """Return the numbers of a method, trained where that has not been done yet."""
-    model, facts = _beside(place, ".safetensors"), _facts(method, data)
-    rows = _kept(PictureRow, _beside(place, ".json"), facts)
+    # the dot in `alpha-0.1` begins no ending
+    model, file, unfinished = (place.with_name(place.name + end) for end in (".safetensors", ".json", ".partial"))
+    facts = _facts(method, data)
+    rows = _kept(PictureRow, file, facts)
     if rows is not None and model.exists():
         return rows[0]
-    unfinished = _beside(place, ".partial")
-    controls = FitControls(
-        None if progress is None else lambda *at: progress(place.name, *at), unfinished, checkpoint_every=200
-    )
+    said = None if progress is None else lambda *at: progress(place.name, *at)
+    controls = FitControls(said, unfinished, checkpoint_every=200)
     start = time.perf_counter()
     method.fit(data.training_set(), controls)
     row = PictureRow(
@@ -219,14 +213,9 @@ def _measured(method: SPAENPictures, data: Dataset, place: Path, progress: Progr
         seconds=time.perf_counter() - start,
         model=str(method.save(model)),
     )
-    _keep(_beside(place, ".json"), facts, [row])
+    _keep(file, facts, [row])
     unfinished.unlink(missing_ok=True)
     return row
-
-
-def _beside(place: Path, ending: str) -> Path:
-    """Return a file of a result; the dot in `alpha-0.1` begins no ending."""
-    return place.with_name(place.name + ending)
 
 
 def model_of(row: PictureRow) -> SPAENPictures:

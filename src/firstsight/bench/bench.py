@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from firstsight.tuning.settings_file import Chosen
 ROW = ("data", "method", "seed", *(key for key in METRICS if key != "ausuc_per_sample"))
 SUMMARY = ("t1", "u", "s", "h", "h_cal")
 Kind = TypeVar("Kind", bound=Record)
+Found = TypeVar("Found")
 
 
 def make_method(spec: str, **changes: Any) -> Method:
@@ -119,20 +120,20 @@ class Bench:
             known = _kept(DataRecord, path)
             if known is None or known.fingerprint != data.fingerprint:
                 describe(data).write(path)
-        planned = list(self.planned())
+        planned = list(self._planned())
         runs = {number: run for number, one in enumerate(planned) if (run := self._finished(one, out)) is not None}
         missing = [number for number in range(len(planned)) if number not in runs]
         missing.sort(key=lambda number: planned[number].method.search.trials)  # long runs first, so no core idles
         if runs:
             display.say(f"{len(runs)} of {len(planned)} runs kept from an earlier call")
         display("runs", 0, len(missing))
-        threads, programs, code = max(1, (os.cpu_count() or 1) // jobs), versions(), commit()
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+        origin: dict[str, Any] = {"versions": versions(), "commit": commit(), "threads": threads}
         work = [(planned[number], self.calibrate) for number in missing]
         for done, (at, outcome) in enumerate(run_jobs(run_one, work, jobs, display), start=1):
             one = planned[missing[at]]
             record: RunRecord = outcome.value or replace(one.record(), error=outcome.error)
-            finished = time.strftime("%Y-%m-%d %H:%M:%S")
-            record = replace(record, versions=programs, commit=code, threads=threads, finished=finished)
+            record = replace(record, **origin, finished=time.strftime("%Y-%m-%d %H:%M:%S"))
             record.write(one.path(out))
             runs[missing[at]] = record
             display.say(f"{one}: {_summary(record)}")
@@ -143,7 +144,7 @@ class Bench:
             samples(data, of_data).write(out / "pictures" / f"{file_name(data.name)}.json")
         return records
 
-    def planned(self) -> Iterator[Planned]:
+    def _planned(self) -> Iterator[Planned]:
         """Yield the runs in the order of data, method, seed."""
         for data in self.datasets:
             for label, method in self.methods.items():
@@ -182,10 +183,10 @@ def run_one(planned: Planned, calibrate: bool, reports: Reports) -> RunRecord:
         seconds = time.perf_counter() - start
         result = evaluate(method, learned, calibrate, FitControls(progress=partial(reports, f"calibrate {planned}")))
     device = torch_device(method.device)
-    shows, numbers = has_pictures(data), dict[str, Any](result.metrics())
+    shows = has_pictures(data)
     return replace(
         planned.record(),
-        **numbers,
+        **{key: getattr(result, key) for key in METRICS},
         seconds_fit=seconds,
         seconds_score=result.seconds_score,
         memory=memory.peak,
@@ -208,33 +209,29 @@ def analysed(result: Result, data: Dataset) -> Analyses:
 
 def describe(data: Dataset) -> DataRecord:
     """Record what the report says of a data set."""
-    try:
-        variance = attribute_variance(data)
-    except InputError:  # one unseen class, say: nothing to compare, but no reason not to test on it
-        variance = None
-    try:
-        projected = projection(data)
-    except InputError:  # too few classes or attributes for a map
-        projected = None
+    parts = ("classes", "seen", "unseen", "trainval", "test_seen", "test_unseen")
     return DataRecord(
         name=data.name,
         description=data.description,
         images=len(data.labels),
-        classes=len(data.classes),
-        seen=len(data.seen),
-        unseen=len(data.unseen),
         attributes=data.classes.vectors.shape[1],
         features=None if data.features is None else data.features.shape[1],
-        trainval=len(data.trainval),
-        test_seen=len(data.test_seen),
-        test_unseen=len(data.test_unseen),
+        **{part: len(getattr(data, part)) for part in parts},
         fingerprint=data.fingerprint,
         labels=data.labels[data.test_images].tolist(),
         names=list(data.classes.names),
         is_seen=data.is_seen.astype(int).tolist(),
-        projection=projected,
-        variance=variance,
+        projection=_possible(projection, data),
+        variance=_possible(attribute_variance, data),
     )
+
+
+def _possible(analysis: Callable[[Dataset], Found], data: Dataset) -> Found | None:
+    """Analyse the classes; None where they are too few or do not differ, which is no reason not to test on them."""
+    try:
+        return analysis(data)
+    except InputError:
+        return None
 
 
 def _kept(kind: type[Kind], path: Path) -> Kind | None:

@@ -56,9 +56,9 @@ def guesses(method: Method, data: Dataset, gamma: float | None) -> list[list[Gue
 def explained(method: Method, data: Dataset, gamma: float | None) -> list[Explanation]:
     """Explain answers for images of the unseen classes that are recognised best and worst.
 
-    The first test image of each that was answered as its class mostly was, right or wrong: the answer against the
-    class itself, or where it is right, against the next best. Empty where attributes have no names or the method
-    cannot be asked.
+    Of a class recognised best, the first correct image is explained, against the second best class; of one recognised
+    worst, the first error, against the right class. Empty where attributes have no names or the method needs seen
+    classes to choose from.
     """
     if method.generalized_only or not data.classes.attributes:
         return []
@@ -79,13 +79,12 @@ def explained(method: Method, data: Dataset, gamma: float | None) -> list[Explan
     answers = ranked[at, 0]
     others = np.where(hits[at], ranked[at, 1], labels[at])
     weights = attribute_weights(method, data.inputs(images[at]), data.classes, answers, others)
-    names = data.classes.names
     found = []
     for image, answer, other, of_image in zip(images[at], answers, others, weights, strict=True):
         sides = strongest(of_image, data.classes.attributes)
         favouring, against = ([(name, weight) for name, weight in side] for side in sides)
-        truth, picture = names[data.labels[image]], as_text(data, image)
-        found.append(Explanation(truth, names[answer], names[other], picture, favouring, against))
+        truth, predicted, second = (data.classes.names[row] for row in (data.labels[image], answer, other))
+        found.append(Explanation(truth, predicted, second, as_text(data, image), favouring, against))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from firstsight.cli.options import PictureOptions, as_json, at_least_one, option, parsed, with_settings, write_figure
 
 if TYPE_CHECKING:
-    from firstsight.bench.ablation import PartRow, PictureRow
+    from firstsight.bench.ablation import PictureRow
     from firstsight.data import Dataset
     from firstsight.methods.spaen_pictures import SPAENPictures
 
@@ -87,12 +87,13 @@ def ablate_objective(argv: Sequence[str]) -> None:
         print(as_json({"data": data.name, "rows": document(rows), "figure": str(file)}))
         return
     print(f"{data.name}, percent, mean and standard deviation of {options.seeds} seeds; no gamma")
-    for name in dict.fromkeys(row.parts for row in rows):
-        found = [(METRICS[key], *_spread(rows, name, key)) for key in PLAIN]
-        print(
-            f"  {name:<18}"
-            + "  ".join(f"{metric.key} {m:.{metric.digits}f} ± {s:.{metric.digits}f}" for metric, m, s in found)
-        )
+    spreads: dict[str, list[str]] = {}
+    for key in PLAIN:
+        for name, mean, deviation in ablation.spread(rows, "parts", key):
+            digits = METRICS[key].digits
+            spreads.setdefault(name, []).append(f"{key} {mean:.{digits}f} ± {deviation:.{digits}f}")
+    for name in spreads:
+        print(f"  {name:<18}" + "  ".join(spreads[name]))
     print(f"The curves of the first seed are at {file}")
 
 
@@ -115,13 +116,10 @@ def _show_models(
     """Print the numbers of each model and write a sheet of its pictures; `rows` by the name of the model."""
     from firstsight.results.document import document
 
-    file = _write_sheet(options.out / picture, data, list(rows.values()), list(rows))
+    file = _write_sheet(options.out / picture, data, rows)
     if options.json:
-        print(
-            as_json(
-                {"data": data.name, "mean_picture": mean, "rows": document(list(rows.values())), "pictures": str(file)}
-            )
-        )
+        found = {"data": data.name, "mean_picture": mean, "rows": document(list(rows.values()))}
+        print(as_json(found | {"pictures": str(file)}))
         return
     print(f"Mean squared error per pixel of unseen-class test pictures of {data.name}, colours in 0..1")
     print(f"  {'the mean picture':<18}{mean:.4f}")
@@ -132,7 +130,7 @@ def _show_models(
 
 
 def _parse(argv: Sequence[str], base: type, name: str, description: str | None) -> tuple[Any, SPAENPictures]:
-    """Parse the options; return them and the method that they describe."""
+    """Parse the options, and return them with the method that they describe."""
     from firstsight.methods.spaen_pictures import SPAENPictures
 
     default = SPAENPictures.preset(preset) if (preset := option(argv, "--preset")) else SPAENPictures()
@@ -140,22 +138,15 @@ def _parse(argv: Sequence[str], base: type, name: str, description: str | None) 
     return options, SPAENPictures(**options.of_method.settings())
 
 
-def _write_sheet(file: Path, data: Dataset, rows: Sequence[PictureRow], labels: Sequence[str]) -> Path:
+def _write_sheet(file: Path, data: Dataset, rows: Mapping[str, PictureRow]) -> Path:
     """Write a sheet: a row of test pictures, and below it the pictures that each model draws of them."""
     from firstsight.bench import ablation
     from firstsight.pictures.sheet import grid
 
     images = ablation.shown(data)
-    models = [ablation.model_of(row) for row in rows]
-    originals = ablation.in_size(ablation.pictures_of(data).take(images), models[0].side)
-    lines = [("original", originals)]
-    lines += [(label, ablation.drawn(model, data, images)) for label, model in zip(labels, models, strict=True)]
+    models = {name: ablation.model_of(row) for name, row in rows.items()}
+    side = next(iter(models.values())).side
+    lines = [("original", ablation.in_size(ablation.pictures_of(data).take(images), side))]
+    lines += [(name, ablation.drawn(model, data, images)) for name, model in models.items()]
     names = [data.classes.names[label] for label in data.labels[images]]
     return grid(file, lines, names)
-
-
-def _spread(rows: Sequence[PartRow], parts: str, key: str) -> tuple[float, float]:
-    """Return mean and standard deviation over seeds of a number."""
-    from firstsight.bench import ablation
-
-    return next((mean, std) for name, mean, std in ablation.spread(rows, "parts", key) if name == parts)

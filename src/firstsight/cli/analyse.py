@@ -145,7 +145,7 @@ def analyse_gain(
     """
     from firstsight.report import figures
     from firstsight.results.document import document
-    from firstsight.results.gain import class_gains
+    from firstsight.results.numbers import class_gains
 
     own, other = _tested((model, baseline), test)
     rows = class_gains(own.result.classes, other.result.classes, number)

@@ -18,7 +18,7 @@ from firstsight.report.figures import Shown
 from firstsight.report.names import BASELINE, plain_name
 from firstsight.report.tables import name_of
 from firstsight.results.analyses import AttributeQuality, Confusion, Hubness, Probability, Selection
-from firstsight.results.gain import class_gains
+from firstsight.results.numbers import class_gains
 from firstsight.results.records import DataRecord, RunRecord
 
 MOST_SHOWN = 4  # methods in a figure

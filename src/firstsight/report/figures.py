@@ -1,6 +1,6 @@
 """The figures of the analyses, each one SVG drawn from what `firstsight.analysis` returns.
 
-They stand in the page, where its style sheet colours them, or in files of their own (`standalone.py`).
+They stand in the page, where its style sheet colours them, or in files of their own (`export.standalone`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from markupsafe import Markup
 from firstsight.report.charts import circle, legend, line, path, rect, shortened, svg, text
 from firstsight.report.names import plain_name
 from firstsight.results.analyses import AttributeQuality, Confusion, Hubness, Projection, Reliability, RiskCurve
-from firstsight.results.gain import Gain
+from firstsight.results.numbers import Gain
 
 WIDE, NARROW = 960, 480
 MOST_TITLED = 300  # classes; beyond them, seen ones do not say their names, which keeps the page light

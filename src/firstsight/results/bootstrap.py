@@ -17,7 +17,7 @@ import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,19 +39,12 @@ CELLS = 1 << 20  # images x resamples in memory at a time
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Outcome of one run for each test image of a data set.
+    """Outcome of one run for each test image of a data set."""
 
-    Attributes:
-        lead: [n] best score among seen classes minus best among unseen ones.
-        right: [n] whether the best class on the image's own side is its own.
-        labels: [n] rows of the classes.
-        is_seen: [c] whether the class has training images.
-    """
-
-    lead: NDArray[np.float32]
-    right: Flags
-    labels: NDArray[np.int64]
-    is_seen: Flags
+    lead: NDArray[np.float32]  # [n] best score among seen classes minus best among unseen ones
+    right: Flags  # [n] whether the best class on the image's own side is its own
+    labels: NDArray[np.int64]  # [n] rows of the classes
+    is_seen: Flags  # [c] whether the class has training images
 
     @classmethod
     def decode(cls, run: RunRecord, data: DataRecord) -> Images | None:
@@ -102,8 +95,7 @@ class Images:
 
     def metrics(self, gamma: float | None = None) -> dict[str, float]:
         """Return the numbers of METRICS; those of CALIBRATED only where gamma is given."""
-        parts = self.shares(gamma)
-        found = {name: values.sum() for name, values in parts.items()}
+        found = {name: values.sum() for name, values in self.shares(gamma).items()}
         found |= _harmonic(found) | {"ausuc": _Area(self).of(np.ones((len(self.lead), 1)))[0]}
         return {name: float(value) for name, value in _in_order(found).items()}
 
@@ -163,7 +155,7 @@ def bootstrap(
     Args:
         methods: by name, each seed's images with its gamma; all of the same test images.
         resamples: number of draws.
-        seed: of the draws; the same seed gives the same draws.
+        seed: of the draws.
 
     Returns:
         by method, by metric, [resamples] values; entry i of all of them uses the same draw.
@@ -222,22 +214,15 @@ def interval(values: Floats) -> tuple[float, float]:
 
 
 class Comparison(NamedTuple):
-    """Comparison of the method with the highest value and another one.
-
-    Attributes:
-        difference: of the values, 0 or more.
-        low: lower end of the 95 % interval of the difference; `high` is the upper one.
-        p: two-sided, from the paired bootstrap.
-        corrected: p after Holm's correction for all pairs.
-    """
+    """Comparison of the method with the highest value and another one."""
 
     best: str
     other: str
-    difference: float
-    low: float
+    difference: float  # of the values, 0 or more
+    low: float  # end of the 95 % interval of the difference
     high: float
-    p: float
-    corrected: float
+    p: float  # two-sided, from the paired bootstrap
+    corrected: float  # p after Holm's correction for all pairs
 
     @property
     def is_better(self) -> bool:
@@ -249,24 +234,16 @@ def compare(values: Mapping[str, float], resampled: Mapping[str, Floats]) -> lis
     """Compare the highest method with every other one, the closest first.
 
     The highest method is known from the test images only, so the correction covers all pairs, not only those shown.
-
-    Args:
-        values: by method.
-        resampled: by method, from `bootstrap`.
+    Both arguments are by method; `resampled` comes from `bootstrap`.
     """
     ranked = sorted(values, key=lambda name: -values[name])
     pairs = list(combinations(ranked, 2))
-    p = {pair: p_value(resampled[pair[0]] - resampled[pair[1]]) for pair in pairs}
-    corrected = dict(zip(pairs, holm(list(p.values())), strict=True))
+    drawn = [resampled[best] - resampled[other] for best, other in pairs]
+    p = [p_value(differences) for differences in drawn]
+    found = zip(pairs, drawn, p, holm(p), strict=True)
     return [
-        Comparison(
-            *pair,
-            values[pair[0]] - values[pair[1]],
-            *interval(resampled[pair[0]] - resampled[pair[1]]),
-            p[pair],
-            corrected[pair],
-        )
-        for pair in pairs[: max(0, len(ranked) - 1)]
+        Comparison(best, other, values[best] - values[other], *interval(differences), own, corrected)
+        for (best, other), differences, own, corrected in islice(found, max(0, len(ranked) - 1))
     ]
 
 

@@ -186,22 +186,15 @@ class Results:
         Raises:
             InputError: the folder is missing, has no finished runs, or holds a file that cannot be read.
         """
+        advice = "run an experiment first"
         if not folder.is_dir():
-            raise InputError(
-                f"results must be a folder; got {str(folder)!r}, which is not one; run an experiment first"
-            )
+            raise InputError(f"results must be a folder; got {str(folder)!r}, which is not one; {advice}")
         runs, data, pictures = (sorted((folder / kind).glob("*.json")) for kind in ("runs", "data", "pictures"))
         records = [RunRecord.read(path) for path in runs]
         failed = [run for run in records if run.error]
         finished = [run for run in records if not run.error]
         if not finished:
             found = f"{len(failed)} failed" if failed else "none"
-            raise InputError(
-                f"results must hold finished runs; got {found} in {str(folder)!r}; run an experiment first"
-            )
-        return cls(
-            finished,
-            failed,
-            {one.name: one for one in map(DataRecord.read, data)},
-            {one.name: one for one in map(PicturesRecord.read, pictures)},
-        )
+            raise InputError(f"results must hold finished runs; got {found} in {str(folder)!r}; {advice}")
+        by_name = {one.name: one for one in map(DataRecord.read, data)}
+        return cls(finished, failed, by_name, {one.name: one for one in map(PicturesRecord.read, pictures)})

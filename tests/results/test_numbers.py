@@ -1,8 +1,7 @@
 import pytest
 
 from firstsight.errors import InputError
-from firstsight.results.gain import Gain, class_gains
-from firstsight.results.numbers import ClassResult
+from firstsight.results.numbers import ClassResult, Gain, class_gains
 
 
 def a_table(**changes):
