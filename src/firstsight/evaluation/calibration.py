@@ -133,11 +133,7 @@ def fit_calibration(method: Method, data: Dataset, controls: FitControls | None 
     deviation of scores, it allows for validation having other numbers of seen and unseen classes than the test
     (docs/evaluation.md). The threshold of a score is about its height, not about leads, so its unit is the mean best
     score of training images (docs/recogniser.md).
-
-    Args:
-        method: fitted.
-        data: what it was fitted on, with the features that it scores.
-        controls: progress of the second fit.
+    The data are what the method was fitted on, with the features that it scores.
     """
     validation = data.validation_set(0)
     trial = method.unfitted().fit(validation.training_set(), controls)
