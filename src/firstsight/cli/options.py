@@ -78,16 +78,10 @@ class FileOptions(TextOptions):
         """Return the files of a data set with each kind of class embeddings."""
         from firstsight.datasets import DataFiles
 
-        return [
-            DataFiles(
-                features=self.features or None,
-                semantics=kind,
-                reconstruction_features=self.reconstruction_features,
-                pictures=self.pictures,
-                vectors=text,
-            )
-            for kind, text in zip(semantics, self.texts(*semantics), strict=True)
-        ]
+        names = self.features or None
+        files = DataFiles(features=names, reconstruction_features=self.reconstruction_features, pictures=self.pictures)
+        kinds = zip(semantics, self.texts(*semantics), strict=True)
+        return [replace(files, semantics=kind, vectors=text) for kind, text in kinds]
 
 
 @dataclass(kw_only=True)
@@ -134,16 +128,13 @@ class PictureOptions(DataOptions):
 
         if not isinstance(method, DrawsPictures) or not (trains or self.backbone or self.skip_bad):
             return self.load(display)
+        from firstsight.datasets import load_files
         from firstsight.pictures.cache import with_pictures
 
-        if self.backbone is None:
-            data = self.load(display)
-            if not (isinstance(method, MakesFeatures) and method.makes_features()):
-                data.inputs(data.trainval[:1])  # report missing features before the pictures are shrunk
-        else:
-            from firstsight.datasets import load_files
-
-            data = load_files(self.data, replace(self.chosen(self.semantics)[0], features=()), display)
+        [files] = self.chosen(self.semantics)
+        data = load_files(self.data, files if self.backbone is None else replace(files, features=()), display)
+        if self.backbone is None and not (isinstance(method, MakesFeatures) and method.makes_features()):
+            data.inputs(data.trainval[:1])  # report missing features before the pictures are shrunk
         data, bad = with_pictures(data, method.side, skip_bad=self.skip_bad, progress=display.stage("pictures"))
         say_skipped(display, bad)
         if self.backbone is None:
@@ -157,8 +148,8 @@ class PictureOptions(DataOptions):
         from firstsight.methods.abilities import needs_pictures
 
         if not needs_pictures(type(method)):
-            for name, value in (("backbone", self.backbone), ("skip_bad", self.skip_bad)):
-                if value:
+            for name in ("backbone", "skip_bad"):
+                if value := getattr(self, name):
                     raise InputError(
                         f"{name} must be left out for {method.name}, which does not look at pictures; got {value}"
                     )

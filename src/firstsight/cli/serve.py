@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from firstsight.errors import InputError
-
 KEY = "FIRSTSIGHT_API_KEY"
 NEEDED = ("fastapi", "prometheus_client", "pydantic", "starlette", "uvicorn")  # packages of the extra serve
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -48,15 +46,12 @@ def serve(
         batch: pictures in one pass of the backbone.
         batch_wait: milliseconds that a picture waits for others to fill its batch.
     """
-    try:
-        from firstsight.serve import Limits, make_app, run
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] not in NEEDED:
-            raise
-        raise InputError(
-            f"serve must have the package {error.name}; got an installation without it; pip install 'firstsight[serve]'"
-        ) from error
+    from firstsight.features.weights import package
+
+    for needed in NEEDED:
+        package(needed, "serve", "serve")
     from firstsight.recogniser.recogniser import Recogniser
+    from firstsight.serve import Limits, make_app, run
 
     limits = Limits(
         body=round(max_body * 2**20),

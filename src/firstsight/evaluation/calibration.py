@@ -47,12 +47,11 @@ def fit_temperature(scores: Floats, labels: ArrayLike) -> float:
     That is convex in 1 / T, so it has one valley in log T, which a bounded search finds. Where all images are right,
     or no better than chance, the valley has no floor, and the temperature is as extreme as `REACH` lets it be.
 
+    It is 1 where every image fits all classes alike.
+
     Args:
         scores: [n, k] scores, with gamma already subtracted where it is to be.
         labels: [n] column of each image's class.
-
-    Returns:
-        the temperature, in the scale of the scores; 1 where every image fits all classes alike.
     """
     from scipy.optimize import minimize_scalar  # takes a while to import
 
@@ -91,10 +90,7 @@ def fit_rejection(scores: Floats, labels: ArrayLike) -> Rejection:
     The score, not its probability: that compares candidates with each other, and says little of whether any fits
     (docs/recogniser.md). A third of the classes is taken out of the candidates, three times, so that each is out once:
     only then are there images for which "none of these" is right, and images of all classes for which it is wrong.
-
-    Args:
-        scores: [n, k] scores, with gamma already subtracted where it is to be; 3 classes or more.
-        labels: [n] column of each image's class.
+    Scores [n, k], of 3 classes or more, and labels [n] are as in `fit_temperature`.
     """
     scores = as_matrix(scores, "scores", rows="images")
     rows = as_indices(labels, "labels", scores.shape[1], "class")
@@ -128,7 +124,7 @@ class Calibration:
 
 
 def fit_calibration(method: Method, data: Dataset, controls: FitControls | None = None) -> Calibration:
-    """Choose gamma, temperature and threshold on validation classes, in the scale of this method's scores.
+    """Choose gamma, temperature and threshold on validation classes, in the scale of this fitted method's scores.
 
     The same settings are fitted again on trainval without the validation classes. There the gamma with the best h is
     found, and with it the temperature with the least negative log likelihood. Both are carried over in units of the
@@ -137,11 +133,7 @@ def fit_calibration(method: Method, data: Dataset, controls: FitControls | None 
     deviation of scores, it allows for validation having other numbers of seen and unseen classes than the test
     (docs/evaluation.md). The threshold of a score is about its height, not about leads, so its unit is the mean best
     score of training images (docs/recogniser.md).
-
-    Args:
-        method: fitted.
-        data: what it was fitted on, with the features that it scores.
-        controls: progress of the second fit.
+    The data are what the method was fitted on, with the features that it scores.
     """
     validation = data.validation_set(0)
     trial = method.unfitted().fit(validation.training_set(), controls)

@@ -20,7 +20,7 @@ Explanation = tuple[list[list[Any]], list[list[Any]]]  # attributes for and agai
 def attribute_weights(
     method: Method, inputs: Floats, candidates: ClassEmbeddings, answers: Indices, others: Indices
 ) -> Floats:
-    """Weigh each attribute by how much it favours one class over another.
+    """Return [n, a] how much each attribute favours an answer over another class, in the scale of the scores.
 
     Args:
         method: fitted.
@@ -28,9 +28,6 @@ def attribute_weights(
         candidates: k classes; an attribute's average is over them.
         answers: [n] rows of the classes that are to be explained.
         others: [n] rows of the classes that they are compared with.
-
-    Returns:
-        [n, a] in the scale of the scores; above 0 where the attribute speaks for the answer.
 
     Raises:
         InputError: the method decides by whether a class was seen, so that a changed class is another case for it.

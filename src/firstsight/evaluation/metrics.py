@@ -79,13 +79,9 @@ def harmonic_mean(u: Any, s: Any) -> Any:
 def seen_unseen_curve(
     scores: Floats, labels: Indices, is_seen: NDArray[np.bool_], per_class: bool = True
 ) -> SeenUnseenCurve:
-    """Compute the exact curve of (u, s) over all gammas.
+    """Compute the exact curve of (u, s) over all gammas from scores [n, c] of test images with labels [n].
 
-    Args:
-        scores: [n, c] of test images against all classes.
-        labels: [n] rows of the classes.
-        is_seen: [c] whether gamma is subtracted from the class.
-        per_class: average accuracies over classes; otherwise over images.
+    Gamma is subtracted from the classes where `is_seen` [c]. Accuracies are means over classes, or over images.
     """
     return curve_of(*leads(scores, labels, is_seen), labels, is_seen, per_class)
 

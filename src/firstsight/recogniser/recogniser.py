@@ -61,25 +61,15 @@ class Scored:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one picture.
+    """The answer to one picture."""
 
-    Attributes:
-        source: the picture's file, or its number.
-        classes: names, best first.
-        probabilities: of these.
-        seen: whether these were trained on.
-        rejected: whether it is rejected, as even the best class fits too badly; None without a threshold.
-        because: attributes that speak for the best class and against it, compared with the next; None if not asked.
-        error: why there is no answer, or None.
-    """
-
-    source: str
-    classes: tuple[str, ...] = ()
-    probabilities: tuple[float, ...] = ()
-    seen: tuple[bool, ...] = ()
-    rejected: bool | None = None
-    because: Explanation | None = None
-    error: str | None = None
+    source: str  # the picture's file, or its number
+    classes: tuple[str, ...] = ()  # names, best first
+    probabilities: tuple[float, ...] = ()  # of these
+    seen: tuple[bool, ...] = ()  # whether these were trained on
+    rejected: bool | None = None  # whether even the best class fits too badly; None without a threshold
+    because: Explanation | None = None  # attributes for and against the best class rather than the next, if asked for
+    error: str | None = None  # why there is no answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,12 +251,9 @@ class Recogniser:
         ]
 
     def explain(self, features: Floats, rows: Indices, n: int = 3) -> list[Explanation]:
-        """Find the attributes that favour a class over another.
+        """Find n attributes for, and n against, the first class of each row instead of the second.
 
-        Args:
-            features: [n, v] images.
-            rows: [n, 2 or more] rows of the classes, as in `Top`: the first is explained against the second.
-            n: attributes for, and against, each.
+        The images are features [n, v], the classes [n, 2 or more] rows, as in `Top`.
         """
         if not self.classes.attributes:
             raise InputError("recogniser must have named attributes to explain its answers; got none")
@@ -326,13 +313,9 @@ class Recogniser:
     def recognise(
         self, pictures: Iterable[Any], k: int = 5, explain: bool = False, batch: int = BATCH
     ) -> Iterator[Answer]:
-        """Answer for pictures, one or a million: they are read as answers are asked for.
+        """Answer for pictures, files or images, with the k best classes; a batch is read when its answers are due.
 
-        Args:
-            pictures: files or images; one that cannot be read becomes an answer with an `error`.
-            k: classes to name for each.
-            explain: name the attributes that speak for the best class and against it.
-            batch: pictures looked at together.
+        A picture that cannot be read becomes an answer with an `error`.
         """
         numbered = enumerate(pictures)
         while some := list(islice(numbered, batch)):

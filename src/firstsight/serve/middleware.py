@@ -47,11 +47,10 @@ class Guard:
             if not deadline.expired():
                 raise
             within = f"in {self.limits.timeout:g} seconds"
-            late = Refusal(408, f"body must arrive {within}; got a part of it")
+            status, sentence = 408, f"body must arrive {within}; got a part of it"
             if request.has_arrived:
-                sentence = f"answer must be ready {within}; got none; try again when the server has less"
-                late = Refusal(504, sentence)
-            await request.refuse(late)
+                status, sentence = 504, f"answer must be ready {within}; got none; try again when the server has less"
+            await request.refuse(Refusal(status, sentence))
         finally:
             path = getattr(scope.get("route"), "path", "other")
             self.metrics.answered(path, request.status, time.perf_counter() - start)
