@@ -1,7 +1,7 @@
 """The API against its own description: requests made from `/openapi.json`, allowed ones and forbidden ones."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
 from tests.support.colours import Painter, worded
 
@@ -35,6 +35,9 @@ def check(schema, name, mode, n):
     @settings(max_examples=n, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operations[name].as_strategy(generation_mode=mode))
     def conforms(case):
+        # a form and a query send the entries of a list one by one: a forbidden [5] would arrive as an allowed 5
+        fields = [case.query, case.body if case.media_type == "multipart/form-data" else None]
+        assume(not any(isinstance(value, list) for one in fields if isinstance(one, dict) for value in one.values()))
         case.call_and_validate(excluded_checks=TOO_STRICT)
 
     conforms()
