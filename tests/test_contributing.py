@@ -13,6 +13,7 @@ import torch
 from firstsight.methods import METHODS, FitControls, loop
 from firstsight.methods.registry import load_method
 from tests.conftest import ROOT
+from tests.methods.test_contract import SOURCE
 from tests.support.tiny import tiny_dataset, tiny_training, write_gbu
 
 TINY = {"hidden": 5, "steps": 30, "batch": 8, "device": "cpu"}
@@ -46,6 +47,21 @@ def test_methods_score_any_classes(name, kinds):
         kinds[name](**TINY if name == "twolayers" else {}).fit(data.training_set()).scores(data.features, data.classes)
     )
     assert scores.shape == (len(data.labels), len(data.classes))
+
+
+@pytest.mark.parametrize("name", ["linearmap", "twolayers"])
+def test_a_saved_method_scores_the_same(name, kinds, tmp_path):
+    data = tiny_dataset()
+    method = kinds[name](**TINY if name == "twolayers" else {}).fit(data.training_set())
+    loaded = load_method(method.save(tmp_path / "model.safetensors"))
+    np.testing.assert_array_equal(
+        loaded.scores(data.features, data.classes), method.scores(data.features, data.classes)
+    )
+
+
+@pytest.mark.parametrize("name", ["linearmap", "twolayers"])
+def test_methods_say_what_the_contract_asks_for(name, kinds):
+    assert re.search(SOURCE, kinds[name].source)
 
 
 @pytest.mark.parametrize("stop", [1, 12, 29])

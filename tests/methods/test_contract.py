@@ -45,6 +45,9 @@ def method(name, tiny) -> Method:
     return make(name).fit(tiny.training_set())
 
 
+SOURCE = r", [A-Z]+ \d{4}$"  # place and year of the paper
+
+
 def some_settings(kind: type[Method]):
     """(field, type) of every setting."""
     hints = get_type_hints(kind)
@@ -412,7 +415,7 @@ def test_every_setting_is_documented(name):
     assert [word for word in dict.fromkeys(documented) if word in own] == own
     assert set(documented) <= set(own) | inherited
     assert kind.__doc__.splitlines()[0].endswith(".")
-    assert re.search(r", [A-Z]+ \d{4}$", kind.source)
+    assert re.search(SOURCE, kind.source), "source must end in the place and year of the paper, as in ', CVPR 2018'"
 
 
 def test_names_are_lower_case_and_files_carry_them(name):

@@ -39,7 +39,8 @@ class CalibratedOptions(ModelOptions):
     """The test data, the calibration, and the form of the output.
 
     Attributes:
-        calibrate: choose gamma and temperature on validation classes; this trains the same settings a second time.
+        calibrate: leave out the choice of gamma and temperature on validation classes, which trains the same settings a
+            second time.
     """
 
     calibrate: bool = True

@@ -31,7 +31,7 @@ def bench(
         semantics: class embeddings of every folder: `att`, `sent`, ..., `text`, `attributes+text`; each folder is run
             with each of them.
         settings: TOML file that `tune` wrote; used for the methods without a preset.
-        calibrate: choose gamma on validation classes; this trains the same settings a second time.
+        calibrate: leave out the choice of gamma on validation classes, which trains the same settings a second time.
         jobs: number of parallel runs, each in its own process; they share the cores.
         json: print one JSON document with a row per run.
     """
@@ -40,7 +40,7 @@ def bench(
     from firstsight.progress import Display
     from firstsight.tuning.settings_file import read_settings
 
-    at_least_one(seeds=seeds, jobs=jobs)
+    at_least_one(data=len(data), methods=len(methods), seeds=seeds, jobs=jobs)
     tuned = read_settings(settings) if settings else {}
     specs = all_names() if methods == ("all",) else methods
     made = {spec: make_method(spec) for spec in specs}

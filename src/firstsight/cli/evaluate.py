@@ -19,7 +19,7 @@ def evaluate(
     Args:
         model: file that `fit` wrote.
         data: the test data, with features and class embeddings as in training.
-        calibrate: choose gamma on validation classes; this trains the same settings a second time.
+        calibrate: leave out the choice of gamma on validation classes, which trains the same settings a second time.
         json: print one JSON document.
     """
     from firstsight.evaluation.evaluate import evaluate as evaluate_method

@@ -21,8 +21,8 @@ def recogniser(
         model: file that `fit` wrote.
         data: its training data, with the same features and class embeddings; all classes become candidates.
         out: file of the recogniser; it can be used as a file of a model too.
-        calibrate: choose gamma, temperature and the threshold of "none of these" on validation classes; this trains
-            the same settings a second time.
+        calibrate: leave out the choice of gamma, temperature and the threshold of "none of these" on validation
+            classes, which trains the same settings a second time.
         device: torch device to work on.
     """
     from firstsight.methods import FitControls, load_method

@@ -99,6 +99,10 @@ class Method(ABC):
             for variant in group:
                 vars(variant).update(prepared)
                 variant._fit(tensors, controls or FitControls())
+                learned = {
+                    name: value.contiguous() for name, value in vars(variant).items() if isinstance(value, Tensor)
+                }
+                vars(variant).update(learned)  # in memory as a file gives them back, so that it scores the same
                 variant.trained_on_ = training.classes.names
                 yield variant
 
