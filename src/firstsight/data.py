@@ -382,3 +382,9 @@ def frozen(array: np.ndarray) -> np.ndarray:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def unit_rows(vectors: Floats) -> Floats:
+    """Return [c, a] the rows with unit length; the same numbers where they all have it to a thousandth."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return vectors if (np.abs(lengths - 1) < 1e-3).all() else vectors / lengths

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from firstsight import cli
 from firstsight.analysis.dataset_check import check, describe
-from firstsight.data import Dataset
+from firstsight.data import Dataset, unit_rows
 from firstsight.datasets import data_name, load
-from firstsight.datasets.folder import find_problems, load_folder, read_folder, unit_rows
+from firstsight.datasets.folder import find_problems, load_folder, read_folder
 from firstsight.datasets.folder_splits import draw_splits
 from firstsight.errors import InputError
 from firstsight.pictures.find import key_of, list_pictures

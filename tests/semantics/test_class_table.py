@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from firstsight.data import ClassEmbeddings
+from firstsight.data import ClassEmbeddings, unit_rows
 from firstsight.datasets import load
-from firstsight.datasets.folder import unit_rows
 from firstsight.errors import InputError
 from firstsight.methods import METHODS
 from firstsight.recogniser.recogniser import Recogniser

@@ -147,8 +147,7 @@ def _changed(chosen: ClassEmbeddings, known: ClassEmbeddings, changes: dict[str,
     """Return the classes with changed attributes, at unit length if all known ones have unit length."""
     import numpy as np
 
-    from firstsight.data import ClassEmbeddings
-    from firstsight.datasets.folder import unit_rows
+    from firstsight.data import ClassEmbeddings, unit_rows
 
     vectors = chosen.vectors.copy()
     for name, value in changes.items():

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from firstsight.data import Dataset
+from firstsight.data import Dataset, unit_rows
 from firstsight.datasets.data_files import DEFAULT, DataFiles
-from firstsight.datasets.folder import checked_dataset, read_folder, unit_rows
+from firstsight.datasets.folder import checked_dataset, read_folder
 from firstsight.errors import InputError
 
 _LARGEST = 2**31 - 1  # bytes of one variable in a MATLAB 5 file

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from firstsight.data import ClassEmbeddings, Dataset, is_bad_row
+from firstsight.data import ClassEmbeddings, Dataset, is_bad_row, unit_rows
 from firstsight.datasets.data_files import BOTH, DEFAULT, TEXT, DataFiles, vectors_problem
 from firstsight.datasets.folder_splits import NAMES, SPLITS_FILE, draw_splits, read_splits, split_problems, write_splits
 from firstsight.errors import InputError, did_you_mean, first_of
@@ -232,9 +232,3 @@ def as_dataset(files: FolderFiles) -> Dataset:
         root=str(files.folder),
         feature_source=files.features[0].source or None if len(parts) == 1 else None,
     )
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Return [c, a] the rows with unit length; the same numbers where they all have it to a thousandth."""
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    return vectors if (np.abs(lengths - 1) < 1e-3).all() else vectors / lengths

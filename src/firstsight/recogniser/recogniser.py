@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from firstsight.data import ClassEmbeddings, Dataset, Floats, Indices, frozen
+from firstsight.data import ClassEmbeddings, Dataset, Floats, Indices, frozen, unit_rows
 from firstsight.errors import InputError
 from firstsight.evaluation.calibration import fit_calibration, probabilities
 from firstsight.evaluation.evaluate import check_trained_on
@@ -186,7 +186,6 @@ class Recogniser:
 
     def read_classes(self, table: Path) -> ClassEmbeddings:
         """Read classes from a table, described as the known ones are: by attributes, by text, or by both."""
-        from firstsight.datasets.folder import unit_rows
         from firstsight.semantics.class_table import read_class_table, read_classes_like
 
         if self.text_source is None:
