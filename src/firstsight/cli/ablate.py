@@ -46,7 +46,7 @@ class AlphaOptions(AblateOptions):
     """Options of `ablate alpha`.
 
     Attributes:
-        alphas: in falling order; SP-AEN is trained with each, in joint training.
+        alphas: values of alpha, in falling order; SP-AEN is trained with each, in joint training.
     """
 
     alphas: tuple[float, ...] = (10.0, 1.0, 0.1, 0.01, 0.001)

@@ -59,7 +59,7 @@ def analyse_projection(
         path: a folder in the GBU layout or of pictures, or `atlas`.
         text: the text model.
         semantics: class embeddings: `att`, `sent`, `binaryAtt` or a file name; `text` or `attributes+text`.
-        seed: of t-SNE.
+        seed: seed of t-SNE.
         json: print one JSON document, with the maps.
         figure: SVG file to draw into.
     """

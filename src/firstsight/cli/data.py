@@ -118,7 +118,7 @@ def data_fetch(name: str | None = None, /, out: Path = Path("data"), keep: bool 
     OUT/NAME/fetched.json and checked the next time. Who downloads a data set agrees to its terms.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         out: folder of data sets; this one is unpacked to OUT/NAME.
         keep: keep the archives after unpacking.
         json: print one JSON document.

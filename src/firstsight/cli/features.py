@@ -26,7 +26,7 @@ def features(
     crops, are not computed again.
 
     Args:
-        folder: with a folder `images`, in which each class has a folder of its pictures.
+        folder: data set with a folder `images`, in which each class has a folder of its pictures.
         backbone: `resnet50`, `torchvision:NAME`, `timm:NAME`, `openclip:MODEL/WEIGHTS`; or `random:` and one of these,
             for random weights.
         crops: 1, the middle of each picture; or 10, corners, middle and their mirror images, averaged.

@@ -20,7 +20,7 @@ from firstsight.methods.abilities import with_own_features
 from firstsight.methods.base import Method
 from firstsight.methods.fitting import FitControls
 
-KEPT = 95  # percent of the images of offered classes that are not to be refused
+KEPT = 95  # percent of the images whose class is a candidate that are not to be rejected
 THIRDS = 3
 REACH = 1e4  # the temperature is sought between the spread of the scores over this and times this
 
@@ -79,17 +79,17 @@ def fit_temperature(scores: Floats, labels: ArrayLike) -> float:
 class Rejection:
     """Rejection of an answer as "none of these"."""
 
-    threshold: float  # answers with a lower score, gamma subtracted, are refused
-    kept: float  # percent of images of offered classes whose answers are not refused; about `KEPT` by construction
-    caught: float  # percent of images of classes that were not offered whose answers are refused
+    threshold: float  # answers with a lower score, gamma subtracted, are rejected
+    kept: float  # percent of images whose class is a candidate that are not rejected; about `KEPT`
+    caught: float  # percent of images whose class is no candidate that are rejected
 
 
 def fit_rejection(scores: Floats, labels: ArrayLike) -> Rejection:
-    """Find the threshold on the highest score that keeps 95 % of the images whose class is offered.
+    """Find the threshold on the highest score that keeps 95 % of the images whose class is a candidate.
 
-    The score, not its probability: that compares candidates with each other, and says little of whether any fits
-    (docs/recogniser.md). A third of the classes is taken out of the candidates, three times, so that each is out once:
-    only then are there images for which "none of these" is right, and images of all classes for which it is wrong.
+    The threshold is on the score. A probability only compares candidates, and says little of whether any fits
+    (docs/recogniser.md). A third of the classes is left out of the candidates, three times, so each class is left out
+    exactly once. So every class has images for which "none of these" is right, and images for which it is wrong.
     Scores [n, k], of 3 classes or more, and labels [n] are as in `fit_temperature`.
     """
     scores = as_matrix(scores, "scores", rows="images")
@@ -126,14 +126,14 @@ class Calibration:
 def fit_calibration(method: Method, data: Dataset, controls: FitControls | None = None) -> Calibration:
     """Choose gamma, temperature and threshold on validation classes, in the scale of this fitted method's scores.
 
-    The same settings are fitted again on trainval without the validation classes. There the gamma with the best h is
-    found, and with it the temperature with the least negative log likelihood. Both are carried over in units of the
-    mean lead that training images give seen classes over unseen ones: how strongly a fit prefers what it was trained
-    on. The lead needs the unseen classes' embeddings, which are known, and none of their images. Unlike the standard
-    deviation of scores, it allows for validation having other numbers of seen and unseen classes than the test
-    (docs/evaluation.md). The threshold of a score is about its height, not about leads, so its unit is the mean best
-    score of training images (docs/recogniser.md).
-    The data are what the method was fitted on, with the features that it scores.
+    The same settings are fitted again on trainval without the validation classes. For this second fit, gamma is the one
+    with the best h, and the temperature is then the one with the least negative log likelihood. Both are multiplied by
+    (mean lead of the full fit) / (mean lead of the second fit). An image's lead is its best seen minus its best unseen
+    score, and each mean is over the fit's own training images. It shows how strongly a fit prefers its training classes
+    and needs no image of an unseen class. Unlike the standard deviation of scores, it allows for other numbers of seen
+    and unseen classes in validation than in the test (docs/evaluation.md). The threshold depends on the height of
+    scores, not on leads: it is multiplied by the ratio of the mean best scores, gamma subtracted (docs/recogniser.md).
+    `data` is the data set that the method was fitted on, with the features that it scores.
     """
     validation = data.validation_set(0)
     trial = method.unfitted().fit(validation.training_set(), controls)

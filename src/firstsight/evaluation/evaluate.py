@@ -24,21 +24,21 @@ class Result:
     """The numbers that one fitted method reached on one data set.
 
     Attributes:
-        t1: U->U, unseen images among unseen classes; None for a method that needs seen classes to choose from.
-        u: U->T, unseen images among all classes.
-        s: S->T, seen test images among all classes.
+        t1: U->U, images of unseen classes; candidates: unseen classes; None for a method that needs seen candidates.
+        u: U->T, images of unseen classes; candidates: all classes.
+        s: S->T, test images of seen classes; candidates: all classes.
         h: harmonic mean of u and s.
-        ausuc: area under the seen-unseen curve of per-class accuracies, in [0, 1] (as the SynC authors).
-        ausuc_per_sample: the same with per-sample accuracies (another definition in use).
+        ausuc: area under the seen-unseen curve of per-class accuracies, in [0, 1].
+        ausuc_per_sample: the same where u and s are shares of images, not means over classes.
         gamma: subtracted from seen scores by calibrated stacking, chosen on validation classes; None without.
         temperature: of the softmax that turns scores, less gamma, into probabilities; chosen with gamma.
         u_cal: u at gamma; `s_cal`, `h_cal` likewise.
         classes: one row per class with test images.
         curve: per-class seen-unseen curve.
-        lead: [n] of each test image, those of seen classes first, best seen minus best unseen score.
+        lead: [n] best seen minus best unseen score of each test image; images of seen classes come first.
         right: [n] whether the best class on the image's own side is its own; with `lead` it gives all numbers above.
-        scores: [n, c] of the same images against all classes.
-        seconds_score: for all test images against all classes.
+        scores: [n, c] scores of the same images against all classes.
+        seconds_score: seconds to score all test images against all classes.
     """
 
     data: str

@@ -1,4 +1,4 @@
-"""Attributes that favour a prediction: how much of its lead is lost when a class has the attribute's mean instead.
+"""Attributes that favour a prediction: the margin lost when both classes get an attribute's mean.
 
 A class is data, so the question can be put to any method: give the class the mean value of one attribute, leave all
 else as it is, and score the image again (occlusion; Zeiler and Fergus, ECCV 2014, for attributes instead of patches).
@@ -30,7 +30,7 @@ def attribute_weights(
         others: [n] rows of the classes that they are compared with.
 
     Raises:
-        InputError: the method decides by whether a class was seen, so that a changed class is another case for it.
+        InputError: the method treats seen and unseen classes differently, and a changed class would count as unseen.
     """
     if method.generalized_only:
         raise InputError(f"method must score classes one by one to be explained; got {method.name}")
@@ -48,7 +48,7 @@ def attribute_weights(
 
 
 def strongest(weights: Floats, attributes: tuple[str, ...], n: int = 3) -> Explanation:
-    """Pick from weights [a] the n attributes that favour an answer most, and the n that do least."""
+    """Pick from weights [a] the n attributes that speak most for an answer, and the n that speak most against it."""
     order = np.argsort(-weights)
     speak_for = [[attributes[row], float(weights[row])] for row in order[:n] if weights[row] > 0]
     against = [[attributes[row], float(weights[row])] for row in order[::-1][:n] if weights[row] < 0]

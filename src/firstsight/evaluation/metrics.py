@@ -26,8 +26,8 @@ class SeenUnseenCurve:
     """Seen-unseen accuracy curve, exact.
 
     Attributes:
-        gamma: [m] ascending ties; point i holds for gammas between gamma[i-1] and gamma[i], as gamma grows seen
-            images are lost and unseen ones won.
+        gamma: [m] gammas at which u or s changes, ascending. Point i is valid between gamma[i-1] and gamma[i]. When
+            gamma grows, s falls and u rises.
         u: [m + 1] accuracy of unseen test images in percent.
         s: [m + 1] accuracy of seen test images in percent.
     """
@@ -113,7 +113,7 @@ def curve_of(
         n_groups = len(np.unique(labels[side]))
         weight[side] = 1 / (counts[labels[side]] * n_groups) if per_class else 1 / max(1, side.sum())
     order = np.argsort(lead, kind="stable")
-    order = order[right[order]]  # an image that is wrong on its own side never moves the curve
+    order = order[right[order]]  # an image that is wrong on its own side does not change u or s
     gamma, first = np.unique(lead[order], return_index=True)
     steps = {}
     for name, side in (("s", of_seen), ("u", ~of_seen)):

@@ -36,9 +36,9 @@ class Method(ABC):
     """A zero-shot recogniser.
 
     Attributes:
-        scaling: of the features: none, rows to unit length, columns standardised, or both in turn.
-        class_scaling: of the class embeddings: none, rows to unit length, or centred on the seen classes.
-        seed: of everything random in training.
+        scaling: scaling of the features: none, rows to unit length, columns standardised, or columns, then rows.
+        class_scaling: scaling of the class embeddings: none, rows to unit length, or centred on the seen classes.
+        seed: seed of all random numbers in training.
         device: torch device to work on; `auto` takes a GPU where there is one.
     """
 
@@ -49,9 +49,9 @@ class Method(ABC):
     search: ClassVar[Search] = Search()
     is_random: ClassVar[bool] = True  # the seed changes what is learned
     generalized_only: ClassVar[bool] = False  # it needs seen classes among the candidates, so it has no t1
-    one_space: ClassVar[bool] = False  # features and class embeddings must be of one model, so equally wide
+    one_space: ClassVar[bool] = False  # features and class embeddings must come from one model, of equal width
     dtype: ClassVar[torch.dtype] = torch.float32
-    widens: ClassVar[bool] = False  # its fit takes float32 features too, whose sums it widens to `dtype` (`gram`)
+    widens: ClassVar[bool] = False  # float32 features stay so in the fit; only sums over them use `dtype` (`gram`)
 
     scaling: FeatureScaling = "none"
     class_scaling: ClassScaling = "l2"
@@ -192,7 +192,7 @@ class Method(ABC):
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take what `state` returned, to this method's device; errors of any kind where a file says nonsense."""
+        """Take what `state` returned, to this method's device; an invalid state raises an exception of any type."""
         strays = [name for name in state if name.startswith("_") or not name.endswith("_")]
         if strays:
             raise ValueError(f"{strays[0]!r}, which is not learned")
@@ -200,7 +200,7 @@ class Method(ABC):
         sound = mean.ndim == state["class_mean_"].ndim == widths.ndim == 1 and mean.shape == deviation.shape
         if not sound or sum(widths.tolist()) != len(mean) or not len(state["class_mean_"]):
             raise ValueError("sizes of features and class embeddings that do not agree")
-        device = torch_device(self.device)  # a copy is aligned, as sums that must not depend on where they are
+        device = torch_device(self.device)  # copy: aligned memory, as sums must not depend on the address
         vars(self).update({name: value.to(device, copy=True) for name, value in state.items()})
 
     def _checked_inputs(self, inputs: Floats) -> Floats:
@@ -235,9 +235,9 @@ class ProductMethod(Method):
     """A method whose scores are products: an image and a class become vectors, and a score is their inner product.
 
     The vectors of very many classes can be made once, block by block, or kept in an index. A method writes `_project`,
-    and `_describe` where class embeddings do not stay as they are. The base makes `_scores` of them. A class that
-    writes `_scores` itself is ranked by these scores everywhere: it is no product any more, unless it writes all three
-    and so vouches that they agree up to rounding.
+    and `_describe` where class embeddings do not stay as they are. The base makes `_scores` of them. For a class that
+    writes `_scores` itself, `product` is None, and only these scores are used. If the same class writes all three
+    methods, it is a product, and the three must agree up to rounding.
     """
 
     @property

@@ -44,8 +44,8 @@ class Bilinear(ProductMethod):
     """A method that ranks classes by a bilinear compatibility.
 
     Attributes:
-        margin: by which the right class should lead every other.
-        learning_rate: of gradient descent, for the sum over a batch.
+        margin: margin by which the right class should score above every other.
+        learning_rate: learning rate of gradient descent, for the sum over a batch.
         batch: images per step.
         epochs: passes over the training set.
     """
@@ -76,7 +76,7 @@ class Bilinear(ProductMethod):
         Args:
             hinges: [b, s] max(0, margin + score - score of the right class); 0 for the right class.
             labels: [b] the right classes.
-            generator: of random numbers, on the CPU so that every device draws the same.
+            generator: generator of random numbers, on the CPU so that every device draws the same.
         """
 
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:

@@ -49,7 +49,7 @@ class CMT(ProductMethod):
         penalty: weight of the squared length of both layers' weights.
         epochs: passes over the training images.
         batch: images per step.
-        learning_rate: of Adam at the start; half a cosine takes it to 0.
+        learning_rate: learning rate of Adam at the start; half a cosine takes it to 0.
     """
 
     name = "cmt"

@@ -48,7 +48,7 @@ class ESZSL(ProductMethod):
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         features, vectors, once = training.features, training.vectors, training.once  # [n, v], [s, a]
         product = once("product", lambda: class_sums(features, training.labels, len(vectors)).T @ vectors)  # [v, a]
-        if training.n_settings < 3:  # a Cholesky factor costs a third of an eigendecomposition
+        if training.n_settings < 3:  # 1 or 2 solves cost less: a Cholesky factor takes a third of an eigendecomposition
             half = cholesky_solve(gram(features), product, self.gamma, "gamma")  # [v, a]
             self.weight_ = cholesky_solve(vectors.T @ vectors, half.T, self.lam, "lam").T.contiguous()  # [v, a]
             return

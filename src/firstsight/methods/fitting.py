@@ -103,8 +103,8 @@ class TrainingTensors:
         targets: [n, w] features to reconstruct; `features` itself where the data set names no others.
         target_widths: columns of each set joined into `targets`.
         pictures: the n pictures, where the data set has them; not on the device.
-        n_settings: settings that are fitted to it, one after the other.
-        shared: what their fits share.
+        n_settings: number of variants that are fitted to these tensors, one after the other.
+        shared: results that their fits share, by key; see `once`.
     """
 
     features: Tensor
@@ -117,7 +117,7 @@ class TrainingTensors:
     shared: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, key: Any, make: Callable[[], Made]) -> Made:
-        """Return what `make` returns, made for the first of the settings that ask by this key; do not write to it."""
+        """Return what `make` returns; it runs once per key, later calls get the same object; do not modify it."""
         if key not in self.shared:
             self.shared[key] = make()
         made: Made = self.shared[key]

@@ -37,10 +37,10 @@ class Stage:
     """A part of a training in which the same networks learn.
 
     Attributes:
-        name: of the stage, for `Loop.skip_to`.
-        steps: how many there are.
+        name: name of the stage, for `Loop.skip_to`.
+        steps: number of steps.
         step: take one step and return its losses by name, as tensors of one number.
-        stream: number of its random numbers; the same step of the same stream draws the same, whatever came before.
+        stream: number of its random sequence; a step of a stream draws the same numbers, whatever came before.
         show: return [2, k, side, side, 3] pictures and their reconstructions, for `FitControls.draw`.
     """
 
@@ -69,11 +69,11 @@ class Rate:
         self.begin()
 
     def begin(self) -> None:
-        """Forget the stage before."""
+        """Reset for a new stage."""
         self.best, self.waited, self.rate_factor = math.inf, 0, 1.0
 
     def factor(self, done: float) -> float:
-        """Return the number that multiplies every learning rate when this part, 0 to 1, of the stage is done."""
+        """Return the factor of every learning rate at this progress, 0 to 1, of the stage."""
         return {"constant": 1.0, "plateau": self.rate_factor, "cosine": (1 + math.cos(math.pi * done)) / 2}[self.decay]
 
     def watch(self, means: Mapping[str, float]) -> None:
@@ -93,8 +93,8 @@ class Loop:
     Args:
         stages: one after the other.
         network: all that learns; set to training mode, and to evaluation mode at the end.
-        optimisers: by name; the learning rates they come with decay from there in each stage.
-        settings: of the method, `seed` among them; a checkpoint made with other settings is refused.
+        optimisers: by name; each stage begins with the learning rates that they have here.
+        settings: those of the method, `seed` among them; a checkpoint made with other settings is refused.
         data: all that is learned from, piece by piece; a checkpoint made of other data is refused. It is read once,
             where there is a checkpoint.
         rate: how learning rates decay.
@@ -130,7 +130,7 @@ class Loop:
             KeyboardInterrupt: Ctrl-C was pressed; the step was ended and a checkpoint written first.
         """
         path, ranks = controls.checkpoint, controls.ranks
-        if path is not None and ranks.any_of_all(path.exists()):  # a rank that does not see it says so
+        if path is not None and ranks.any_of_all(path.exists()):  # a rank without the file fails in `checkpoint.read`
             self._restore(path)
         self.network.train()
         with interrupts_deferred() as interrupted:
@@ -227,7 +227,7 @@ class Loop:
             for name, value in under(f"adam.{key}.", tensors).items():
                 index, _, entry = name.partition(".")
                 own = parameters[int(index)]
-                if value.shape == own.shape:  # in memory as the parameter is: the fused step does not look
+                if value.shape == own.shape:  # fused Adam does not check the memory layout
                     value = torch.empty_like(own).copy_(value)
                 state.setdefault(int(index), {})[entry] = value
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
@@ -241,7 +241,7 @@ def descend(
     """Take one step of an optimiser down the sum of losses.
 
     Args:
-        optimiser: of the parameters that are to move.
+        optimiser: the optimiser of the parameters to change.
         losses: tensors of one number; each goes backward before the next is asked for, so that memory is freed.
         ranks: whose mean gradient is followed.
         longest: norm to which the gradient of all parameters together is clipped.

@@ -47,7 +47,7 @@ class SSE(ProductMethod):
         transform: what an image shares with a reference, or has beyond it; both rank classes alike.
         gamma: how evenly a class is mixed from the seen classes.
         lam: weight of the penalty on weights and references, both in units of the features' spread.
-        learning_rate: of Adam, falling to zero; in units of the features' spread.
+        learning_rate: learning rate of Adam, falling to zero; in units of the features' spread.
         epochs: passes over the images.
         batch: images per step.
     """

@@ -84,7 +84,7 @@ class Recogniser:
         temperature: of the softmax that makes probabilities of scores.
         threshold: answers with a score below this, gamma subtracted, are "none of these"; None where it was not
             calibrated.
-        caught: percent of validation images of classes that were not offered which it refused, or None.
+        caught: percent of the validation images whose class was no candidate that were rejected, or None.
         feature_source: `backbone`, `crops` and `transform` of the features trained on, where known.
         text_source: the text `model` that described the classes, and `weight` and names of the `attributes` beside it.
     """
@@ -124,8 +124,8 @@ class Recogniser:
             method: fitted on `data.training_set()`.
             data: whose classes it is to know. Its test images are not looked at.
             calibrate: choose gamma, temperature and threshold on validation classes, for which the same settings are
-                fitted a second time; without it, gamma is 0, probabilities are a plain softmax of the scores, whose
-                size means nothing, and no answer is refused.
+                fitted a second time; without it, gamma is 0, probabilities are a plain softmax of the scores
+                (not meaningful as probabilities), and no answer is rejected.
             controls: progress of that second fit.
         """
         check_trained_on(method, data)
@@ -163,7 +163,7 @@ class Recogniser:
         return read_recogniser(cls, path, device)
 
     def with_classes(self, more: ClassEmbeddings) -> Self:
-        """Return a recogniser with more classes, all unseen, in the scale of those trained on; nothing is trained."""
+        """Return a recogniser with more classes, all unseen; no training; vectors must be scaled as in training."""
         ours, theirs = self.classes, more
         width, got = ours.vectors.shape[1], theirs.vectors.shape[1]
         if got != width:
@@ -230,8 +230,8 @@ class Recogniser:
     def rejects(self, scores: Floats) -> NDArray[np.bool_]:
         """Return [n] whether images are rejected, as even their best scores [n] are too low: "none of these".
 
-        The threshold keeps 95 % of the validation images whose class was among the candidates, while a third of the
-        classes was left out of them. More candidates never make it refuse more.
+        In calibration, each third of the classes is left out of the candidates in turn. The threshold keeps 95 % of the
+        images whose class is a candidate. More candidates never lead to more rejections.
         """
         if self.threshold is None:
             raise InputError("recogniser must be calibrated to refuse answers; got one without a threshold")
@@ -266,7 +266,7 @@ class Recogniser:
         return found
 
     def check_source(self, source: Mapping[str, str], what: str) -> None:
-        """Refuse features made otherwise than those trained on, as far as both say how they were made."""
+        """Refuse features made otherwise than those trained on, if both sources are known."""
         for key in SOURCE:
             expected, got = (self.feature_source or {}).get(key), source.get(key)
             if expected is not None and got is not None and expected != got:
@@ -327,7 +327,7 @@ class Recogniser:
 
     def readable(self, pictures: list[Any]) -> tuple[Floats, list[str | None]]:
         """Return features of the pictures that can be read, and for each picture why it cannot, or None."""
-        _ = self.backbone  # what is wrong with it is not the pictures' fault
+        _ = self.backbone  # loaded first: its errors must not be reported for a picture
         try:
             return self.features(pictures), [None] * len(pictures)
         except (InputError, OSError) as error:  # one of them cannot be read, or several

@@ -62,7 +62,7 @@ def read_recogniser(make: Callable[..., Made], path: str | Path, device: str) ->
 
 
 def _fields(vectors: Floats, extras: Any) -> dict[str, Any]:
-    """Return the fields of a recogniser, but for its method; errors of any kind where a file says nonsense."""
+    """Return the fields of a recogniser except its method; an invalid file raises an exception of any type."""
     from firstsight.semantics.text import checked_source
 
     for key, kind in (("names", str), ("attributes", str), ("is_seen", bool)):
@@ -70,7 +70,7 @@ def _fields(vectors: Floats, extras: Any) -> dict[str, Any]:
             raise ValueError(f"{key} that are not a list of {kind.__name__}")
     numbers: dict[str, float | None] = {}
     for name, key in NUMBERS.items():
-        value = extras.get(key) if name == "threshold" else extras[key]  # files of old have one of probabilities
+        value = extras.get(key) if name == "threshold" else extras[key]  # ignored in older files: on probabilities
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not is_number and (value is not None or key in ("gamma", "temperature")):
             raise ValueError(f"{key} {value!r}")

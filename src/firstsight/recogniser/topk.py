@@ -61,7 +61,7 @@ def top_classes(
         inputs: [n, v] features.
         candidates: c classes.
         k: how many; all where there are fewer.
-        handicap: [c] to subtract from the scores of each class, such as gamma where it was seen.
+        handicap: [c] numbers to subtract from the scores of each class, such as gamma for a seen class.
         temperature: of the softmax.
         block: classes scored at once; memory beside the answer grows with it alone.
     """
@@ -130,7 +130,7 @@ class ClassIndex:
     Args:
         method: fitted, whose score is a product.
         candidates: c classes; their vectors are kept where they are, and one byte per column in the index.
-        handicap: [c] to subtract from the scores of each class.
+        handicap: [c] numbers to subtract from the scores of each class.
         n_lists: clusters of the classes; about sqrt(c) where None.
         n_probe: clusters that are searched; more find more and take longer. May be set again later.
         block: classes added at once.

@@ -4,8 +4,8 @@ Two facts about each test image are enough: the lead of its best seen score over
 best class on its own side (seen or unseen) is correct. With gamma, the prediction is a seen class if the lead exceeds
 gamma. Accuracies, the seen-unseen curve and its area all follow from this.
 
-The bootstrap draws images again within each class: n - 1 of its n, each with weight n / (n - 1); without the weight,
-intervals would be too narrow for classes with few images (Rao and Wu, JASA 1988). All methods and seeds get the same
+The bootstrap draws images with replacement within each class: n - 1 of its n, with weight n / (n - 1). Without the
+weight, intervals would be too narrow for small classes (Rao and Wu, JASA 1988). All methods and seeds get the same
 draws, so differences are paired. The intervals do not cover other classes, since those of the data set are taken as
 given, nor other trainings, since seeds are averaged and not drawn.
 """
@@ -248,7 +248,7 @@ def compare(values: Mapping[str, float], resampled: Mapping[str, Floats]) -> lis
 
 
 def p_value(differences: Floats) -> float:
-    """Compute a two-sided p: twice the share of resamples on the rarer side of zero; one is added to each count."""
+    """Compute a two-sided p: 2 min(share <= 0, share >= 0) of the differences, with one added to each count."""
     rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
     return min(1.0, 2 * (rarer + 1) / (len(differences) + 1))
 

@@ -59,28 +59,28 @@ class SPAEN(ProductMethod):
         beta: weight of the adversarial loss; 0 leaves it out; both 0 is the paper's `Cls. only`.
         classification: margin ranking (Eq. 2) or cross-entropy over the seen classes.
         compatibility: dot product with E(x) as it is (Eq. 1), or with E(x) at unit length.
-        margin: of the ranking loss.
+        margin: margin of the ranking loss.
         negatives: draw the ranking's wrong class among all (paper) or among those that violate the margin.
-        temperature: multiplies compatibilities before the softmax.
-        scaling: of the features for E, and for F and G where they work on the same.
-        class_scaling: of the class embeddings.
-        reconstruction_scaling: of the features for F and G where they work on others.
+        temperature: factor of the compatibilities before the softmax.
+        scaling: scaling of the features for E, and for F and G where they work on the same.
+        class_scaling: scaling of the class embeddings.
+        reconstruction_scaling: scaling of the features for F and G where they work on others.
         hidden: units of the hidden layer of E, F and G.
         output: activation of E's last layer.
-        dropout: on the inputs of both layers of E.
-        norm_weight: of the pull of ||F(x)|| to 1, the length of class embeddings.
+        dropout: share of the inputs of both layers of E that dropout sets to 0.
+        norm_weight: weight of (||F(x)|| - 1)^2, as class embeddings have length 1.
         schedule: F and G first, then E against the frozen F; or all at once (Eq. 6).
-        epochs: passes over the training images, of E; fractions too, one step at least.
-        autoencoder_epochs: of F and G, in `two-stage`.
+        epochs: passes of E over the training images; fractions too, one step at least.
+        autoencoder_epochs: passes of F and G over the training images, in `two-stage`.
         batch: images per step.
-        learning_rate: of Adam.
-        decay: of the learning rate: none, x0.1 where the loss no longer falls, or half a cosine to 0.
+        learning_rate: learning rate of Adam.
+        decay: decay of the learning rate: none, x0.1 where the loss no longer falls, or half a cosine to 0.
         patience: hundreds of steps without 1 % less loss before `plateau` cuts the rate.
-        weight_decay: decoupled, of all networks.
+        weight_decay: decoupled weight decay of all networks.
         lipschitz: how the critic is kept Lipschitz: gradient penalty or weight clipping.
         penalty: weight of the gradient penalty.
         clip: bound of the critic's weights under clipping.
-        critic_steps: of the critic per step of E.
+        critic_steps: steps of the critic per step of E.
     """
 
     name = "spaen"

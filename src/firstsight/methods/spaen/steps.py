@@ -30,63 +30,9 @@ LONGEST = 10.0  # norm of a gradient, authors' code
 Shown = dict[str, Tensor]  # losses by name, as the progress display shows them
 
 
-class FeatureSteps:
-    """SP-AEN on features; F and G work on the targets of the training set."""
-
-    def __init__(self, settings: SPAEN, networks: nn.ModuleDict, training: TrainingTensors, ranks: Ranks) -> None:
-        self.settings, self.networks, self.targets, self.ranks = settings, networks, training.targets, ranks
-        self.batches = Batches(len(training.labels), training.labels.device, ranks)
-        self.embedder = Embedder(settings, networks["embedder"], lambda rows: training.features[rows], training)
-        autoencoder = [part for part in ("encoder", "generator") if part in networks]
-        self.is_joint = settings.schedule == "joint" and bool(autoencoder)
-        self.optimisers = {"embedder": adam(settings, networks, ["embedder", *(autoencoder if self.is_joint else ())])}
-        self.stages = [Stage("embedder", n_steps(settings.epochs, training, settings.batch), self.embedder_step, 1)]
-        if autoencoder and not self.is_joint:
-            steps = n_steps(settings.autoencoder_epochs, training, settings.batch)
-            self.stages.insert(0, Stage("autoencoder", steps, self.autoencoder_step, 0))
-            self.optimisers["autoencoder"] = adam(settings, networks, autoencoder)
-        self.critic = None
-        if "discriminator" in networks:
-            network, optimiser = networks["discriminator"], adam(settings, networks, ["discriminator"])
-            encode = self.encode if self.is_joint else looked_up(lambda: networks["encoder"](self.targets))
-            self.critic = Critic(settings, network, optimiser, self.batches, self.embedder.embed, encode)
-            self.optimisers["discriminator"] = optimiser
-
-    def autoencoder_step(self) -> Shown:
-        """Let F and G learn to reconstruct: the first stage of `two-stage`."""
-        targets = self.targets[self.batches.rows(self.settings.batch)]
-        shown = self.reconstruction_losses(targets, self.networks["encoder"](targets))
-        descend(self.optimisers["autoencoder"], [total(shown)], self.ranks, LONGEST)
-        return shown
-
-    def embedder_step(self) -> Shown:
-        """Let E learn to classify and to pass for F; in `joint`, F and G learn beside it (Eq. 5 and 6)."""
-        shown: Shown = {}
-        loss = self.embedder.loss(self.batches, self.critic, shown)
-        if self.is_joint:
-            targets = self.targets[self.batches.rows(self.settings.batch)]
-            encoded = self.networks["encoder"](targets)
-            parts = self.reconstruction_losses(targets, encoded)
-            shown |= parts
-            loss = loss + encoder_loss(self.settings, parts, encoded, self.critic)
-        descend(self.optimisers["embedder"], [loss], self.ranks, LONGEST)
-        return shown
-
-    def reconstruction_losses(self, targets: Tensor, encoded: Tensor) -> Shown:
-        """Return the losses of F and G on [b, w] targets and their [b, a] F(x)."""
-        parts = {"norm": self.settings.norm_weight * losses.norm_loss(encoded)}
-        if self.settings.alpha:
-            parts["reconstruction"] = losses.reconstruction_loss(self.networks["generator"](encoded), targets)
-        return parts
-
-    def encode(self, rows: Tensor) -> Tensor:
-        """Return [b, a] F(x) of rows of the training set."""
-        return self.networks["encoder"](self.targets[rows])
-
-
 @dataclass
 class Batches:
-    """Random rows of the n of the training set, drawn on the CPU so that every device and every rank draws the same."""
+    """Random row numbers, 0 to n - 1, drawn on the CPU so that every device and every rank draws the same."""
 
     n: int
     device: torch.device
@@ -115,7 +61,7 @@ class Embedder:
         return embedded(self.settings, self.network, self.features(rows))
 
     def loss(self, batches: Batches, critic: Critic | None, shown: Shown) -> Tensor:
-        """Return the loss of E: L_cls plus its part of beta * L_adv, noted in `shown`. The critic is updated first."""
+        """Return L_cls - beta * mean D(E(x)), the loss of E; note losses in `shown`. The critic is updated first."""
         rows = batches.rows(self.settings.batch)
         embeddings = self.embed(rows)
         compatibility, labels = embeddings @ self.training.vectors.T, self.training.labels[rows]
@@ -138,9 +84,9 @@ class Critic:
     encode: Callable[[Tensor], Tensor]
 
     def learn(self) -> Tensor:
-        """Ascend mean D(F(x)) - mean D(E(x')), kept Lipschitz, and return the gap that the last step began with.
+        """Maximise the gap mean D(F(x)) - mean D(E(x')), D kept Lipschitz; return the gap before the last step.
 
-        E and F stand still meanwhile, so one pass of each serves all steps.
+        E and F do not change here, so one pass of each serves all steps.
         """
         settings, n = self.settings, self.settings.critic_steps
         rows, others = (torch.cat([self.batches.rows(settings.batch) for _ in range(n)]) for _ in range(2))
@@ -175,7 +121,7 @@ def classification_loss(settings: SPAEN, compatibility: Tensor, labels: Tensor) 
 
 
 def encoder_loss(settings: SPAEN, parts: Shown, encoded: Tensor, critic: Critic | None) -> Tensor:
-    """Return alpha times the losses of F and G plus F's part of beta * L_adv, for [b, a] F(x)."""
+    """Return alpha times the losses of F and G plus beta * mean D(F(x)), for [b, a] F(x)."""
     loss = settings.alpha * total(parts)
     return loss if critic is None else loss + settings.beta * critic.network(encoded).mean()
 
@@ -194,7 +140,7 @@ def looked_up(make: Callable[[], Tensor]) -> Callable[[Tensor], Tensor]:
 def adam(
     settings: SPAEN, networks: nn.ModuleDict, parts: Iterable[str], own: Mapping[str, Mapping[str, Any]] | None = None
 ) -> torch.optim.Optimizer:
-    """Return an optimiser of the networks named; `own` has the `lr` and `betas` that differ from E's."""
+    """Return an optimiser of the networks `parts`; `own`: for each, the `lr` and `betas` that differ from E's."""
     of_embedder = {"lr": settings.learning_rate, "betas": ADAM_BETAS}
     groups = [
         {"params": list(networks[part].parameters()), **of_embedder, **(own or {}).get(part, {})} for part in parts
@@ -203,8 +149,62 @@ def adam(
 
 
 def n_steps(epochs: float, training: TrainingTensors, batch: int) -> int:
-    """Return the number of batches in so many passes over the training images, 1 at least."""
+    """Return the number of batches in `epochs` passes over the training images, 1 at least."""
     return max(1, round(epochs * len(training.labels) / batch))
+
+
+class FeatureSteps:
+    """SP-AEN on features; F and G work on the targets of the training set."""
+
+    def __init__(self, settings: SPAEN, networks: nn.ModuleDict, training: TrainingTensors, ranks: Ranks) -> None:
+        self.settings, self.networks, self.targets, self.ranks = settings, networks, training.targets, ranks
+        self.batches = Batches(len(training.labels), training.labels.device, ranks)
+        self.embedder = Embedder(settings, networks["embedder"], lambda rows: training.features[rows], training)
+        autoencoder = [part for part in ("encoder", "generator") if part in networks]
+        self.is_joint = settings.schedule == "joint" and bool(autoencoder)
+        self.optimisers = {"embedder": adam(settings, networks, ["embedder", *(autoencoder if self.is_joint else ())])}
+        self.stages = [Stage("embedder", n_steps(settings.epochs, training, settings.batch), self.embedder_step, 1)]
+        if autoencoder and not self.is_joint:
+            steps = n_steps(settings.autoencoder_epochs, training, settings.batch)
+            self.stages.insert(0, Stage("autoencoder", steps, self.autoencoder_step, 0))
+            self.optimisers["autoencoder"] = adam(settings, networks, autoencoder)
+        self.critic = None
+        if "discriminator" in networks:
+            network, optimiser = networks["discriminator"], adam(settings, networks, ["discriminator"])
+            encode = self.encode if self.is_joint else looked_up(lambda: networks["encoder"](self.targets))
+            self.critic = Critic(settings, network, optimiser, self.batches, self.embedder.embed, encode)
+            self.optimisers["discriminator"] = optimiser
+
+    def autoencoder_step(self) -> Shown:
+        """Train F and G to reconstruct: the first stage of `two-stage`."""
+        targets = self.targets[self.batches.rows(self.settings.batch)]
+        shown = self.reconstruction_losses(targets, self.networks["encoder"](targets))
+        descend(self.optimisers["autoencoder"], [total(shown)], self.ranks, LONGEST)
+        return shown
+
+    def embedder_step(self) -> Shown:
+        """Train E to classify and to make E(x) look like F(x) to the critic; in `joint`, F and G too (Eq. 5, 6)."""
+        shown: Shown = {}
+        loss = self.embedder.loss(self.batches, self.critic, shown)
+        if self.is_joint:
+            targets = self.targets[self.batches.rows(self.settings.batch)]
+            encoded = self.networks["encoder"](targets)
+            parts = self.reconstruction_losses(targets, encoded)
+            shown |= parts
+            loss = loss + encoder_loss(self.settings, parts, encoded, self.critic)
+        descend(self.optimisers["embedder"], [loss], self.ranks, LONGEST)
+        return shown
+
+    def reconstruction_losses(self, targets: Tensor, encoded: Tensor) -> Shown:
+        """Return the losses of F and G on [b, w] targets and their [b, a] F(x)."""
+        parts = {"norm": self.settings.norm_weight * losses.norm_loss(encoded)}
+        if self.settings.alpha:
+            parts["reconstruction"] = losses.reconstruction_loss(self.networks["generator"](encoded), targets)
+        return parts
+
+    def encode(self, rows: Tensor) -> Tensor:
+        """Return [b, a] F(x) of rows of the training set."""
+        return self.networks["encoder"](self.targets[rows])
 
 
 def loop_of(

@@ -60,10 +60,10 @@ class SPAENPictures(SPAEN):
         side: pixels of a side of the pictures F reads and G draws: 32, 64, 128 or 256 (paper).
         pretrained: start F's and phi's AlexNet from ImageNet weights (paper), or F from random ones and without phi.
         generator_file: the published generator's .caffemodel, for G at 256 pixels; from random weights where empty.
-        width: multiplies the channels of F and G, of which one is left at least; 1 is the paper's.
-        perceptual_weight: of ||phi(G(F(x))) - phi(x)||^2, a mean over activations; 0 leaves phi out, which
+        width: factor of the number of channels of F and G, one at least; 1 is the paper's.
+        perceptual_weight: weight of ||phi(G(F(x))) - phi(x)||^2, a mean over activations; 0 leaves phi out, which
             without ImageNet weights is out anyway.
-        pixel_weight: of ||G(F(x)) - x||^2, a mean over pixels: lambda_p.
+        pixel_weight: weight of ||G(F(x)) - x||^2, a mean over pixels: lambda_p.
         autoencoder_batch: pictures per step.
         autoencoder_rate: learning rate of F and G.
         backbone_rate: learning rate of `end_to_end`; from random weights 1e-3 is more like it.
@@ -72,7 +72,7 @@ class SPAENPictures(SPAEN):
         compile: let torch compile F, G and phi, which takes a minute or more; on two CPU cores it did not pay.
         end_to_end: train E with a network that makes its features, by name: `compact`, or one of torchvision such as
             `resnet101`; features of the data set are then not used. Where empty, E works on those.
-        variant: which of the paper's Table 3: SP-AEN; G on a frozen E; one code for both; or a code in two halves.
+        variant: row of the paper's Table 3: SP-AEN; G on a frozen E; one code for both; or a code in two halves.
     """
 
     name = "spaen-pictures"
