@@ -99,22 +99,28 @@ def arrows() -> set[tuple[str, str]]:
     return {(room, other) for room, other in pairs if room != other}
 
 
-def circles() -> set[str]:
-    """List the rooms that import each other, directly or by way of others."""
+def circles(pairs: set[tuple[str, str]]) -> set[str]:
+    """List the rooms or files that import each other, directly or by way of others."""
     below: dict[str, set[str]] = {}
-    for room, other in arrows():
-        below.setdefault(room, set()).add(other)
+    for one, other in pairs:
+        below.setdefault(one, set()).add(other)
 
-    def reached(room: str) -> set[str]:
+    def reached(one: str) -> set[str]:
         found: set[str] = set()
-        waiting = [room]
+        waiting = [one]
         while waiting:
             for other in below.get(waiting.pop(), set()) - found:
                 found.add(other)
                 waiting.append(other)
         return found
 
-    return {room for room in below if room in reached(room)}
+    return {one for one in below if one in reached(one)}
+
+
+def file_arrows() -> set[tuple[str, str]]:
+    """List the pairs (file, file that it imports); the door of a room, `__init__`, may be named from inside it."""
+    pairs = {(file, other) for file in trees() for other in imported(file)}
+    return {(str(file), str(other)) for file, other in pairs if other != file.parent / "__init__.py"}
 
 
 def upward() -> set[str]:
@@ -245,7 +251,8 @@ def main(words: list[str]) -> None:
         "loose modules at the top": len([room for room in rooms if room in GROUND]),
         "rooms": len(rooms),
         "arrows": len(arrows()),
-        "rooms in circles": len(circles()),
+        "rooms in circles": len(circles(arrows())),
+        "files in circles": len(circles(file_arrows())),
         "arrows that run up": len(upward()),
         "lines of Python": sum(lengths().values()),
         "files over 400 lines": sum(length > 400 for length in lengths().values()),

@@ -25,8 +25,9 @@ def test_imports_point_in_one_direction():
     assert not structure.upward()
 
 
-def test_no_room_is_in_a_circle():
-    assert not structure.circles()
+def test_nothing_is_in_a_circle():
+    assert not structure.circles(structure.arrows())
+    assert not structure.circles(structure.file_arrows())
 
 
 def test_every_room_has_a_place():

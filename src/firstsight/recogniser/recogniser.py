@@ -155,7 +155,7 @@ class Recogniser:
 
     def save(self, path: str | Path) -> Path:
         """Write one .safetensors file, which `load_method` reads as well; no pickle."""
-        return write_recogniser(self, path)
+        return write_recogniser(vars(self), path)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Self:

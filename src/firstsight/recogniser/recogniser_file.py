@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,28 +15,25 @@ from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.methods.registry import RECOGNISER, from_file
 
-if TYPE_CHECKING:
-    from firstsight.recogniser.recogniser import Recogniser
-
 Made = TypeVar("Made")
 VECTORS = RECOGNISER + "vectors"
 NUMBERS = {"gamma": "gamma", "temperature": "temperature", "threshold": "least_score", "caught": "caught"}  # in files
 SOURCE = ("backbone", "crops", "transform")  # what the features of another picture must have in common with ours
 
 
-def write_recogniser(known: Recogniser, path: str | Path) -> Path:
-    """Write the file."""
-    state, metadata = known.method.as_file()
-    source = known.feature_source or {}
+def write_recogniser(fields: Mapping[str, Any], path: str | Path) -> Path:
+    """Write the fields of a recogniser."""
+    state, metadata = fields["method"].as_file()
+    classes, source = fields["classes"], fields["feature_source"] or {}
     extras = {
-        "names": list(known.classes.names),
-        "attributes": list(known.classes.attributes),
-        "is_seen": known.is_seen.tolist(),
-        **{key: getattr(known, name) for name, key in NUMBERS.items()},
+        "names": list(classes.names),
+        "attributes": list(classes.attributes),
+        "is_seen": fields["is_seen"].tolist(),
+        **{key: fields[name] for name, key in NUMBERS.items()},
         **{key: source.get(key) for key in SOURCE},
-        "text": None if known.text_source is None else dict(known.text_source),
+        "text": None if fields["text_source"] is None else dict(fields["text_source"]),
     }
-    vectors = torch.tensor(known.classes.vectors)
+    vectors = torch.tensor(classes.vectors)
     return checkpoint.write(path, {**state, VECTORS: vectors}, {**metadata, "recogniser": extras})
 
 
