@@ -27,7 +27,7 @@ def bench(
         methods: names, with an optional preset after a colon, as in `eszsl spaen spaen:cls-only`; or `all`.
         out: folder of the results.
         seeds: number of seeds, from 0 on; methods without randomness run once.
-        files: of every folder.
+        files: files to read from every folder.
         semantics: class embeddings of every folder: `att`, `sent`, ..., `text`, `attributes+text`; each folder is run
             with each of them.
         settings: TOML file that `tune` wrote; used for the methods without a preset.
