@@ -130,6 +130,12 @@ def test_numbers_are_in_the_figures():
                 assert f">{share:.0f} %<" in drawn
     for pair in one.found.pairs:
         assert f">{pair.share:.0f} %<" in drawn
+    plain = replace(one.found, calibrated=None)
+    full, half = (
+        figures.confusion_tables([one._replace(found=found)], "label").count(" %<")
+        for found in (plain, replace(plain, plain=[[None, None], plain.plain[1]]))
+    )
+    assert full - half == 2  # a side without images has no numbers
     (one,) = shown("attributes", 1)
     drawn = figures.attribute_profiles([one], "label")
     for row in one.found.best:

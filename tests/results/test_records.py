@@ -117,3 +117,20 @@ def test_images_must_be_text(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"data": "d", "method": "m", "images": {"lead": "", "right": None}}))
     with pytest.raises(InputError, match=r"/a\.json must have text as 'images\.right'; got nothing; delete it"):
         RunRecord.read(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("curve", "got"),
+    [
+        ({"gamma": [0.5], "u": [1, 2], "s": None}, "a list as 'curve.s'; got nothing"),
+        ({"gamma": [0.5], "u": [1, 2]}, "a list as 'curve.s'; got nothing"),
+        ({"gamma": [0.5], "u": [1, 2], "s": []}, "lists of equal length; got 2 u, 0 s"),
+    ],
+)
+def test_a_curve_has_both_lists(curve, got, tmp_path):
+    path = tmp_path / "runs" / "a.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"data": "a", "method": "eszsl", "curve": curve}))
+    with pytest.raises(InputError) as caught:
+        RunRecord.read(path)
+    assert str(caught.value) == f"runs/a.json must have {got}; delete it and run the experiment again"

@@ -130,6 +130,8 @@ def test_classes_without_names_of_attributes(tmp_path):
     np.testing.assert_array_equal(read_classes_like(path, like).vectors, [[1, 2]])
     path = table(tmp_path, "class,x\nkea,1\n")
     says(f"{path} must have 2 columns of numbers, as in training; got 1", read_classes_like, path, like)
+    path = table(tmp_path, "class,x,y,year\nkea,50%,2,2020\n")  # a column of words must not shift the others
+    says(f"{path} must have 2 columns of numbers, as in training; got 3", read_classes_like, path, like)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,9 @@ REFUSED = {
     "attribute 'crest' in {path} must be a finite number for every class; got 'much' for 'emu' in line 3": (
         f"{HEAD}kea,1,0,0,1\nemu,1,0,0,much\n"
     ),
+    "numbers in {path} must have one decimal mark; got points and commas": (
+        'class\tred\t"blue, upper; lower"\tsize\tcrest\nkea\t1,234\t0\t0.5\t0\n'
+    ),
     "{path} must be a table of comma-separated values; got unexpected end of data": f'{HEAD}"kea,1\n',
     "{path} must be text in UTF-8; got another coding from byte 43 on; save it as CSV UTF-8": (
         f"{HEAD}k\xf6a,1,0,0,1\n".encode("latin-1")

@@ -60,7 +60,7 @@ class SeenUnseenCurve:
         """Return about CURVE_POINTS points, the first and the last among them."""
         keep = np.unique(np.linspace(0, len(self.u) - 1, CURVE_POINTS).round().astype(int))
         gamma = self.gamma[np.minimum(keep[:-1], len(self.gamma) - 1)] if len(self.gamma) else self.gamma
-        return Curve(gamma.tolist(), self.u[keep].round(3).tolist(), self.s[keep].round(3).tolist())
+        return Curve(gamma=gamma.tolist(), u=self.u[keep].round(3).tolist(), s=self.s[keep].round(3).tolist())
 
 
 def class_accuracies(predictions: Indices, labels: Indices, n_classes: int) -> Floats:

@@ -173,7 +173,8 @@ def confusion_tables(shown: Sequence[Shown[Confusion]], label: str) -> Markup:
                 parts.append(text("tick middle", x + (column + 0.5) * (wide - 14) / 2, top - 6, answer))
                 for row in (0, 1):
                     cell = (x + column * (wide - 14) / 2, top + row * tall, (wide - 14) / 2 - 2, tall - 2)
-                    parts += _cell(cell, table[row][column] or 0.0)
+                    if (share := table[row][column]) is not None:  # None where a side has no images
+                        parts += _cell(cell, share)
             x += wide
     parts += [
         text("label end", left - 12, top + 21 + row * tall, f"{kind} images")

@@ -14,20 +14,21 @@ from typing import Any, Self
 
 from firstsight.errors import InputError
 from firstsight.results.analyses import Analyses, Projection
-from firstsight.results.document import OMITTED, Record, check_even, document
+from firstsight.results.document import OMITTED, MisfitError, Record, check_even, document
 from firstsight.results.numbers import ClassResult
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Curve:
     """Points of a seen-unseen curve, in percent."""
 
     gamma: list[float] = field(default_factory=list)  # [m] between two points
-    u: list[float] = field(default_factory=list)  # [m + 1] accuracy of unseen test images
-    s: list[float] = field(default_factory=list)  # [m + 1] of seen ones
+    u: list[float]  # [m + 1] accuracy of unseen test images
+    s: list[float]  # [m + 1] of seen ones
 
     def __post_init__(self) -> None:
-        check_even(u=self.u, s=self.s)
+        if len(self.u) != len(self.s):
+            raise MisfitError(f"lists of equal length; got {len(self.u)} u, {len(self.s)} s")
 
     @property
     def points(self) -> list[tuple[float, float]]:

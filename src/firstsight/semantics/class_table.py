@@ -81,6 +81,7 @@ def read_class_table(path: Path, attributes: Sequence[str] | None = None) -> Cla
     places = _places(attributes, table.header, path)
     lines: dict[str, int] = {}  # by class
     splits, descriptions, values = [], [], array("d")  # 8 bytes for a number, row after row
+    marks: set[str] = set()  # in numbers that may have decimal commas
     wrong: dict[int, tuple[str, str, int]] = {}  # by column: cell, class and line of the first that is no fit number
     for line, cells in chain([first], table.rows):
         name = _class_name(cells[keys.index("class")], lines, line, path)
@@ -94,8 +95,12 @@ def read_class_table(path: Path, attributes: Sequence[str] | None = None) -> Cla
             )
         for place in places:
             values.append(value := _number(cells[place], table.has_decimal_commas))
+            if table.has_decimal_commas and not math.isnan(value):
+                marks |= {".", ","} & set(cells[place])
             if not abs(value) <= LARGEST:
                 wrong.setdefault(place, (cells[place], name, line))
+    if len(marks) > 1:  # 1,234 may be a thousand or a bit more than one
+        raise InputError(f"numbers in {path} must have one decimal mark; got points and commas")
     vectors = np.asarray(values).reshape(len(lines), len(places))
     is_text = np.isnan(vectors).all(axis=0) & (attributes is None)
     for place in np.array(places, dtype=int)[~is_text]:
@@ -119,8 +124,9 @@ def read_classes_like(path: Path, known: ClassEmbeddings) -> ClassEmbeddings:
     The table must have these attributes by name; where they have no names, as many columns of numbers in their order.
     """
     table = read_class_table(path, known.attributes or None)
-    if table.vectors.shape[1] != (width := known.vectors.shape[1]):
-        raise InputError(f"{path} must have {width} columns of numbers, as in training; got {table.vectors.shape[1]}")
+    got = table.vectors.shape[1] + (0 if known.attributes else len(table.text_columns))
+    if got != (width := known.vectors.shape[1]):
+        raise InputError(f"{path} must have {width} columns of numbers, as in training; got {got}")
     if problem := zeros_problem(table.names, table.vectors):
         raise InputError(problem)
     return ClassEmbeddings(table.names, table.vectors, known.attributes)
