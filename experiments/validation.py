@@ -18,7 +18,7 @@ import firstsight as fs
 from firstsight.data import Dataset
 from firstsight.evaluation.metrics import seen_unseen_curve
 from firstsight.methods import Method
-from firstsight.methods.spaen import CLS_ONLY, PAPER
+from firstsight.methods.spaen.presets import CLS_ONLY, PAPER
 
 PARTITIONS = range(3)
 CHANGES = {

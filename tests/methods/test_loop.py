@@ -39,6 +39,12 @@ def test_constant_rate():
     assert rates(made(stage(5))) == [0.01] * 5
 
 
+def test_half_cuts_the_rate_in_the_second_half_of_a_stage():
+    assert rates(made(stage(4), stage(5), rate=Rate("half"))) == pytest.approx(
+        [0.01, 0.01, 0.001, 0.001] + [0.01] * 3 + [0.001] * 2
+    )
+
+
 def test_cosine_rate_ends_at_zero():
     seen = rates(made(stage(50), rate=Rate("cosine")))
     assert seen == pytest.approx([0.01 * (1 + math.cos(math.pi * step / 50)) / 2 for step in range(50)])
@@ -172,6 +178,14 @@ def test_gradients_are_clipped_where_asked(longest):
     descend(optimiser, [weight * network.weight.sum() for weight in (300, 20)], Ranks(), longest)
     moved = (network.weight - before).norm().item()
     assert moved == pytest.approx(320 * 5 if longest is None else longest, rel=1e-3)
+
+
+def test_gradients_of_each_tensor_are_clipped_alone():
+    network = nn.Linear(5, 5)
+    optimiser, before = torch.optim.SGD(network.parameters(), 1.0), [p.detach().clone() for p in network.parameters()]
+    descend(optimiser, [300 * network.weight.sum() + network.bias.sum()], Ranks(), 10.0, each=True)
+    moved = [(p - old).norm().item() for p, old in zip(network.parameters(), before, strict=True)]
+    assert moved == pytest.approx([10.0, 5**0.5], rel=1e-3)
 
 
 def test_a_step_goes_down_the_sum_of_its_losses():

@@ -56,12 +56,12 @@ class Rate:
     """How all learning rates decay in a stage.
 
     Attributes:
-        decay: not at all, x0.1 where the losses no longer fall, or half a cosine to 0.
+        decay: not at all, x0.1 where the losses no longer fall, half a cosine to 0, or x0.1 in the second half.
         patience: periods without 1 % less loss before `plateau` cuts the rates.
         watched: losses whose sum `plateau` watches; all of them where empty.
     """
 
-    decay: Literal["constant", "plateau", "cosine"] = "constant"
+    decay: Literal["constant", "plateau", "cosine", "half"] = "constant"
     patience: int = 5
     watched: tuple[str, ...] = ()
 
@@ -74,7 +74,8 @@ class Rate:
 
     def factor(self, done: float) -> float:
         """Return the factor of every learning rate at this progress, 0 to 1, of the stage."""
-        return {"constant": 1.0, "plateau": self.rate_factor, "cosine": (1 + math.cos(math.pi * done)) / 2}[self.decay]
+        cosine, half = (1 + math.cos(math.pi * done)) / 2, 1.0 if done < 0.5 else 0.1
+        return {"constant": 1.0, "plateau": self.rate_factor, "cosine": cosine, "half": half}[self.decay]
 
     def watch(self, means: Mapping[str, float]) -> None:
         """Note the losses of a period; cut the rate where they have stood still for long enough."""
@@ -236,7 +237,11 @@ class Loop:
 
 
 def descend(
-    optimiser: torch.optim.Optimizer, losses: Iterable[Tensor], ranks: Ranks, longest: float | None = None
+    optimiser: torch.optim.Optimizer,
+    losses: Iterable[Tensor],
+    ranks: Ranks,
+    longest: float | None = None,
+    each: bool = False,
 ) -> None:
     """Take one step of an optimiser down the sum of losses.
 
@@ -245,6 +250,7 @@ def descend(
         losses: tensors of one number; each goes backward before the next is asked for, so that memory is freed.
         ranks: whose mean gradient is followed.
         longest: norm to which the gradient of all parameters together is clipped.
+        each: clip the gradient of each tensor alone to that norm.
     """
     optimiser.zero_grad()
     for loss in losses:
@@ -252,7 +258,8 @@ def descend(
     parameters = parameters_of(optimiser)
     ranks.average_gradients(parameters)
     if longest is not None:
-        nn.utils.clip_grad_norm_(parameters, longest)
+        for clipped in [[parameter] for parameter in parameters] if each else [parameters]:
+            nn.utils.clip_grad_norm_(clipped, longest)
     optimiser.step()
 
 

@@ -10,13 +10,17 @@ from importlib import resources
 NBSP = "\N{NO-BREAK SPACE}"
 PAPER = "spaen"  # the method of the paper: it has the first colour on every page
 BASELINE = "eszsl"  # what the best method is compared with, class by class
+SOURCES = {  # presets of SP-AEN, and how they are told apart
+    "paper": "paper settings",
+    "authors": "authors' settings",
+    "table2": "settings of Table 2",
+    "figure7": "settings of Figure 7",
+}
 NAMES = {  # of methods in files of older versions, in print, and of presets
     "spaen": "SP-AEN",
     "spaen:cls-only": "SP-AEN Cls. only",
-    "spaen:paper": "SP-AEN (paper settings)",
-    "spaen:paper-cls-only": "SP-AEN Cls. only (paper settings)",
-    "spaen:authors": "SP-AEN (authors' settings)",
-    "spaen:authors-cls-only": "SP-AEN Cls. only (authors' settings)",
+    **{f"spaen:{preset}": f"SP-AEN ({words})" for preset, words in SOURCES.items()},
+    **{f"spaen:{preset}-cls-only": f"SP-AEN Cls. only ({words})" for preset, words in SOURCES.items()},
     "devise": "DeViSE",
     "cmt_star": "CMT*",
 }
@@ -50,7 +54,9 @@ def published_numbers(data: str) -> dict[str, dict[str, float]]:
 
 def in_print(method: str) -> str:
     """Return the name under which the paper prints a method, whichever settings reproduce it."""
-    return method.replace(":paper", ":").replace(":authors", ":").replace(":-", ":").removesuffix(":")
+    return re.sub(
+        rf":(?:{'|'.join(SOURCES)})(?:-(?=cls-only)|$)", lambda found: ":" if found[0][-1] == "-" else "", method
+    )
 
 
 def listed(names: Sequence[str]) -> str:

@@ -79,11 +79,36 @@ def test_norm_loss_by_hand():
     assert losses.norm_loss(embeddings).item() == pytest.approx((16 + 0.25 + 0) / 3)
 
 
-def test_critic_loss_by_hand():
+def test_reconstruction_loss_as_a_mean_over_features():
+    made, real = torch.randn(2, 5, 3)
+    expected = losses.reconstruction_loss(made, real).item() / 3
+    assert losses.reconstruction_loss(made, real, "mean").item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("output", ["linear", "sigmoid", "log"])
+def test_adversarial_loss_by_hand(output):
     encoded, embedded = torch.randn(7, 3), torch.randn(5, 3)
     critic = nn.Linear(3, 1)
-    expected = critic(embedded).mean().item() - critic(encoded).mean().item()
-    assert losses.critic_loss(critic, encoded, embedded).item() == pytest.approx(expected, abs=1e-6)
+    real, fake = critic(encoded).detach().numpy(), critic(embedded).detach().numpy()
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    expected = {
+        "linear": real.mean() - fake.mean(),
+        "sigmoid": sigmoid(real).mean() - sigmoid(fake).mean(),
+        "log": np.log(sigmoid(real)).mean() + np.log(1 - sigmoid(fake)).mean(),  # Eq. 4
+    }[output]
+    assert losses.adversarial_loss(critic, encoded, embedded, output).item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("output", ["linear", "sigmoid", "log"])
+def test_sides_of_the_adversarial_loss(output):
+    """E descends its term: D(E(x)) rises. F descends its own: D(F(x)) falls. The log form has no limit in value."""
+    logits = torch.tensor([[-2.0], [0.5], [3.0]], requires_grad=True)
+    (of_e,) = torch.autograd.grad(losses.of_embedded(logits, output), logits)
+    (of_f,) = torch.autograd.grad(losses.of_encoded(logits, output), logits)
+    assert (of_e < 0).all()
+    assert (of_f > 0).all()
+    largest = {"linear": 1.0, "sigmoid": 0.25, "log": 1.0}[output]
+    assert 3 * of_f.max() <= largest
 
 
 @pytest.mark.parametrize("length", [0.0, 0.5, 1.0, 3.0])

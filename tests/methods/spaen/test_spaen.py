@@ -12,18 +12,6 @@ from tests.support.tiny import flat_parameters, tiny_dataset, tiny_training
 from tests.support.trainings import spaen
 
 
-def test_presets():
-    assert {"paper", "paper-cls-only", "cls-only"} <= set(SPAEN.presets)
-    paper = SPAEN.preset("paper", seed=3)
-    assert (paper.alpha, paper.beta, paper.seed) == (10.0, 5.0, 3)
-    assert (paper.classification, paper.compatibility, paper.schedule) == ("ranking", "dot", "joint")
-    assert (paper.lipschitz, paper.decay, paper.negatives) == ("clip", "plateau", "random")
-    for name in ("cls-only", "paper-cls-only"):
-        settings = SPAEN.preset(name)
-        assert (settings.alpha, settings.beta) == (0.0, 0.0)
-    assert SPAEN.preset("paper-cls-only").settings() == paper.settings() | {"alpha": 0.0, "beta": 0.0, "seed": 0}
-
-
 @pytest.mark.parametrize("field", ["batch", "hidden", "critic_steps", "patience"])
 def test_counts_are_at_least_one(field):
     with pytest.raises(InputError) as caught:
@@ -36,6 +24,13 @@ def test_dropout_leaves_something(dropout):
     with pytest.raises(InputError) as caught:
         SPAEN(dropout=dropout)
     assert str(caught.value) == f"dropout must be below 1; got {dropout}"
+
+
+def test_rmsprop_has_no_decoupled_weight_decay():
+    with pytest.raises(InputError) as caught:
+        SPAEN(optimiser="rmsprop", weight_decay=0.1)
+    assert str(caught.value) == "weight_decay_form must be loss for rmsprop; got decoupled"
+    assert SPAEN(optimiser="rmsprop", weight_decay=0.1, weight_decay_form="loss")
 
 
 def test_scores_are_cosines_under_cosine_compatibility():

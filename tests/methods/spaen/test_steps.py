@@ -53,8 +53,16 @@ def as_if_drawn(made: FeatureSteps, monkeypatch, batches: list) -> None:
 
 @pytest.mark.parametrize("schedule", ["two-stage", "joint"])
 @pytest.mark.parametrize("classification", ["softmax", "ranking"])
-def test_gradients_of_an_embedder_step(schedule, classification, monkeypatch):
-    """Of E: classification and critic. Of F and G: nothing, or in `joint` alpha L_rec and F's side of the critic."""
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {},
+        {"critic_output": "sigmoid", "classification_weight": 7.0, "alpha": 5.0, "reconstruction": "mean"},
+        {"critic_output": "log", "weight_decay": 0.3, "weight_decay_form": "loss"},
+    ],
+)
+def test_gradients_of_an_embedder_step(schedule, classification, weights, monkeypatch):
+    """Of E: classification and critic. Of F and G: nothing, or in `joint` alpha L_rec, norm and F's side of L_adv."""
     method = spaen(
         schedule=schedule,
         classification=classification,
@@ -62,6 +70,7 @@ def test_gradients_of_an_embedder_step(schedule, classification, monkeypatch):
         critic_steps=1,
         temperature=2.0,
         norm_weight=3.0,
+        **weights,
     )
     made = with_plain_descent(feature_steps(method))
     networks, before = made.networks, copied(made.networks)
@@ -69,22 +78,31 @@ def test_gradients_of_an_embedder_step(schedule, classification, monkeypatch):
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: None)
     batch, other = [1, 5, 9, 30], [2, 6, 8, 9]
     as_if_drawn(made, monkeypatch, [batch, other])
+    is_log = method.critic_output == "log"
+    side = {"linear": lambda x: x, "sigmoid": torch.sigmoid, "log": lambda x: -torch.log1p((-x).exp())}[
+        method.critic_output
+    ]
+
+    def decay(network):
+        weights = [p for name, p in network.named_parameters() if name.endswith("weight")]
+        return 0.15 * sum(p.square().sum() for p in weights) * bool(method.weight_decay)
 
     def embedder_loss():
         embeddings = networks["embedder"](made.embedder.features(batch))
         scores = embeddings @ made.embedder.training.vectors.T
         torch.manual_seed(9)
-        return (
-            classification_loss(method, scores, made.embedder.training.labels[batch])
-            - 0.5 * networks["discriminator"](embeddings).mean()
-        )
+        classification = classification_loss(method, scores, made.embedder.training.labels[batch])
+        seen = -side(-networks["discriminator"](embeddings)) if is_log else side(networks["discriminator"](embeddings))
+        return method.classification_weight * classification - 0.5 * seen.mean() + decay(networks["embedder"])
 
     def autoencoder_loss():
         x = made.targets[other]
         encoded = networks["encoder"](x)
         rebuilt = (networks["generator"](encoded) - x).square().sum(dim=1).mean()
+        rebuilt = rebuilt / (x.shape[1] if method.reconstruction == "mean" else 1)
         norm = 3.0 * (encoded.norm(dim=1) - 1).square().mean()
-        return 1.0 * (rebuilt + norm) + 0.5 * networks["discriminator"](encoded).mean()
+        critic = side(networks["discriminator"](encoded)).mean()
+        return method.alpha * rebuilt + norm + 0.5 * critic + decay(networks["encoder"]) + decay(networks["generator"])
 
     expected = {}
     e = torch.autograd.grad(embedder_loss(), tuple(networks["embedder"].parameters()))
@@ -176,19 +194,68 @@ def test_the_penalty_keeps_the_slope_of_the_critic_near_one(monkeypatch):
 def test_critic_steps_per_step(schedule, monkeypatch):
     made = feature_steps(spaen(critic_steps=4, batch=8, schedule=schedule))
     calls = []
-    real = losses.critic_loss
-    monkeypatch.setattr(losses, "critic_loss", lambda *given: (calls.append(given[1:]), real(*given))[1])
+    real = losses.adversarial_loss
+    monkeypatch.setattr(losses, "adversarial_loss", lambda *given: (calls.append(given[1:3]), real(*given))[1])
     made.embedder_step()
     assert len(calls) == 4
     assert all(batch.shape == (8, 4) and not batch.requires_grad for batches in calls for batch in batches)
     assert len({batch.sum().item() for batches in calls for batch in batches}) == 8  # independent draws
 
 
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_the_critic_learns_before_or_after_the_embedder(order, monkeypatch):
+    made = feature_steps(spaen(critic_order=order))
+    start, at_its_turn = copied(made.networks)["embedder"], []
+    learn = made.critic.learn
+    now = lambda: flat_parameters(made.networks["embedder"]).clone()  # noqa: E731
+    monkeypatch.setattr(made.critic, "learn", lambda: (at_its_turn.append(now()), learn())[1])
+    assert "critic gap" in made.embedder_step()
+    assert len(at_its_turn) == 1
+    assert torch.equal(at_its_turn[0], start) == (order == "before")
+
+
+@pytest.mark.parametrize("rows", ["independent", "shared"])
+def test_rows_of_the_critic(rows, monkeypatch):
+    made, seen = feature_steps(spaen(critic_steps=3, critic_rows=rows)), {"embed": [], "encode": []}
+    for name, drawn in seen.items():
+        real = getattr(made.critic, name)
+        monkeypatch.setattr(made.critic, name, lambda at, real=real, drawn=drawn: (drawn.append(at), real(at))[1])
+    made.critic.learn()
+    assert len(seen["embed"][0]) == len(seen["encode"][0]) == 24
+    assert torch.equal(seen["embed"][0], seen["encode"][0]) == (rows == "shared")
+
+
+def test_weights_of_the_critic(monkeypatch):
+    """Its loss is critic_weight (penalty * gradient penalty - L_adv), with the sigmoid in L_adv alone."""
+    encoded, embedded = torch.randn(8, 4), torch.randn(8, 4)
+    changes = {"critic_weight": 50.0, "critic_output": "sigmoid", "penalty": 7.0, "lipschitz": "penalty"}
+    made = critic_alone(encoded, embedded, **changes)
+    taken = []
+    monkeypatch.setattr("firstsight.methods.spaen.steps.descend", lambda _, given, *more: taken.append((given, more)))
+    torch.manual_seed(5)
+    made.critic.learn()
+    torch.manual_seed(5)
+    for _ in range(2):
+        torch.randint(48, (8,))
+    network, mix = made.networks["discriminator"], torch.rand(8, 1)
+    gap = network(encoded).sigmoid().mean() - network(embedded).sigmoid().mean()
+    expected = 50 * (7 * losses.gradient_penalty(network, encoded, embedded, mix) - gap)
+    assert taken[0][0][0].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_optimisers():
+    def kinds(**changes):
+        return {type(one) for one in feature_steps(spaen(**changes)).optimisers.values()}
+
+    assert kinds() == {torch.optim.AdamW}
+    assert kinds(optimiser="rmsprop") == {torch.optim.RMSprop}
+
+
 def test_the_critic_sees_the_embeddings_of_its_draws(monkeypatch):
     made = feature_steps(spaen(critic_steps=1, compatibility="dot"))
     seen = []
-    real = losses.critic_loss
-    monkeypatch.setattr(losses, "critic_loss", lambda *given: (seen.append(given[1:]), real(*given))[1])
+    real = losses.adversarial_loss
+    monkeypatch.setattr(losses, "adversarial_loss", lambda *given: (seen.append(given[1:3]), real(*given))[1])
     with torch.no_grad():
         encoded, embedded = (
             made.networks["encoder"](made.targets),

@@ -75,7 +75,7 @@ def test_who_learns_when(changes, stages):
 
 @pytest.mark.parametrize("accumulate", [1, 4])
 def test_gradients_of_a_joint_step(accumulate, monkeypatch):
-    """Of F and G: alpha (L_rec + norm) and F's side of beta L_adv, over the whole batch, however it is cut."""
+    """Of F and G: alpha L_rec, norm and F's side of beta L_adv, over the whole batch, however it is cut."""
     unclipped(monkeypatch)
     method = make(schedule="joint", accumulate=accumulate, autoencoder_batch=7, alpha=2.0, beta=0.5, norm_weight=3.0)
     made = with_plain_descent(picture_steps(method))
@@ -88,8 +88,8 @@ def test_gradients_of_a_joint_step(accumulate, monkeypatch):
     encoded = networks["encoder"](x)
     drawn = networks["generator"](encoded)
     rebuilt = (drawn - x).square().mean() + (made.material.phi(drawn) - made.material.phi(x)).square().mean()
-    norm = 3.0 * (encoded.norm(dim=1) - 1).square().mean()
-    loss = 2.0 * (rebuilt + norm) + 0.5 * networks["discriminator"](encoded).mean()
+    norm = (encoded.norm(dim=1) - 1).square().mean()
+    loss = 2.0 * rebuilt + 3.0 * norm + 0.5 * networks["discriminator"](encoded).mean()
     for name in ("generator", "encoder"):
         step = before[name] - flat_parameters(made.networks[name])
         torch.testing.assert_close(step, gradient(loss, networks[name]), rtol=1e-3, atol=1e-4)

@@ -25,29 +25,10 @@ from firstsight.methods.base import ProductMethod
 from firstsight.methods.fitting import FitControls, Search, TrainingTensors, check_counts
 from firstsight.methods.loop import seeded
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_features
-from firstsight.methods.spaen.networks import discriminator, perceptron
+from firstsight.methods.spaen.losses import CriticOutput
+from firstsight.methods.spaen.networks import SLOPE, Output, discriminator, perceptron
+from firstsight.methods.spaen.presets import BY_SOURCE, with_cls_only
 from firstsight.methods.spaen.steps import FeatureSteps, embedded, loop_of
-
-CLS_ONLY = {"alpha": 0.0, "beta": 0.0}
-PAPER = {
-    "alpha": 10.0,  # Table 2
-    "beta": 5.0,  # Table 2
-    "classification": "ranking",
-    "negatives": "random",
-    "compatibility": "dot",
-    "scaling": "l2",
-    "class_scaling": "l2",
-    "reconstruction_scaling": "l2",
-    "output": "leaky",  # authors' code, like all that follows where the paper is silent
-    "schedule": "joint",
-    "learning_rate": 1e-3,  # 1e-4 in the paper, over far more steps
-    "decay": "plateau",
-    "weight_decay": 5e-6,
-    "lipschitz": "clip",
-    "critic_steps": 5,
-    "epochs": 36.0,  # 1,985 steps on CUB; authors: 200,000 for each of two stages
-}
-AUTHORS = PAPER | {"negatives": "violating", "schedule": "two-stage", "lipschitz": "penalty", "beta": 0.05}
 
 
 @dataclass(kw_only=True)
@@ -57,6 +38,7 @@ class SPAEN(ProductMethod):
     Attributes:
         alpha: weight of the reconstruction loss; 0 leaves it out.
         beta: weight of the adversarial loss; 0 leaves it out; both 0 is the paper's `Cls. only`.
+        classification_weight: weight of the classification loss; alpha and beta are beside it.
         classification: margin ranking (Eq. 2) or cross-entropy over the seen classes.
         compatibility: dot product with E(x) as it is (Eq. 1), or with E(x) at unit length.
         margin: margin of the ranking loss.
@@ -65,42 +47,50 @@ class SPAEN(ProductMethod):
         scaling: scaling of the features for E, and for F and G where they work on the same.
         class_scaling: scaling of the class embeddings.
         reconstruction_scaling: scaling of the features for F and G where they work on others.
+        reconstruction: squared error of G(F(x)), a sum over features or their mean.
         hidden: units of the hidden layer of E, F and G.
+        slope: of the leaky ReLU below 0, in all networks.
         output: activation of E's last layer.
+        encoder_output: activation of F's last layer.
+        generator_output: activation of the last layer of G, or of its part before the published generator.
         dropout: share of the inputs of both layers of E that dropout sets to 0.
-        norm_weight: weight of (||F(x)|| - 1)^2, as class embeddings have length 1.
+        norm_weight: weight of (||F(x)|| - 1)^2, as class embeddings have length 1; beside alpha, not inside it.
         schedule: F and G first, then E against the frozen F; or all at once (Eq. 6).
         epochs: passes of E over the training images; fractions too, one step at least.
         autoencoder_epochs: passes of F and G over the training images, in `two-stage`.
         batch: images per step.
-        learning_rate: learning rate of Adam.
-        decay: decay of the learning rate: none, x0.1 where the loss no longer falls, or half a cosine to 0.
+        optimiser: Adam, or RMSProp as WGAN says for clipping.
+        learning_rate: learning rate of the optimiser.
+        decay: decay of the learning rate: none, x0.1 where the loss no longer falls, half a cosine to 0, or x0.1 in
+            the second half.
         patience: hundreds of steps without 1 % less loss before `plateau` cuts the rate.
-        weight_decay: decoupled weight decay of all networks.
+        weight_decay: weight decay; see `weight_decay_form`.
+        weight_decay_form: decoupled, of all networks; or half the squared weights of E, F and G in the loss.
+        clip_each: clip the gradient of each tensor to length 10, not that of all tensors together.
+        critic_output: D's output as it is (Wasserstein form), through a sigmoid (authors' code), or the logarithms of
+            Eq. 4.
+        critic_weight: weight of the critic's own loss.
         lipschitz: how the critic is kept Lipschitz: gradient penalty or weight clipping.
         penalty: weight of the gradient penalty.
         clip: bound of the critic's weights under clipping.
         critic_steps: steps of the critic per step of E.
+        critic_order: whether the critic's steps come before or after E's.
+        critic_rows: images whose F(x) and E(x') the critic compares: independent draws (Eq. 4), or the same.
     """
 
     name = "spaen"
     title = "SP-AEN"
     source = "Chen et al., CVPR 2018"
-    presets = {
-        "cls-only": CLS_ONLY,
-        "paper": PAPER,
-        "paper-cls-only": PAPER | CLS_ONLY,
-        "authors": AUTHORS,
-        "authors-cls-only": AUTHORS | CLS_ONLY,
-    }
+    presets = with_cls_only(BY_SOURCE)
 
     search = Search(
-        {"alpha": (0.1, 1.0, 10.0, 100.0), "beta": (0.01, 0.1, 1.0, 10.0)},
-        trials=3,  # of 16: one takes minutes; --trials 16 is the whole grid, as in the paper
+        {"alpha": (0.1, 1.0, 10.0, 100.0), "beta": (0.005, 0.05, 0.1, 1.0, 10.0)},
+        trials=3,  # of 20: one takes minutes; --trials 20 is the whole grid, as in the paper
     )
 
     alpha: float = 10.0
     beta: float = 0.1
+    classification_weight: float = 1.0
     classification: Literal["ranking", "softmax"] = "softmax"
     compatibility: Literal["dot", "cosine"] = "cosine"
     margin: float = 0.2
@@ -109,28 +99,41 @@ class SPAEN(ProductMethod):
     scaling: FeatureScaling = "standard-l2"
     class_scaling: ClassScaling = "centred"
     reconstruction_scaling: FeatureScaling = "standard-l2"
+    reconstruction: Literal["sum", "mean"] = "sum"
     hidden: int = 1024
-    output: Literal["linear", "leaky"] = "linear"
+    slope: float = SLOPE
+    output: Output = "linear"
+    encoder_output: Output = "linear"
+    generator_output: Output = "linear"
     dropout: float = 0.5
-    norm_weight: float = 2.0
+    norm_weight: float = 20.0
     schedule: Literal["two-stage", "joint"] = "joint"
     epochs: float = 27.0
     autoencoder_epochs: float = 18.0
     batch: int = 128
+    optimiser: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = 2e-3
-    decay: Literal["constant", "plateau", "cosine"] = "cosine"
+    decay: Literal["constant", "plateau", "cosine", "half"] = "cosine"
     patience: int = 5
     weight_decay: float = 0.0
+    weight_decay_form: Literal["decoupled", "loss"] = "decoupled"
+    clip_each: bool = False
+    critic_output: CriticOutput = "linear"
+    critic_weight: float = 1.0
     lipschitz: Literal["penalty", "clip"] = "penalty"
     penalty: float = 10.0
     clip: float = 0.01
     critic_steps: int = 1
+    critic_order: Literal["before", "after"] = "before"
+    critic_rows: Literal["independent", "shared"] = "independent"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_counts(self, "batch", "hidden", "critic_steps", "patience")
         if self.dropout >= 1:
             raise InputError(f"dropout must be below 1; got {self.dropout}")
+        if self.optimiser == "rmsprop" and self.weight_decay and self.weight_decay_form == "decoupled":
+            raise InputError("weight_decay_form must be loss for rmsprop; got decoupled")
 
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         controls.ranks.check_shared(batch=self.batch)
@@ -148,12 +151,15 @@ class SPAEN(ProductMethod):
             loop_of(self, self.networks_, steps.stages, steps.optimisers, data).run(controls)
 
     def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
-        networks = {"embedder": perceptron(n_features, self.hidden, n_embedding, self.output, self.dropout)}
+        def of(n_in: int, n_out: int, output: Output, dropout: float = 0.0) -> nn.Module:
+            return perceptron(n_in, self.hidden, n_out, output, dropout, self.slope)
+
+        networks = {"embedder": of(n_features, n_embedding, self.output, self.dropout)}
         if self.alpha or self.beta:
-            networks["encoder"] = perceptron(n_targets, self.hidden, n_embedding, "linear", 0.0)
-            networks["generator"] = perceptron(n_embedding, self.hidden, n_targets, "linear", 0.0)
+            networks["encoder"] = of(n_targets, n_embedding, self.encoder_output)
+            networks["generator"] = of(n_embedding, n_targets, self.generator_output)
         if self.beta:
-            networks["discriminator"] = discriminator(n_embedding)
+            networks["discriminator"] = discriminator(n_embedding, self.slope)
         return nn.ModuleDict(networks)
 
     def _project(self, features: Tensor) -> Tensor:

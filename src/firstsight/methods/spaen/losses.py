@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.functional import logsigmoid
 
 
 def ranking_loss(
@@ -35,9 +36,13 @@ def softmax_loss(compatibility: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(compatibility, labels)
 
 
-def reconstruction_loss(reconstructed: Tensor, features: Tensor) -> Tensor:
-    """Return L_rec (Eq. 3) on features: ||G(F(x)) - x||^2 of [b, w] features, mean over the batch."""
-    return (reconstructed - features).square().sum(dim=1).mean()
+def reconstruction_loss(reconstructed: Tensor, features: Tensor, over: Literal["sum", "mean"] = "sum") -> Tensor:
+    """Return L_rec (Eq. 3) on features: ||G(F(x)) - x||^2 of [b, w] features, mean over the batch.
+
+    `over` the w features it is a sum, or a mean as in the authors' code.
+    """
+    errors = (reconstructed - features).square()
+    return errors.sum(dim=1).mean() if over == "sum" else errors.mean()
 
 
 def picture_loss(drawn: Tensor, pictures: Tensor) -> Tensor:
@@ -54,9 +59,31 @@ def norm_loss(embeddings: Tensor) -> Tensor:
     return (embeddings.norm(dim=1) - 1).square().mean()
 
 
-def critic_loss(critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: Tensor) -> Tensor:
-    """Return -L_adv of Eq. 4 in Wasserstein form: the critic ascends mean D(F(x)) - mean D(E(x')); both [b, a]."""
-    return critic(embedded).mean() - critic(encoded).mean()
+CriticOutput = Literal["linear", "sigmoid", "log"]
+
+
+def of_encoded(logits: Tensor, output: CriticOutput) -> Tensor:
+    """Return the term of L_adv (Eq. 4) with D(F(x)), of [b, 1] logits; E and F descend it where they learn.
+
+    `output` is linear for the Wasserstein form (WGAN), sigmoid for D's sigmoid in that form (authors' code), or log
+    for the form of Eq. 4: mean log D(F(x)).
+    """
+    return (logits if output == "linear" else logits.sigmoid() if output == "sigmoid" else logsigmoid(logits)).mean()
+
+
+def of_embedded(logits: Tensor, output: CriticOutput) -> Tensor:
+    """Return the term of L_adv (Eq. 4) with D(E(x')), of [b, 1] logits: -mean D(E(x')), or mean log[1 - D(E(x'))]."""
+    return logsigmoid(-logits).mean() if output == "log" else -of_encoded(logits, output)
+
+
+def adversarial_loss(
+    critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: Tensor, output: CriticOutput = "linear"
+) -> Tensor:
+    """Return L_adv (Eq. 4) of F(x) and E(x'), both [b, a], which the critic ascends: it is large if D tells them apart.
+
+    With a linear output it is mean D(F(x)) - mean D(E(x')).
+    """
+    return of_encoded(critic(encoded), output) + of_embedded(critic(embedded), output)
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], encoded: Tensor, embedded: Tensor, mix: Tensor) -> Tensor:

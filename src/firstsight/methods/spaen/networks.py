@@ -14,33 +14,33 @@ from torch import nn
 
 SLOPE = 0.2  # of the leaky ReLU; the customary value for adversarial networks (Radford et al., ICLR 2016)
 
-
 Built = TypeVar("Built", bound=nn.Module)
+Output = Literal["linear", "leaky"]
 
 
-def perceptron(n_in: int, n_hidden: int, n_out: int, output: Literal["linear", "leaky"], dropout: float) -> nn.Module:
+def perceptron(n_in: int, n_hidden: int, n_out: int, output: Output, dropout: float, slope: float = SLOPE) -> nn.Module:
     """Return E, F or G: dropout and two layers with a leaky ReLU between them."""
     layers = [
         nn.Dropout(dropout),
         nn.Linear(n_in, n_hidden),
-        nn.LeakyReLU(SLOPE),
+        nn.LeakyReLU(slope),
         nn.Dropout(dropout),
         nn.Linear(n_hidden, n_out),
     ]
-    return he_initialised(nn.Sequential(*layers, *([nn.LeakyReLU(SLOPE)] if output == "leaky" else [])))
+    return he_initialised(nn.Sequential(*layers, *([nn.LeakyReLU(slope)] if output == "leaky" else [])), slope)
 
 
-def discriminator(n_embedding: int) -> nn.Module:
-    """Return D: two layers with a leaky ReLU between them and no sigmoid, as a Wasserstein critic has none."""
-    layers = [nn.Linear(n_embedding, n_embedding), nn.LeakyReLU(SLOPE), nn.Linear(n_embedding, 1)]
-    return he_initialised(nn.Sequential(*layers))
+def discriminator(n_embedding: int, slope: float = SLOPE) -> nn.Module:
+    """Return D: two layers with a leaky ReLU between them; its output is a logit, which `losses.adversarial` takes."""
+    layers = [nn.Linear(n_embedding, n_embedding), nn.LeakyReLU(slope), nn.Linear(n_embedding, 1)]
+    return he_initialised(nn.Sequential(*layers), slope)
 
 
-def he_initialised(network: Built) -> Built:
+def he_initialised(network: Built, slope: float = SLOPE) -> Built:
     """Initialise all linear layers and convolutions as He et al. (ICCV 2015) do; biases are 0."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+            nn.init.kaiming_normal_(layer.weight, a=slope)
             assert layer.bias is not None  # as all of ours have one
             nn.init.zeros_(layer.bias)
     return network

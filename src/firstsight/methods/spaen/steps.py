@@ -7,10 +7,11 @@ objective with `Cls. only` a paired one. `Batches`, `Embedder` and `Critic` are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from torch.nn import functional
 
 from firstsight.methods.distributed import Ranks
 from firstsight.methods.fitting import TrainingTensors
-from firstsight.methods.loop import Loop, Rate, Stage, descend
+from firstsight.methods.loop import Loop, Rate, Stage, descend, parameters_of
 from firstsight.methods.spaen import losses
 
 if TYPE_CHECKING:
@@ -61,14 +62,18 @@ class Embedder:
         return embedded(self.settings, self.network, self.features(rows))
 
     def loss(self, batches: Batches, critic: Critic | None, shown: Shown) -> Tensor:
-        """Return L_cls - beta * mean D(E(x)), the loss of E; note losses in `shown`. The critic is updated first."""
-        rows = batches.rows(self.settings.batch)
+        """Return the weighted L_cls plus E's side of beta * L_adv; note losses in `shown`.
+
+        The critic learns first, where it is its turn `before` E.
+        """
+        settings, rows = self.settings, batches.rows(self.settings.batch)
         embeddings = self.embed(rows)
         compatibility, labels = embeddings @ self.training.vectors.T, self.training.labels[rows]
-        loss = shown["classification"] = classification_loss(self.settings, compatibility, labels)
+        shown["classification"] = classification_loss(settings, compatibility, labels)
+        loss = settings.classification_weight * shown["classification"]
         if critic is not None:
-            shown["critic gap"] = critic.learn()
-            loss = loss - self.settings.beta * critic.network(embeddings).mean()
+            critic.turn("before", shown)
+            loss = loss + settings.beta * losses.of_embedded(critic.network(embeddings), settings.critic_output)
         return loss
 
 
@@ -83,28 +88,37 @@ class Critic:
     embed: Callable[[Tensor], Tensor]
     encode: Callable[[Tensor], Tensor]
 
+    def turn(self, order: Literal["before", "after"], shown: Shown) -> None:
+        """Learn where it is the critic's turn, before or after E's step; note the gap in `shown`."""
+        if self.settings.critic_order == order:
+            shown["critic gap"] = self.learn()
+
     def learn(self) -> Tensor:
-        """Maximise the gap mean D(F(x)) - mean D(E(x')), D kept Lipschitz; return the gap before the last step.
+        """Maximise L_adv, the gap of D between F(x) and E(x'), D kept Lipschitz; return it before the last step.
 
         E and F do not change here, so one pass of each serves all steps.
         """
         settings, n = self.settings, self.settings.critic_steps
-        rows, others = (torch.cat([self.batches.rows(settings.batch) for _ in range(n)]) for _ in range(2))
+        rows = torch.cat([self.batches.rows(settings.batch) for _ in range(n)])
+        others = rows
+        if settings.critic_rows == "independent":
+            others = torch.cat([self.batches.rows(settings.batch) for _ in range(n)])
         with torch.no_grad():
             fakes, reals = self.embed(rows).chunk(n), self.encode(others).chunk(n)
-        loss = torch.zeros(())
+        gap = torch.zeros(())
         for fake, real in zip(fakes, reals, strict=True):
-            loss = losses.critic_loss(self.network, real, fake)
+            gap = losses.adversarial_loss(self.network, real, fake, settings.critic_output)
             penalty: Tensor | float = 0.0
             if settings.lipschitz == "penalty":
                 mix = self.batches.share(torch.rand(settings.batch, 1))
                 penalty = losses.gradient_penalty(self.network, real, fake, mix)
-            descend(self.optimiser, [loss + settings.penalty * penalty], self.batches.ranks, LONGEST)
+            loss = settings.critic_weight * (settings.penalty * penalty - gap)
+            descend(self.optimiser, [loss], self.batches.ranks, LONGEST, settings.clip_each)
             if settings.lipschitz == "clip":
                 with torch.no_grad():
                     for parameter in self.network.parameters():
                         parameter.clamp_(-settings.clip, settings.clip)
-        return -loss
+        return gap
 
 
 def embedded(settings: SPAEN, network: nn.Module, features: Tensor) -> Tensor:
@@ -120,15 +134,30 @@ def classification_loss(settings: SPAEN, compatibility: Tensor, labels: Tensor) 
     return losses.softmax_loss(settings.temperature * compatibility, labels)
 
 
-def encoder_loss(settings: SPAEN, parts: Shown, encoded: Tensor, critic: Critic | None) -> Tensor:
-    """Return alpha times the losses of F and G plus beta * mean D(F(x)), for [b, a] F(x)."""
-    loss = settings.alpha * total(parts)
-    return loss if critic is None else loss + settings.beta * critic.network(encoded).mean()
+def autoencoder_loss(settings: SPAEN, found: Shown) -> Tensor:
+    """Return alpha * L_rec plus the norm loss, of the losses of F and G by name."""
+    loss = settings.norm_weight * found["norm"]
+    return loss + settings.alpha * found["reconstruction"] if "reconstruction" in found else loss
 
 
-def total(parts: Shown) -> Tensor:
-    """Return the sum of losses."""
-    return torch.stack(list(parts.values())).sum()
+def encoder_loss(settings: SPAEN, found: Shown, encoded: Tensor, critic: Critic | None) -> Tensor:
+    """Return the losses of F and G, and F's side of beta * L_adv, for [b, a] F(x): what `joint` adds to E's loss."""
+    loss = autoencoder_loss(settings, found)
+    if critic is None:
+        return loss
+    return loss + settings.beta * losses.of_encoded(critic.network(encoded), settings.critic_output)
+
+
+def step_down(settings: SPAEN, optimiser: torch.optim.Optimizer, parts: Iterable[Tensor], ranks: Ranks) -> None:
+    """Take one step down the sum of `parts` and, where it is a part of the loss, the weight decay."""
+    descend(optimiser, chain(parts, weight_decay(settings, optimiser)), ranks, LONGEST, settings.clip_each)
+
+
+def weight_decay(settings: SPAEN, optimiser: torch.optim.Optimizer) -> Iterator[Tensor]:
+    """Yield half the squared length of all weights, biases apart, times its weight; nothing where it is decoupled."""
+    if settings.weight_decay and settings.weight_decay_form == "loss":
+        learning = (one for one in parameters_of(optimiser) if one.requires_grad and one.ndim > 1)
+        yield settings.weight_decay / 2 * torch.stack([one.square().sum() for one in learning]).sum()
 
 
 def looked_up(make: Callable[[], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -137,7 +166,7 @@ def looked_up(make: Callable[[], Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda rows: table()[rows]
 
 
-def adam(
+def optimiser_of(
     settings: SPAEN, networks: nn.ModuleDict, parts: Iterable[str], own: Mapping[str, Mapping[str, Any]] | None = None
 ) -> torch.optim.Optimizer:
     """Return an optimiser of the networks `parts`; `own`: for each, the `lr` and `betas` that differ from E's."""
@@ -145,7 +174,10 @@ def adam(
     groups = [
         {"params": list(networks[part].parameters()), **of_embedder, **(own or {}).get(part, {})} for part in parts
     ]
-    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
+    if settings.optimiser == "rmsprop":  # WGAN, algorithm 1
+        return torch.optim.RMSprop([{name: group[name] for name in ("params", "lr")} for group in groups])
+    decoupled = settings.weight_decay if settings.weight_decay_form == "decoupled" else 0.0
+    return torch.optim.AdamW(groups, weight_decay=decoupled, fused=True)
 
 
 def n_steps(epochs: float, training: TrainingTensors, batch: int) -> int:
@@ -162,15 +194,17 @@ class FeatureSteps:
         self.embedder = Embedder(settings, networks["embedder"], lambda rows: training.features[rows], training)
         autoencoder = [part for part in ("encoder", "generator") if part in networks]
         self.is_joint = settings.schedule == "joint" and bool(autoencoder)
-        self.optimisers = {"embedder": adam(settings, networks, ["embedder", *(autoencoder if self.is_joint else ())])}
+        self.optimisers = {
+            "embedder": optimiser_of(settings, networks, ["embedder", *(autoencoder if self.is_joint else ())])
+        }
         self.stages = [Stage("embedder", n_steps(settings.epochs, training, settings.batch), self.embedder_step, 1)]
         if autoencoder and not self.is_joint:
             steps = n_steps(settings.autoencoder_epochs, training, settings.batch)
             self.stages.insert(0, Stage("autoencoder", steps, self.autoencoder_step, 0))
-            self.optimisers["autoencoder"] = adam(settings, networks, autoencoder)
+            self.optimisers["autoencoder"] = optimiser_of(settings, networks, autoencoder)
         self.critic = None
         if "discriminator" in networks:
-            network, optimiser = networks["discriminator"], adam(settings, networks, ["discriminator"])
+            network, optimiser = networks["discriminator"], optimiser_of(settings, networks, ["discriminator"])
             encode = self.encode if self.is_joint else looked_up(lambda: networks["encoder"](self.targets))
             self.critic = Critic(settings, network, optimiser, self.batches, self.embedder.embed, encode)
             self.optimisers["discriminator"] = optimiser
@@ -179,7 +213,8 @@ class FeatureSteps:
         """Train F and G to reconstruct: the first stage of `two-stage`."""
         targets = self.targets[self.batches.rows(self.settings.batch)]
         shown = self.reconstruction_losses(targets, self.networks["encoder"](targets))
-        descend(self.optimisers["autoencoder"], [total(shown)], self.ranks, LONGEST)
+        loss = autoencoder_loss(self.settings, shown)
+        step_down(self.settings, self.optimisers["autoencoder"], [loss], self.ranks)
         return shown
 
     def embedder_step(self) -> Shown:
@@ -192,14 +227,17 @@ class FeatureSteps:
             parts = self.reconstruction_losses(targets, encoded)
             shown |= parts
             loss = loss + encoder_loss(self.settings, parts, encoded, self.critic)
-        descend(self.optimisers["embedder"], [loss], self.ranks, LONGEST)
+        step_down(self.settings, self.optimisers["embedder"], [loss], self.ranks)
+        if self.critic is not None:
+            self.critic.turn("after", shown)
         return shown
 
     def reconstruction_losses(self, targets: Tensor, encoded: Tensor) -> Shown:
-        """Return the losses of F and G on [b, w] targets and their [b, a] F(x)."""
-        parts = {"norm": self.settings.norm_weight * losses.norm_loss(encoded)}
+        """Return the losses of F and G on [b, w] targets and their [b, a] F(x), without their weights."""
+        parts = {"norm": losses.norm_loss(encoded)}
         if self.settings.alpha:
-            parts["reconstruction"] = losses.reconstruction_loss(self.networks["generator"](encoded), targets)
+            drawn = self.networks["generator"](encoded)
+            parts["reconstruction"] = losses.reconstruction_loss(drawn, targets, self.settings.reconstruction)
         return parts
 
     def encode(self, rows: Tensor) -> Tensor:

@@ -25,8 +25,9 @@ from firstsight.errors import InputError
 from firstsight.features.backbone import Backbone, Preparation
 from firstsight.methods.fitting import FitControls, Search, TrainingTensors
 from firstsight.methods.loop import seeded
-from firstsight.methods.spaen import CLS_ONLY, PAPER, SPAEN
-from firstsight.methods.spaen.networks import discriminator, perceptron
+from firstsight.methods.spaen import SPAEN
+from firstsight.methods.spaen.networks import Output, discriminator, perceptron
+from firstsight.methods.spaen.presets import BY_SOURCE, with_cls_only
 from firstsight.methods.spaen.steps import loop_of
 from firstsight.methods.spaen_pictures.crops import whole
 from firstsight.methods.spaen_pictures.networks import (
@@ -47,9 +48,20 @@ Variant = Literal["spaen", "direct-map", "sae-image", "split-branch"]
 WIDEST = 16
 DRAWN = 64  # pictures that are read or drawn at once
 OF_EMBEDDER = {  # settings that F and G of `two-stage` do not depend on
-    *("alpha", "beta", "classification", "compatibility", "margin", "negatives", "temperature", "epochs", "dropout"),
-    *("learning_rate", "lipschitz", "penalty", "clip", "critic_steps"),
+    *("beta", "classification", "classification_weight", "compatibility", "margin", "negatives", "temperature"),
+    *("epochs", "dropout", "output", "learning_rate", "lipschitz", "penalty", "clip", "critic_output"),
+    *("critic_weight", "critic_steps", "critic_order", "critic_rows"),
 }
+
+PAPER = {"learning_rate": 1e-4, "autoencoder_rate": 1e-4, "autoencoder_batch": 128, "side": FULL}
+PAPER |= {"epochs": 36.0, "autoencoder_epochs": 36.0}
+AUTHORS = PAPER | {
+    "alpha": 1.0,  # the weights of L_rec's two terms are whole
+    "perceptual_weight": 3.0,  # a mean over the activations of CaffeNet, of pictures in 0..255; here of AlexNet
+    "pixel_weight": 0.03 * 255**2,  # a mean over pixels, there in 0..255, here in 0..1
+    "autoencoder_beta1": 0.5,
+}
+ON_PICTURES = {"paper": PAPER, "authors": AUTHORS, "table2": AUTHORS, "figure7": AUTHORS}
 
 
 @dataclass(kw_only=True)
@@ -66,6 +78,7 @@ class SPAENPictures(SPAEN):
         pixel_weight: weight of ||G(F(x)) - x||^2, a mean over pixels: lambda_p.
         autoencoder_batch: pictures per step.
         autoencoder_rate: learning rate of F and G.
+        autoencoder_beta1: share of the last mean gradient that Adam keeps, for F, G and `end_to_end`; E's is 0.5.
         backbone_rate: learning rate of `end_to_end`; from random weights 1e-3 is more like it.
         accumulate: pieces of a batch that go through the networks one after the other; memory shrinks, results stay.
         precision: bf16 computes F, G and phi in half the digits, which is faster where the device knows how.
@@ -78,12 +91,10 @@ class SPAENPictures(SPAEN):
     name = "spaen-pictures"
     title = "SPAEN-PICTURES"
     search = Search(trials=SPAEN.search.trials, shares_fits=True)
-    presets = {
-        "cls-only": CLS_ONLY,
-        "paper": PAPER | {"learning_rate": 1e-4, "autoencoder_rate": 1e-4, "autoencoder_batch": 128, "side": 256},
-    }
+    presets = with_cls_only({name: preset | ON_PICTURES[name] for name, preset in BY_SOURCE.items()})
 
     schedule: Literal["two-stage", "joint"] = "two-stage"
+    generator_output: Output = "leaky"
     side: int = 64
     pretrained: Literal["imagenet", "none"] = "imagenet"
     generator_file: str = ""
@@ -92,6 +103,7 @@ class SPAENPictures(SPAEN):
     pixel_weight: float = 1.0
     autoencoder_batch: int = 32
     autoencoder_rate: float = 1e-3
+    autoencoder_beta1: float = 0.9  # with .5, pixel error of held-out classes was .043 where it is .037
     backbone_rate: float = 1e-4
     accumulate: int = 1
     precision: Literal["float32", "bf16"] = "float32"
@@ -131,7 +143,7 @@ class SPAENPictures(SPAEN):
         """Return all settings on which F and G depend after the first stage; None where there is no such stage."""
         if not self.way.reads_pictures or self.schedule != "two-stage" or not (self.alpha or self.beta):
             return None
-        return (bool(self.alpha), *(value for name, value in self.settings().items() if name not in OF_EMBEDDER))
+        return tuple(value for name, value in self.settings().items() if name not in OF_EMBEDDER)
 
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         """Learn; F and G of `two-stage` are trained once for all settings that agree on them."""
@@ -171,15 +183,16 @@ class SPAENPictures(SPAEN):
 
     def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
         n_code = self.way.code_size * n_embedding
-        networks = {"embedder": perceptron(n_features, self.hidden, n_code, self.output, self.dropout)}
+        embedder = perceptron(n_features, self.hidden, n_code, self.output, self.dropout, self.slope)
+        networks: dict[str, nn.Module] = {"embedder": embedder}
         if self.end_to_end:
             networks["backbone"] = backbone(self.end_to_end, is_trained=False)
         if self.way.reads_pictures and (self.alpha or self.beta):
-            networks["encoder"] = encoder(self.side, n_code, self.width)
+            networks["encoder"] = encoder(self.side, n_code, self.width, self.slope, self.encoder_output)
         if self.alpha:
-            networks["generator"] = generator(self.side, n_code, self.width)
+            networks["generator"] = generator(self.side, n_code, self.width, self.slope, self.generator_output)
         if self.way.reads_pictures and self.beta:
-            networks["discriminator"] = discriminator(n_code)
+            networks["discriminator"] = discriminator(n_code, self.slope)
         return nn.ModuleDict(networks)
 
     def _project(self, features: Tensor) -> Tensor:

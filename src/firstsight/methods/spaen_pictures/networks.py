@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from firstsight.features import torchvision
 from firstsight.features.compact import SmallResNet
 from firstsight.methods.scaling import unit_rows
-from firstsight.methods.spaen.networks import SLOPE, he_initialised
+from firstsight.methods.spaen.networks import SLOPE, Output, he_initialised
 from firstsight.methods.spaen_pictures.crops import shrunk
 
 GENERATOR_SLOPE = 0.3  # of the leaky ReLU after every layer of the published generator but the last
@@ -90,7 +90,9 @@ def pooled_side(side: int) -> int:
     return 6 if side == FULL else 3 if side > 64 else 2 if side > 32 else 1
 
 
-def encoder(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
+def encoder(
+    side: int, n_embedding: int, width: float = 1.0, slope: float = SLOPE, output: Output = "linear"
+) -> nn.Sequential:
     """Return F: AlexNet to fc6, then two fully connected layers."""
     n_fc6, n_hidden = scaled(16 * side, width), scaled(1024, width)
     n_pooled = scaled(256, width) * pooled_side(side) ** 2
@@ -103,22 +105,26 @@ def encoder(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
             fc6=nn.Linear(n_pooled, n_fc6),
             relu6=nn.ReLU(),
             hidden=nn.Linear(n_fc6, n_hidden),
-            leaky=nn.LeakyReLU(SLOPE),
+            leaky=nn.LeakyReLU(slope),
             out=nn.Linear(n_hidden, n_embedding),
         )
     )
-    return he_initialised(network)
+    if output == "leaky":
+        network.add_module("leaky_out", nn.LeakyReLU(slope))
+    return he_initialised(network, slope)
 
 
-def generator(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
+def generator(
+    side: int, n_embedding: int, width: float = 1.0, slope: float = SLOPE, output: Output = "leaky"
+) -> nn.Sequential:
     """Return G: two fully connected layers, then the generator of Dosovitskiy and Brox, with its names of layers."""
     n_hidden, n_fc = scaled(1024, width), scaled(16 * side, width)
     n_first = scaled(256, width)
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         hidden=nn.Linear(n_embedding, n_hidden),
-        leaky=nn.LeakyReLU(SLOPE),
+        leaky=nn.LeakyReLU(slope),
         fc=nn.Linear(n_hidden, n_fc),
-        leaky_fc=nn.LeakyReLU(SLOPE),
+        leaky_fc=nn.LeakyReLU(slope) if output == "leaky" else nn.Identity(),
     )
     for name, n_out in (("defc7", n_fc), ("defc6", n_fc), ("defc5", 16 * n_first)):
         layers[name] = nn.Linear(n_fc, n_out)
@@ -132,7 +138,7 @@ def generator(side: int, n_embedding: int, width: float = 1.0) -> nn.Sequential:
         layers[f"relu_{name}"] = nn.LeakyReLU(GENERATOR_SLOPE)
         n_in = n_out
     layers.popitem()  # the last layer is linear
-    network = he_initialised(nn.Sequential(layers))
+    network = he_initialised(nn.Sequential(layers), slope)
     with torch.no_grad():  # He's initialisation is for inputs of variance 1; codes are of length 1
         network.get_parameter("hidden.weight").mul_(math.sqrt(n_embedding))
     return network

@@ -21,17 +21,16 @@ from firstsight.data import Pictures
 from firstsight.errors import InputError
 from firstsight.methods.distributed import Ranks
 from firstsight.methods.fitting import TrainingTensors
-from firstsight.methods.loop import Stage, descend
+from firstsight.methods.loop import Stage
 from firstsight.methods.spaen import losses
 from firstsight.methods.spaen import steps as parts
-from firstsight.methods.spaen.steps import LONGEST, Shown, total
+from firstsight.methods.spaen.steps import Shown, step_down
 from firstsight.methods.spaen_pictures.crops import N_CROPS, random_crops, whole
 
 if TYPE_CHECKING:
     from firstsight.methods.spaen_pictures import SPAENPictures
 
 AT_ONCE = 256  # pictures that are read at once
-AUTOENCODER_BETAS = (0.9, 0.999)  # Adam's own; with .5, pixel error of held-out classes was .043 where it is .037
 SHOWN = 16  # pictures of the training set that a log shows
 GPU_SHARE = 0.3  # of a GPU's free memory that the pictures may take, where they then stay
 Losses = tuple[Tensor, Shown]  # the loss that goes backward, and the parts of it that are shown
@@ -70,18 +69,18 @@ class PictureSteps:
         autoencoder = [part for part in ("encoder", "generator") if part in networks]
         self.is_joint = settings.schedule == "joint" and bool(autoencoder)
         learning = ["embedder", *(autoencoder if self.is_joint else ()), "backbone"]
-        self.optimisers = {"embedder": adam(material, *learning)}
+        self.optimisers = {"embedder": optimiser_of(material, *learning)}
         show = self.show if "generator" in networks else None
         steps = parts.n_steps(settings.epochs, images, settings.batch)
         self.stages = [Stage("embedder", steps, self.embedder_step, 1, show)]
         if autoencoder and not self.is_joint:
             steps = parts.n_steps(settings.autoencoder_epochs, images, settings.autoencoder_batch)
             self.stages.insert(0, Stage("autoencoder", steps, self.autoencoder_step, 0, show))
-            self.optimisers["autoencoder"] = adam(material, *autoencoder)
+            self.optimisers["autoencoder"] = optimiser_of(material, *autoencoder)
         self.critic = None
         if "discriminator" in networks:
             encode = self.encode if self.is_joint else parts.looked_up(self.encode_all)
-            network, optimiser = networks["discriminator"], adam(material, "discriminator")
+            network, optimiser = networks["discriminator"], optimiser_of(material, "discriminator")
             self.critic = parts.Critic(settings, network, optimiser, self.pictures.batches, self.embedder.embed, encode)
             self.optimisers["discriminator"] = optimiser
 
@@ -90,10 +89,10 @@ class PictureSteps:
 
         def loss(pictures: Tensor, _: Tensor) -> Losses:
             found = self.reconstruction_losses(pictures, self.read(pictures))
-            return total(found), found
+            return parts.autoencoder_loss(self.settings, found), found
 
         shown: Shown = {}
-        descend(self.optimisers["autoencoder"], self.pictures.pieces(loss, shown), self.ranks, LONGEST)
+        step_down(self.settings, self.optimisers["autoencoder"], self.pictures.pieces(loss, shown), self.ranks)
         return shown
 
     def embedder_step(self) -> Shown:
@@ -110,12 +109,14 @@ class PictureSteps:
                 yield from self.pictures.pieces(loss, shown)
 
         shown: Shown = {}
-        descend(self.optimisers["embedder"], losses_in_turn(), self.ranks, LONGEST)
+        step_down(self.settings, self.optimisers["embedder"], losses_in_turn(), self.ranks)
+        if self.critic is not None:
+            self.critic.turn("after", shown)
         return shown
 
     def reconstruction_losses(self, pictures: Tensor, encoded: Tensor) -> Shown:
-        """Return the losses of F and G on pictures [b, 3, side, side] and their [b, a] F(x)."""
-        found = {"norm": self.settings.norm_weight * losses.norm_loss(encoded)}
+        """Return the losses of F and G on pictures [b, 3, side, side] and their [b, a] F(x), without their weights."""
+        found = {"norm": losses.norm_loss(encoded)}
         if self.settings.alpha:
             found["reconstruction"] = self.material.drawing_loss(pictures, encoded)
         return found
@@ -220,12 +221,13 @@ def held(pictures: Pictures, device: torch.device) -> Tensor | None:
     return held
 
 
-def adam(material: Material, *names: str) -> torch.optim.Optimizer:
+def optimiser_of(material: Material, *names: str) -> torch.optim.Optimizer:
     """Return an optimiser of the networks of these names, those that there are."""
     settings, networks = material.settings, material.networks
-    own = {part: {"lr": settings.autoencoder_rate, "betas": AUTOENCODER_BETAS} for part in ("encoder", "generator")}
-    own["backbone"] = {"lr": settings.backbone_rate, "betas": AUTOENCODER_BETAS}
-    return parts.adam(settings, networks, [name for name in names if name in networks], own)
+    betas = (settings.autoencoder_beta1, parts.ADAM_BETAS[1])
+    own = {part: {"lr": settings.autoencoder_rate, "betas": betas} for part in ("encoder", "generator")}
+    own["backbone"] = {"lr": settings.backbone_rate, "betas": betas}
+    return parts.optimiser_of(settings, networks, [name for name in names if name in networks], own)
 
 
 def autocast(precision: Literal["float32", "bf16"], device: torch.device) -> AbstractContextManager:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from firstsight.methods.loop import Stage, descend
-from firstsight.methods.spaen.steps import LONGEST, Embedder, Shown, classification_loss, embedded, n_steps
-from firstsight.methods.spaen_pictures.steps import Losses, Material, PictureBatches, PictureSteps, adam
+from firstsight.methods.loop import Stage
+from firstsight.methods.spaen.steps import Embedder, Shown, classification_loss, embedded, n_steps, step_down
+from firstsight.methods.spaen_pictures.steps import Losses, Material, PictureBatches, PictureSteps, optimiser_of
 
 if TYPE_CHECKING:
     from firstsight.methods.spaen_pictures import SPAENPictures
@@ -30,7 +30,10 @@ class DirectMap:
         settings, images = material.settings, material.images
         self.material, self.pictures = material, PictureBatches(material)
         self.embedder = Embedder(settings, material.networks["embedder"], self.pictures.features, images)
-        self.optimisers = {"embedder": adam(material, "embedder", "backbone"), "generator": adam(material, "generator")}
+        self.optimisers = {
+            "embedder": optimiser_of(material, "embedder", "backbone"),
+            "generator": optimiser_of(material, "generator"),
+        }
         n_pictures = n_steps(settings.autoencoder_epochs, images, settings.autoencoder_batch)
         self.stages = [
             Stage("embedder", n_steps(settings.epochs, images, settings.batch), self.embedder_step, 1),
@@ -41,7 +44,7 @@ class DirectMap:
         """Let E learn to classify."""
         shown: Shown = {}
         loss = self.embedder.loss(self.pictures.batches, None, shown)
-        descend(self.optimisers["embedder"], [loss], self.material.ranks, LONGEST)
+        step_down(self.material.settings, self.optimisers["embedder"], [loss], self.material.ranks)
         return shown
 
     def generator_step(self) -> Shown:
@@ -55,7 +58,8 @@ class DirectMap:
             return value, {"reconstruction": value}
 
         shown: Shown = {}
-        descend(self.optimisers["generator"], self.pictures.pieces(loss, shown), self.material.ranks, LONGEST)
+        pieces = self.pictures.pieces(loss, shown)
+        step_down(self.material.settings, self.optimisers["generator"], pieces, self.material.ranks)
         return shown
 
 
@@ -64,7 +68,7 @@ class Bottleneck:
 
     def __init__(self, material: Material) -> None:
         settings, self.material, self.pictures = material.settings, material, PictureBatches(material)
-        self.optimisers = {"embedder": adam(material, "embedder", "generator", "backbone")}
+        self.optimisers = {"embedder": optimiser_of(material, "embedder", "generator", "backbone")}
         steps = n_steps(settings.autoencoder_epochs, material.images, settings.autoencoder_batch)
         self.stages = [Stage("bottleneck", steps, self.step, 2)]
 
@@ -77,10 +81,11 @@ class Bottleneck:
             compatibility = code[:, : images.vectors.shape[1]] @ images.vectors.T
             found = {"classification": classification_loss(settings, compatibility, images.labels[rows])}
             found["reconstruction"] = self.material.drawing_loss(pictures, code)
-            return found["classification"] + settings.alpha * found["reconstruction"], found
+            weighted = settings.classification_weight * found["classification"]
+            return weighted + settings.alpha * found["reconstruction"], found
 
         shown: Shown = {}
-        descend(self.optimisers["embedder"], self.pictures.pieces(loss, shown), self.material.ranks, LONGEST)
+        step_down(settings, self.optimisers["embedder"], self.pictures.pieces(loss, shown), self.material.ranks)
         return shown
 
 
