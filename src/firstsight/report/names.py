@@ -54,9 +54,10 @@ def published_numbers(data: str) -> dict[str, dict[str, float]]:
 
 def in_print(method: str) -> str:
     """Return the name under which the paper prints a method, whichever settings reproduce it."""
-    return re.sub(
-        rf":(?:{'|'.join(SOURCES)})(?:-(?=cls-only)|$)", lambda found: ":" if found[0][-1] == "-" else "", method
-    )
+    name, _, preset = method.partition(":")
+    for source in SOURCES:
+        preset = preset.removeprefix(source).removeprefix("-")
+    return f"{name}:{preset}" if preset else name
 
 
 def listed(names: Sequence[str]) -> str:
