@@ -7,7 +7,7 @@
 
 `recipe`: classification alone, by the way the wrong class is drawn, dropout and length; with --betas, the critic in
 each cell. `code`: the authors' code as it is, by the weight of the critic; with features of ten crops, E and F learn
-from crops. With the first seed each cell is trained on validation classes too. Test numbers are recorded, and nothing is
+from crops. --validate trains the first seed on validation classes too. Test numbers are recorded, and nothing is
 chosen by them. `code` also records the test numbers at 25 checkpoints, to learn what a choice of the best checkpoint
 on test images is worth; that number is no result. `table` prints what is there. Finished runs are kept.
 """
