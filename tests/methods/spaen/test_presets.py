@@ -26,8 +26,8 @@ TABLE = {
     "dropout": (0.5, 0.5),
     "norm_weight": (0.0, 2.0),
     "schedule": ("joint", "two-stage"),
-    "epochs": (36.0, 36.0),
-    "autoencoder_epochs": (None, 36.0),  # of two stages
+    "epochs": (36.0, 100.0),
+    "autoencoder_epochs": (None, 100.0),  # of two stages
     "batch": (128, 128),
     "optimiser": ("adam", "adam"),
     "learning_rate": (1e-3, 1e-4),

@@ -47,8 +47,8 @@ AUTHORS = {
     "dropout": 0.5,
     "norm_weight": 2.0,
     "schedule": "two-stage",
-    "epochs": 36.0,
-    "autoencoder_epochs": 36.0,
+    "epochs": 100.0,  # 5,513 steps on CUB
+    "autoencoder_epochs": 100.0,
     "batch": 128,
     "optimiser": "adam",
     "learning_rate": 1e-4,

@@ -56,6 +56,7 @@ OF_EMBEDDER = {  # settings that F and G of `two-stage` do not depend on
 PAPER = {"learning_rate": 1e-4, "autoencoder_rate": 1e-4, "autoencoder_batch": 128, "side": FULL}
 PAPER |= {"epochs": 36.0, "autoencoder_epochs": 36.0}
 AUTHORS = PAPER | {
+    "epochs": 100.0,
     "alpha": 1.0,  # the weights of L_rec's two terms are whole
     "perceptual_weight": 3.0,  # a mean over the activations of CaffeNet, of pictures in 0..255; here of AlexNet
     "pixel_weight": 0.03 * 255**2,  # a mean over pixels, there in 0..255, here in 0..1
