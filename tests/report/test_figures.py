@@ -257,10 +257,6 @@ def test_a_dot_for_each_test_image_and_colours_for_classes_that_lose_most():
     words = [text.text for text in root if text.tag.endswith("text")]
     names = [shortened(plain_name(one.class_), 24) for one in maps.lost]
     assert words[-5:] == ["image of an unseen class", "of a seen class", *names]
-        "image of an unseen class",
-        "of a seen class",
-        *(shortened(plain_name(one.class_), 24) for one in maps.lost),
-    ]
     drawn = [path.get("class") for path in paths]
     assert drawn.index("swarm") < drawn.index("swarm unseen") < drawn.index("m1 swarm picked")  # these lie on top
 
