@@ -252,7 +252,8 @@ def test_a_dot_for_each_test_image_and_colours_for_classes_that_lose_most():
     sides = ("swarm unseen", "swarm")
     counts = Counter(kinds.get(NAMES[row], sides[int(data.is_seen[row])]) for row in maps.class_)
     assert len(maps.lost) == 3
-    assert dots == {kind: [count, count, 1] for kind, count in counts.items()}  # on each map, and in the key
+    samples = {f"{kind} sample": [1] for kind in counts}  # in the key
+    assert dots == {kind: [count, count] for kind, count in counts.items()} | samples
     assert not list(root.iter("circle"))
     words = [text.text for text in root if text.tag.endswith("text")]
     names = [shortened(plain_name(one.class_), 24) for one in maps.lost]

@@ -161,7 +161,7 @@ def _swarm_key(lost: Sequence[tuple[int, str]], top: float) -> tuple[list[Markup
         if x + wide > WIDE:
             x, row = 8.0, row + 1
         y = top + 20 * row
-        parts += [line(kind, f"M{x:.1f} {y:.1f}h0"), text("label", x + 12, y + 4, words)]
+        parts += [line(f"{kind} sample", f"M{x:.1f} {y:.1f}h0"), text("label", x + 12, y + 4, words)]
         x += wide
     return parts, 20 * row + 12
 
