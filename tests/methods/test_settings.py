@@ -55,6 +55,7 @@ UNDER: dict[str, dict[str, Any]] = {  # setting: settings under which it acts, w
     "steps": {"steps": 5},
 }
 OTHER: dict[str, Any] = {  # setting: another value, where not twice the one it has, or one more
+    "penalty": 1.0,
     "dropout": 0.25,
     "width": 1 / 32,
     "side": 64,
@@ -100,7 +101,8 @@ def are_alike(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> b
     """Tell whether all tensors are there in both, with the same numbers but for rounding."""
     if {key: tensor.shape for key, tensor in one.items()} != {key: tensor.shape for key, tensor in other.items()}:
         return False
-    return all(torch.allclose(tensor, other[key], rtol=1e-4, atol=1e-6) for key, tensor in one.items())
+    pairs = ((tensor.double(), other[key].double()) for key, tensor in one.items())
+    return all(torch.allclose(*pair, rtol=1e-4, atol=1e-6) for pair in pairs)
 
 
 def values_of(kind, setting: str, now: Any) -> list[Any]:
