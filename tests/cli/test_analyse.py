@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from firstsight.analysis import analyse, projection
+from firstsight.analysis import analyse, attribute_variance, projection
 from firstsight.datasets import load
 from firstsight.evaluation import evaluate as evaluation
 from firstsight.evaluation.calibration import fit_temperature
@@ -14,6 +14,8 @@ from firstsight.evaluation.evaluate import evaluate
 from firstsight.methods import ESZSL, SAE
 from firstsight.results.document import document
 from firstsight.results.numbers import class_gains
+from tests.support.image_attributes import write_cub
+from tests.support.matlab import toy_variables
 from tests.support.tiny import tiny_dataset, write_gbu
 
 DATA = tiny_dataset(a=8, n_seen=8, n_unseen=4, per_class=15, noise=3.0)
@@ -157,12 +159,47 @@ def test_projection(run, folder, tmp_path):
     assert len(list(drawing(figure, "maps").iter("{http://www.w3.org/2000/svg}circle"))) == 2 * 12 + 2
 
 
+def test_projection_of_images(run, folder, make_gbu, tmp_path):
+    rng = np.random.default_rng(0)
+    toy = make_gbu(att=rng.random((5, 6)))
+    names = ["/".join(path.split("/")[-2:]) for path in toy_variables()[0]["image_files"]]
+    values = rng.integers(0, 2, (30, 5))
+    file = write_cub(tmp_path / "birds", names, values)
+    assert "TOY: no attributes of images, so each has those of its class\n" in run("analyse", "projection", toy)[1]
+    figure = tmp_path / "maps.svg"
+    words = ("analyse", "projection", toy, "--image-attributes", tmp_path / "birds")
+    code, out, err = run(*words, "--figure", figure)
+    assert (code, err) == (0, "")
+    maps = projection(load(toy), attributes=values)
+    by_all, by_high = maps.nearest.all.seen, maps.nearest.high.seen
+    assert out.startswith(
+        f"TOY: each image has attributes of its own, from {file}\n"
+        "Mean cosine distance of a test image to the nearest one of another class\n"
+        f"  seen    {by_all:.4f} by all attributes, {by_high:.4f} by the high-variance half\n"
+    )
+    assert "t-SNE of the test images of TOY" in figure.read_text()
+    drawing(figure, "images")
+    assert json.loads(run(*words, "--json")[1]) == {"data": "TOY", **document(maps)}
+    code, _, err = run("analyse", "projection", folder, "--image-attributes", tmp_path / "gone")
+    assert (code, err.count("\n")) == (2, 1)
+
+
 def test_variance_has_a_figure(run, folder, tmp_path):
     figure = tmp_path / "strips.svg"
     code, out, err = run("analyse", "variance", folder, "--figure", figure)
     assert (code, err) == (0, "")
     assert out.endswith(f"\nThe figure is at {figure}\n")
     drawing(figure, "heat")
+
+
+@pytest.mark.parametrize(("name", "printed"), [("CUB", 0.9575), ("aPY", 0.5847), ("TINY", None), ("CUB text", None)])
+def test_variance_stands_beside_what_the_paper_prints(run, make_gbu, name, printed):
+    folder = make_gbu(name)
+    ours = attribute_variance(load(folder)).cosine
+    code, out, err = run("analyse", "variance", folder)
+    beside = f"; the paper prints {printed}" if printed else ""
+    assert (code, out, err) == (0, f"{name}: cosine of attribute variances {ours:.4f}{beside}\n", "")
+    assert json.loads(run("analyse", "variance", folder, "--json")[1])["published_cosine"] == printed
 
 
 @pytest.mark.parametrize("words", [("attributes",), ("reject", "--figure", "x.svg")])

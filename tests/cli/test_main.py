@@ -291,7 +291,7 @@ def test_analyse_variance(run, folder):
     code, out, err = run("analyse", "variance", folder, "--json")
     assert (code, err) == (0, "")
     report = json.loads(out)
-    assert report.keys() == {"data", "attributes", "trainval", "test_unseen", "cosine"}
+    assert report.keys() == {"data", "attributes", "trainval", "test_unseen", "cosine", "published_cosine"}
     assert report["data"] == "TINY"
     assert len(report["trainval"]) == len(report["test_unseen"]) == 4
     assert run("analyse", "variance", folder) == (

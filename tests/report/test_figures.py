@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from dataclasses import replace
 from operator import attrgetter
 
@@ -13,10 +14,11 @@ from firstsight.analysis import analyse, projection
 from firstsight.data import ClassEmbeddings
 from firstsight.report import figures
 from firstsight.report.analyses import MOST_SHOWN, analyses_of
-from firstsight.report.charts import curve_chart, legend, style
+from firstsight.report.charts import curve_chart, legend, shortened, style
 from firstsight.report.curves import Series
 from firstsight.report.export import MARGIN, standalone
 from firstsight.report.figures import Shown
+from firstsight.report.names import plain_name
 from firstsight.results.numbers import ClassResult, Gain, class_gains
 from firstsight.results.records import DataRecord, RunRecord
 from tests.support.tiny import tiny_dataset
@@ -62,7 +64,15 @@ def about():
     return DataRecord("tiny", names=list(NAMES), is_seen=is_seen, projection=projection(data))
 
 
+def of_images():
+    classes = ClassEmbeddings(NAMES, np.random.default_rng(0).random((12, 14)))
+    data = tiny_dataset(n_seen=8, n_unseen=4, classes=classes)
+    own = np.random.default_rng(0).integers(0, 2, (len(data.labels), 14))
+    return data, projection(data, attributes=own)
+
+
 ALL = {
+    "images": lambda: figures.projection_maps(of_images()[1], NAMES, about().is_seen, HOSTILE),
     "maps": lambda: figures.projection_maps(about().projection, NAMES, about().is_seen, HOSTILE),
     "hubs": lambda: figures.hub_profiles(shown("hubness"), "label"),
     "confusion": lambda: figures.confusion_tables(shown("confusion", 4), "label"),
@@ -229,6 +239,27 @@ def test_what_is_missing_is_left_out():
     assert titles == ["Confused classes", "Hubs", "Selective prediction: error against coverage"]
     other = [replace(row, name=row.name + "x") for row in a_table(1)]
     assert "Gain by class" not in [one.title for one in sections([a_run(), a_run("sae", 1, classes=other)])]
+
+
+def test_a_dot_for_each_test_image_and_colours_for_classes_that_lose_most():
+    data, maps = of_images()
+    root = ElementTree.fromstring(figures.projection_maps(maps, NAMES, data.is_seen.tolist(), "label"))
+    paths = [path for path in root if path.tag.endswith("path")]
+    dots = {}
+    for path in paths:
+        dots.setdefault(path.get("class"), []).append(path.get("d").count("M"))
+    kinds = {one.class_: f"m{slot} swarm picked" for slot, one in zip((1, 2, 4), maps.lost, strict=True)}
+    sides = ("swarm unseen", "swarm")
+    counts = Counter(kinds.get(NAMES[row], sides[int(data.is_seen[row])]) for row in maps.class_)
+    assert len(maps.lost) == 3
+    samples = {f"{kind} sample": [1] for kind in counts}  # in the key
+    assert dots == {kind: [count, count] for kind, count in counts.items()} | samples
+    assert not list(root.iter("circle"))
+    words = [text.text for text in root if text.tag.endswith("text")]
+    names = [shortened(plain_name(one.class_), 24) for one in maps.lost]
+    assert words[-5:] == ["image of an unseen class", "of a seen class", *names]
+    drawn = [path.get("class") for path in paths]
+    assert drawn.index("swarm") < drawn.index("swarm unseen") < drawn.index("m1 swarm picked")  # these lie on top
 
 
 def test_a_projection_that_does_not_fit_the_names_is_left_out():

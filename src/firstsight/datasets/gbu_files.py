@@ -105,6 +105,12 @@ def read_gbu(folder: str | Path, chosen: DataFiles = DEFAULT) -> GBUFiles:
     )
 
 
+def read_picture_names(folder: str | Path) -> Sequence[str]:
+    """Read the path of each of the n images on the authors' disks; raise InputError where no file has them."""
+    folder = Path(folder)
+    return _names_of_pictures(folder, _read_image_files(folder, (), has_pictures=True))
+
+
 def lines_of(path: Path) -> list[str]:
     """Read the lines of a text file that are not blank, without spaces around them; none where there is no file."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []

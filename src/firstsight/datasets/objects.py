@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
 from firstsight.datasets.data_files import DataFiles
 from firstsight.datasets.gbu import picture_problems
 from firstsight.datasets.gbu_files import read_gbu
-from firstsight.datasets.gbu_pictures import object_names
+from firstsight.datasets.gbu_pictures import object_names, tail
 from firstsight.errors import InputError
 from firstsight.files import replacing
 from firstsight.parallel import prefetch
@@ -31,6 +32,15 @@ QUALITY = 95  # of the JPEG files
 AHEAD = 16  # objects that are cut in parallel
 
 Box = tuple[int, int, int, int]  # left, top (the first pixel inside), right, bottom (the first pixel outside)
+
+
+class Object(NamedTuple):
+    """A line of an annotation file."""
+
+    picture: str  # the name of its file
+    class_: str
+    box: Box
+    attributes: tuple[str, ...]  # as they are written
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ def cut_objects(
     if problem := next(picture_problems(files), None):
         raise InputError(problem)
     root, paths = files.pictures.root, files.pictures.paths
-    boxes = _boxes_of(paths, [files.class_names[number - 1] for number in files.labels.tolist()], root)
+    boxes = [one.box for one in objects_of(paths, [files.class_names[at - 1] for at in files.labels.tolist()], root)]
     todo = [
         (path, box, target)
         for path, box, target in zip(paths, boxes, map(out.joinpath, object_names(paths)), strict=True)
@@ -84,37 +94,46 @@ def cut_objects(
     return Cut(out, len(paths), len(todo))
 
 
-def _boxes_of(paths: Sequence[str], classes: Sequence[str], root: Path) -> list[Box]:
-    """Return the box of each image; images of one picture take its boxes in order."""
+def objects_of(paths: Sequence[str], classes: Sequence[str], root: Path) -> list[Object]:
+    """Read the annotation of each image; images of one picture take its lines in order.
+
+    Args:
+        paths: of the picture of each image; only the file's name counts.
+        classes: of each image.
+        root: folder that has the annotation files at any depth.
+
+    Raises:
+        InputError: files are missing or cannot be read, or are not those of the images.
+    """
     there = {name: root / file.path for file in walk(root) if (name := Path(file.path).name) in ANNOTATIONS}
     if missing := [name for name in ANNOTATIONS if name not in there]:
         raise InputError(
             f"pictures must have {' and '.join(ANNOTATIONS)} beside them, with the boxes of objects; "
             f"got no {missing[0]} in {root}; it is in attribute_data.tar.gz of `firstsight data fetch aPY`"
         )
-    found: dict[str, list[tuple[str, Box]]] = defaultdict(list)  # class and box of each object, by its picture
+    found: dict[str, list[Object]] = defaultdict(list)  # by picture
     for name in ANNOTATIONS:
-        for picture, label, box in _read_annotations(there[name]):
-            found[picture].append((label, box))
-    boxes, n_taken = [], dict.fromkeys(found, 0)
+        for one in _read_annotations(there[name]):
+            found[one.picture].append(one)
+    objects, n_taken = [], dict.fromkeys(found, 0)
     for path, label in zip(paths, classes, strict=True):
-        picture = Path(path).name
+        picture = tail(path, 1)
         at = n_taken.get(picture, 0)
         if at == len(found.get(picture, ())):
             raise InputError(f"boxes must be as many as objects in the data set; got {at} for {path}, which has more")
-        theirs, box = found[picture][at]
-        if theirs != label:
+        one = found[picture][at]
+        if one.class_ != label:
             raise InputError(
-                f"boxes must be in the order of the data set; got that of {theirs!r} for object {at + 1} of {path}, "
-                f"which is {label!r}"
+                f"boxes must be in the order of the data set; got that of {one.class_!r} for object {at + 1} of "
+                f"{path}, which is {label!r}"
             )
         n_taken[picture] = at + 1
-        boxes.append(box)
-    return boxes
+        objects.append(one)
+    return objects
 
 
-def _read_annotations(file: Path) -> list[tuple[str, str, Box]]:
-    """Read picture, class and box of each line of an annotation file."""
+def _read_annotations(file: Path) -> list[Object]:
+    """Read each line of an annotation file."""
     made = []
     for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         words = line.split()
@@ -126,7 +145,7 @@ def _read_annotations(file: Path) -> list[tuple[str, str, Box]]:
                 f"line {number} of {file.name} must be PICTURE CLASS XMIN YMIN XMAX YMAX and attributes; "
                 f"got {line[:60]!r}"
             ) from error
-        made.append((picture, label, (left - 1, top - 1, right, bottom)))
+        made.append(Object(picture, label, (left - 1, top - 1, right, bottom), tuple(words[6:])))
     return made
 
 

@@ -13,14 +13,17 @@ from markupsafe import Markup
 
 from firstsight.report.charts import circle, legend, line, path, rect, shortened, svg, text
 from firstsight.report.names import plain_name
-from firstsight.results.analyses import AttributeQuality, Confusion, Hubness, Projection, Reliability, RiskCurve
+from firstsight.results.analyses import AttributeQuality, Confusion, Hubness, Lost, Projection, Reliability, RiskCurve
 from firstsight.results.numbers import Gain
 
 WIDE, NARROW = 960, 480
 MOST_TITLED = 300  # classes; beyond them, seen ones do not say their names, which keeps the page light
 MINUS = "\N{MINUS SIGN}"
+PANEL, PANEL_TOP = 465, 30  # side and top of each of two maps
+PICKED = (1, 2, 4)  # colours of the classes that lose most, far from that of unseen images
 TENTHS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 
+Point = tuple[float, float]
 Place = Callable[[float, float], tuple[float, float]]
 Found = TypeVar("Found")
 
@@ -80,40 +83,87 @@ def _round_ticks(reach: float, most: int = 5) -> list[float]:
 
 
 def projection_maps(maps: Projection, names: Sequence[str], is_seen: Sequence[Any], label: str) -> Markup:
-    """Draw two t-SNE maps of the test classes side by side: by all attributes, and by the high-variance ones.
+    """Draw two t-SNE maps of the test classes or images side by side: by all attributes, by the high-variance ones.
 
-    Dots are unseen classes, paler ones seen; the area is the number of test images. Broken lines lead from the
-    unseen classes that lose most to their nearest neighbour. `names` and `is_seen` are those of all classes.
+    Of classes, dots are unseen ones, paler ones seen; the area is the number of test images. Broken lines lead from the
+    unseen classes that lose most to their nearest neighbour. Of images, those of these classes have colours of their
+    own. `names` and `is_seen` are those of all classes.
     """
-    size, gap, top = 465, WIDE - 2 * 465, 30
-    rows = maps.class_
-    images = maps.images or [1] * len(rows)
-    at = {names[row]: number for number, row in enumerate(rows)}
-    lost = [one for one in maps.lost if one.class_ in at and one.neighbour in at]
     parts = []
     panels = ((maps.all, "all attributes"), (maps.high, "the half that varies in training"))
     for number, (panel, title) in enumerate(panels):
-        left = number * (size + gap)
-        points = _fitted(panel, left + 12, top + 12, size - 24)
-        parts.append(text("title", left, 14, title))
-        parts.append(Markup('<rect class="axis" x="{}" y="{}" width="{}" height="{}"/>').format(left, top, size, size))
-        for one in lost:
-            (x0, y0), (x1, y1) = points[at[one.class_]], points[at[one.neighbour]]
-            parts.append(line("cut", f"M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}"))
-        for place in sorted(range(len(rows)), key=lambda place: not is_seen[rows[place]]):
-            kind = "known" if is_seen[rows[place]] else "point"
-            is_titled = kind == "point" or len(rows) <= MOST_TITLED
-            said = f"{plain_name(names[rows[place]])}, {images[place]} test images" if is_titled else None
-            parts.append(circle(kind, *points[place], 2.5 + 4.5 * math.sqrt(images[place] / max(images)), said))
-        parts += _beside_points([(points[at[one.class_]], one.class_) for one in lost], left + size / 2)
-    key_y = top + size + 22
+        left = number * (PANEL + WIDE - 2 * PANEL)
+        points = _fitted(panel, left + 12, PANEL_TOP + 12, PANEL - 24)
+        parts += [text("title", left, 14, title), rect("axis", left, PANEL_TOP, PANEL, PANEL)]
+        if maps.of == "images":
+            parts += _swarms(maps, names, is_seen, points)
+        else:
+            parts += _class_dots(maps, names, is_seen, points, left + PANEL / 2)
+    key_y = PANEL_TOP + PANEL + 22
+    if maps.of == "images":
+        lost = [(slot, shortened(plain_name(one.class_), 24)) for slot, one in zip(PICKED, maps.lost, strict=False)]
+        entries, tall = _swarm_key(lost, key_y)
+        return svg("images", WIDE, key_y + tall, label, [*parts, *entries])
     key = ((8, "point", "unseen class"), (122, "known", "seen class; the larger, the more test images"))
     for x, kind, words in key:
         parts += [circle(kind, x, key_y, 6), text("label", x + 12, key_y + 4, words)]
-    if lost:
+    if _drawn_losses(maps, names):
         parts.append(line("cut", f"M430 {key_y}h24"))
         parts.append(text("label", 462, key_y + 4, "to the neighbour that comes closest without the other half"))
     return svg("maps", WIDE, key_y + 12, label, parts)
+
+
+def _drawn_losses(maps: Projection, names: Sequence[str]) -> list[Lost]:
+    """List the classes that lose most, where they and their neighbours are on the map."""
+    there = {names[row] for row in maps.class_}
+    return [one for one in maps.lost if {one.class_, one.neighbour} <= there]
+
+
+def _class_dots(
+    maps: Projection, names: Sequence[str], is_seen: Sequence[Any], points: Sequence[Point], middle: float
+) -> list[Markup]:
+    """Draw a dot for each class, and lines from those that lose most to their neighbours, on a map with this middle."""
+    rows = maps.class_
+    images = maps.images or [1] * len(rows)
+    at = {names[row]: number for number, row in enumerate(rows)}
+    lost = _drawn_losses(maps, names)
+    parts = []
+    for one in lost:
+        (x0, y0), (x1, y1) = points[at[one.class_]], points[at[one.neighbour]]
+        parts.append(line("cut", f"M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}"))
+    for place in sorted(range(len(rows)), key=lambda place: not is_seen[rows[place]]):
+        kind = "known" if is_seen[rows[place]] else "point"
+        is_titled = kind == "point" or len(rows) <= MOST_TITLED
+        said = f"{plain_name(names[rows[place]])}, {images[place]} test images" if is_titled else None
+        parts.append(circle(kind, *points[place], 2.5 + 4.5 * math.sqrt(images[place] / max(images)), said))
+    return parts + _beside_points([(points[at[one.class_]], one.class_) for one in lost], middle)
+
+
+def _swarms(maps: Projection, names: Sequence[str], is_seen: Sequence[Any], points: Sequence[Point]) -> list[Markup]:
+    """Draw a dot for each image; the dots of one kind are one path, which keeps thousands of them light."""
+    kinds = {one.class_: f"m{slot} swarm picked" for slot, one in zip(PICKED, maps.lost, strict=False)}
+    swarms: dict[str, list[str]] = {
+        kind: [] for kind in ("swarm", "swarm unseen", *kinds.values())
+    }  # from the bottom up
+    for row, (x, y) in zip(maps.class_, points, strict=True):
+        kind = kinds.get(names[row], "swarm" if is_seen[row] else "swarm unseen")
+        swarms[kind].append(f"M{x:.1f} {y:.1f}h0")
+    return [line(kind, "".join(dots)) for kind, dots in swarms.items() if dots]
+
+
+def _swarm_key(lost: Sequence[tuple[int, str]], top: float) -> tuple[list[Markup], int]:
+    """Draw the key of a map of images, and return its height too."""
+    kinds = [("swarm unseen", "image of an unseen class"), ("swarm", "of a seen class")]
+    kinds += [(f"m{slot} swarm picked", name) for slot, name in lost]
+    parts, x, row = [], 8.0, 0
+    for kind, words in kinds:
+        wide = 40 + 7.2 * len(words)
+        if x + wide > WIDE:
+            x, row = 8.0, row + 1
+        y = top + 20 * row
+        parts += [line(f"{kind} sample", f"M{x:.1f} {y:.1f}h0"), text("label", x + 12, y + 4, words)]
+        x += wide
+    return parts, 20 * row + 12
 
 
 def _beside_points(points: Sequence[tuple[tuple[float, float], str]], middle: float) -> list[Markup]:

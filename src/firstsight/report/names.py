@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from typing import Any
 
 NBSP = "\N{NO-BREAK SPACE}"
 PAPER = "spaen"  # the method of the paper: it has the first colour on every page
@@ -48,8 +49,17 @@ def plain_name(name: str) -> str:
 
 def published_numbers(data: str) -> dict[str, dict[str, float]]:
     """Read what the paper prints for a data set, by method; empty for one that it does not have."""
-    text = resources.files(__package__).joinpath("published.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text).get(data.upper(), {})
+    return _published().get(data.upper(), {})
+
+
+def published_cosine(data: str) -> float | None:
+    """Read the cosine of attribute variances that the paper prints for a data set, -1 to 1; None where it has none."""
+    return _published()["variance_cosine"].get(data.upper())
+
+
+def _published() -> dict[str, Any]:
+    """Read all numbers of the paper."""
+    return tomllib.loads(resources.files(__package__).joinpath("published.toml").read_text(encoding="utf-8"))
 
 
 def in_print(method: str) -> str:

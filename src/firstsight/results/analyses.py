@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from firstsight.results.document import OMITTED
+
 Shares = list[list[float | None]]  # percent by truth (rows: seen, unseen) and answer (columns), mean per class
 
 
@@ -145,7 +147,7 @@ class Analyses:
 
 @dataclass(frozen=True)
 class SideMeans:
-    """A mean over seen and over unseen test classes."""
+    """A mean over the points of seen and over those of unseen test classes."""
 
     seen: float | None
     unseen: float | None
@@ -153,7 +155,7 @@ class SideMeans:
 
 @dataclass(frozen=True)
 class Nearest:
-    """Mean cosine distance to the nearest other test class, by all attributes and by the high-variance ones."""
+    """Mean cosine distance to the nearest point of another class, by all attributes and by the high-variance ones."""
 
     all: SideMeans
     high: SideMeans
@@ -171,11 +173,12 @@ class Lost:
 
 @dataclass(frozen=True)
 class Projection:
-    """Maps of the test classes: points (x, y) of t-SNE by all attributes and by the high-variance ones."""
+    """Maps of the test classes or images: points (x, y) of t-SNE by all attributes and by the high-variance ones."""
 
     all: list[tuple[float, float]]
     high: list[tuple[float, float]]
     class_: list[int]  # [p] rows of the classes
-    images: list[int] = field(default_factory=list)  # [p] test images
+    images: list[int] = field(default_factory=list)  # [p] test images of each class; empty where a point is an image
     nearest: Nearest | None = None
     lost: list[Lost] = field(default_factory=list)  # the unseen classes that lose most distance
+    of: str | None = field(default=None, metadata=OMITTED)  # `images` where a point is an image; None for a class
