@@ -157,7 +157,7 @@ def pixel_error(method: SPAENPictures, data: Dataset, images: Indices) -> float:
     """Compute the mean squared error per pixel of a method's reconstructions, colours in 0..1 (Table 3)."""
     errors = []
     for block in _blocks(images):
-        original = in_size(pictures_of(data).take(block), method.side)
+        original = in_size(pictures_of(data).take(block), method.view)
         errors.append(np.square(drawn(method, data, block) / 255.0 - original / 255.0).mean(axis=(1, 2, 3)))
     return float(np.concatenate(errors).mean())
 
@@ -184,7 +184,7 @@ def shown(data: Dataset, n: int = N_SHOWN) -> Indices:
 
 def drawn(method: SPAENPictures, data: Dataset, images: Indices) -> NDArray[np.uint8]:
     """Reconstruct these pictures with a method: [n, side, side, 3]."""
-    originals = in_size(pictures_of(data).take(images), method.side)
+    originals = in_size(pictures_of(data).take(images), method.view)
     return method.reconstructed(originals, None if data.features is None else data.features[images])
 
 

@@ -61,7 +61,7 @@ def ablate_reconstruction(argv: Sequence[str]) -> None:
     with Display() as display:
         data = options.load_for(method, display)
         rows = ablation.reconstruction(data, method, options.out, display)
-        mean = ablation.mean_picture_error(data, method.side)
+        mean = ablation.mean_picture_error(data, method.view)
     _show_models(options, data, mean, {str(row.way): row for row in rows}, "reconstruction.png")
 
 
@@ -106,7 +106,7 @@ def ablate_alpha(argv: Sequence[str]) -> None:
     with Display() as display:
         data = options.load_for(method, display)
         rows = ablation.alphas(data, method, options.out, options.alphas, display)
-        mean = ablation.mean_picture_error(data, method.side)
+        mean = ablation.mean_picture_error(data, method.view)
     _show_models(options, data, mean, {f"alpha {row.alpha:g}": row for row in rows}, "alpha.png")
 
 
@@ -145,7 +145,7 @@ def _write_sheet(file: Path, data: Dataset, rows: Mapping[str, PictureRow]) -> P
 
     images = ablation.shown(data)
     models = {name: ablation.model_of(row) for name, row in rows.items()}
-    side = next(iter(models.values())).side
+    side = next(iter(models.values())).view
     lines = [("original", ablation.in_size(ablation.pictures_of(data).take(images), side))]
     lines += [(name, ablation.drawn(model, data, images)) for name, model in models.items()]
     names = [data.classes.names[label] for label in data.labels[images]]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from firstsight.errors import InputError
 from firstsight.parallel import prefetch
-from firstsight.pictures.decode import DRAFT, open_picture, upright_rgb
+from firstsight.pictures.decode import DRAFT, central_square, open_picture, upright_rgb
 from firstsight.progress import StageProgress
 
 Crops = Literal[1, 10]
@@ -41,9 +41,11 @@ class Preparation:
     mean: tuple[float, ...]  # subtracted from each colour in 0..1
     std: tuple[float, ...]  # each colour is then divided by it
     squash: bool = False  # whether pictures are stretched to a square
+    square: bool = False  # whether only the central square of a picture is looked at
 
     def __str__(self) -> str:
         side = "both sides" if self.squash else "shorter side"
+        side = f"central square, {side}" if self.square else side
         mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
         return f"{side} {self.resize} {self.interpolation}, crop {self.crop}, mean {mean}, std {std}"
 
@@ -58,6 +60,7 @@ class Preparation:
 
     def crops(self, picture: Image.Image, n_crops: Crops) -> NDArray[np.uint8]:
         """Cut the middle [1, h, w, 3], or four corners and the middle [5, h, w, 3], whose mirror images make ten."""
+        picture = picture.crop(central_square(*picture.size)) if self.square else picture
         width, height = self.resized(picture)
         right, bottom = width - self.crop, height - self.crop
         middle = round(right / 2), round(bottom / 2)

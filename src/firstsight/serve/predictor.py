@@ -158,7 +158,7 @@ class Drawing:
 
     def __init__(self, method: DrawsPictures, attributes: tuple[str, ...], limits: Limits) -> None:
         """Start the threads for a fitted method and the names of the columns of class embeddings, if they have some."""
-        self.side = method.side  # pixels, of what is drawn and of the pictures to reconstruct
+        self.side = method.view  # pixels, of what is drawn and of the pictures to reconstruct
 
         def reconstructed(squares: Sequence[Square]) -> list[Drawn]:
             return list(map(as_drawn, method.reconstructed(np.stack(squares))))

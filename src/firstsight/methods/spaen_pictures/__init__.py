@@ -29,7 +29,7 @@ from firstsight.methods.spaen import SPAEN
 from firstsight.methods.spaen.networks import Output, discriminator, perceptron
 from firstsight.methods.spaen.presets import BY_SOURCE, with_cls_only
 from firstsight.methods.spaen.steps import loop_of
-from firstsight.methods.spaen_pictures.crops import whole
+from firstsight.methods.spaen_pictures.crops import middle, whole
 from firstsight.methods.spaen_pictures.networks import (
     FULL,
     SIDES,
@@ -38,6 +38,7 @@ from firstsight.methods.spaen_pictures.networks import (
     encoder,
     feature_width,
     generator,
+    view_of,
 )
 from firstsight.methods.spaen_pictures.pretrained import phi_of, start_from_published
 from firstsight.methods.spaen_pictures.steps import Material, as_bytes, autocast, enough_memory
@@ -69,7 +70,8 @@ class SPAENPictures(SPAEN):
     """Semantics-preserving adversarial embedding network that reads and draws pictures.
 
     Attributes:
-        side: pixels of a side of the pictures F reads and G draws: 32, 64, 128 or 256 (paper).
+        side: pixels of a side of the pictures that G draws: 32, 64, 128 or 256 (paper). F reads crops of this side, but
+            of 224 at 256, to which G's picture is then cut.
         pretrained: start F's and phi's AlexNet from ImageNet weights (paper), or F from random ones and without phi.
         generator_file: the published generator's .caffemodel, for G at 256 pixels; from random weights where empty.
         width: factor of the number of channels of F and G, one at least; 1 is the paper's.
@@ -133,6 +135,11 @@ class SPAENPictures(SPAEN):
         """Return what distinguishes this variant."""
         return WAYS[self.variant]
 
+    @property
+    def view(self) -> int:
+        """Return the pixels of a side of what F reads, and of the part of G's picture that is compared with it."""
+        return view_of(self.side)
+
     def _prepared(self, training: TrainingSet) -> TrainingTensors:
         if self.makes_features():  # those of the data set have no say
             none = np.zeros((len(training), 1), dtype=np.float32)
@@ -152,13 +159,13 @@ class SPAENPictures(SPAEN):
         height, width = training.pictures.store.shape[1:3]
         if height != width:
             raise InputError(f"pictures must be square; got {height} x {width}")
-        if height < self.side:
-            raise InputError(f"pictures must be {self.side} pixels a side or more; got {height}")
+        if height < self.view:
+            raise InputError(f"pictures must be {self.view} pixels a side or more; got {height}")
         controls.ranks.check_shared(batch=self.batch, autoencoder_batch=self.autoencoder_batch)
         device = training.features.device
         with seeded(self.seed, device):
             if self.end_to_end:  # features come of unit length then, and stay as they are
-                v = feature_width(backbone(self.end_to_end, is_trained=False), self.side)
+                v = feature_width(backbone(self.end_to_end, is_trained=False), self.view)
                 self.feature_mean_, self.feature_widths_ = torch.zeros(v, device=device), torch.tensor([v])
                 self.feature_deviation_ = torch.ones(v, device=device)
             self.networks_ = self._networks(len(self.feature_mean_), 0, training.vectors.shape[1])
@@ -219,9 +226,9 @@ class SPAENPictures(SPAEN):
             raise InputError(
                 f"method must make features of its own; got {self.name}, which works on those of a data set"
             )
-        stored = stored_side(self.side)
-        as_stored = Preparation(stored, stored, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), squash=True)
-        network = Shrinking(self.networks_["backbone"], self.side)
+        stored = stored_side(self.view)
+        as_stored = Preparation(stored, stored, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), square=True)
+        network = Shrinking(self.networks_["backbone"], self.view)
         name = f"{self.name}:{self.end_to_end}"
         return Backbone(name, network, as_stored, torch_device(self.device), self.precision)
 
@@ -231,7 +238,7 @@ class SPAENPictures(SPAEN):
         return self.way.reads_pictures and "generator" in getattr(self, "networks_", ())
 
     def reconstructed(self, pictures: NDArray[np.uint8], features: Floats | None = None) -> NDArray[np.uint8]:
-        """Reconstruct pictures: G(F(x)), as [n, side, side, 3] colours in 0..255.
+        """Reconstruct pictures: G(F(x)), as [n, view, view, 3] colours in 0..255.
 
         Args:
             pictures: [n, h, h, 3] colours in 0..255; shrunk where they are larger.
@@ -250,7 +257,7 @@ class SPAENPictures(SPAEN):
         return self._draw(codes)
 
     def imagined(self, classes: ClassEmbeddings) -> NDArray[np.uint8]:
-        """Draw classes from their embeddings alone: G(y), as [k, side, side, 3] colours; the paper's future work 1."""
+        """Draw classes from their embeddings alone: G(y), as [k, view, view, 3] colours; the paper's future work 1."""
         self._check_draws()
         if self.way.code_size != 1:
             raise InputError(f"variant must draw from class embeddings to imagine one; got {self.variant}")
@@ -260,19 +267,19 @@ class SPAENPictures(SPAEN):
         """Read pictures [n, h, h, 3]: yield [b, a] F(x) of a block of them at a time."""
         device = torch_device(self.device)
         for start in range(0, len(pictures), DRAWN):
-            seen = whole(torch.tensor(pictures[start : start + DRAWN]).to(device), self.side)
+            seen = whole(torch.tensor(pictures[start : start + DRAWN]).to(device), self.view)
             with autocast(self.precision, device):
                 code = self.networks_["encoder"](seen)
             yield code.float()
 
     def _draw(self, codes: Iterable[Tensor]) -> NDArray[np.uint8]:
-        """Return [n, side, side, 3] colours in 0..255 that G draws of blocks of codes [b, d]."""
-        drawn = [np.empty((0, self.side, self.side, 3), dtype=np.uint8)]
+        """Return [n, view, view, 3] colours in 0..255 that G draws of blocks of codes [b, d]."""
+        drawn = [np.empty((0, self.view, self.view, 3), dtype=np.uint8)]
         with torch.inference_mode():
             for code in codes:
                 with autocast(self.precision, code.device):
                     pictures = self.networks_["generator"](code)
-                drawn.append(as_bytes(pictures))
+                drawn.append(as_bytes(middle(pictures, self.view)))
         return np.concatenate(drawn)
 
     def _check_draws(self) -> None:

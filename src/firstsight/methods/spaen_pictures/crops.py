@@ -42,6 +42,12 @@ def random_crops(pictures: Tensor, side: int, which: Tensor) -> Tensor:
     return _floats(pictures.reshape(-1, 3).index_select(0, pixels).view(len(which), side, side, 3))
 
 
+def middle(pictures: Tensor, side: int) -> Tensor:
+    """Return [b, 3, side, side] the middle of pictures [b, 3, h, h]."""
+    start = (pictures.shape[2] - side) // 2
+    return pictures[:, :, start : start + side, start : start + side]
+
+
 def whole(pictures: Tensor, side: int) -> Tensor:
     """Return [b, 3, side, side] whole pictures [b, h, h, 3], in 0..1, averaged where they shrink, channels last."""
     return shrunk(_floats(pictures), side).contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,8 @@
     backbone            picture -> features, where E is trained end to end
 
 The sizes are those of 256 pixels. The same design at another side has as many up-convolutions as it takes to get there
-from 4 x 4, and fully connected layers of 16 units a pixel of the side. Pictures are [b, 3, side, side] in 0..1.
+from 4 x 4, and fully connected layers of 16 units a pixel of the side. Pictures are [b, 3, h, h] in 0..1; G draws them
+`side` pixels large, the others read them `view_of(side)` pixels large.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ GENERATOR_SLOPE = 0.3  # of the leaky ReLU after every layer of the published ge
 COMPACT = "compact"
 FULL = 256  # pixels of a side, as in the paper
 SIDES = (32, 64, 128, FULL)
+VIEW = 224  # pixels of a side that are read, and compared, of a picture of `FULL` (authors' code)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -86,7 +88,7 @@ def alexnet_convolutions(side: int, width: float, depth: int = 13) -> nn.Sequent
 
 
 def pooled_side(side: int) -> int:
-    """Return how many rows AlexNet's fc6 gets of a picture: 6 at 256 pixels, an average where convolutions leave 7."""
+    """Return how many rows AlexNet's fc6 gets of a picture: 6 where G draws 256 pixels, of the 224 that F reads."""
     return 6 if side == FULL else 3 if side > 64 else 2 if side > 32 else 1
 
 

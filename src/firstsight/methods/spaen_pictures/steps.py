@@ -47,9 +47,9 @@ class Material:
     ranks: Ranks
 
     def drawing_loss(self, pictures: Tensor, code: Tensor) -> Tensor:
-        """Return L_rec (Eq. 3) of what G draws of codes [b, d] against pictures [b, 3, side, side]."""
+        """Return L_rec (Eq. 3) of what G draws of codes [b, d] against pictures [b, 3, view, view]."""
         with autocast(self.settings.precision, pictures.device):
-            drawn = self.networks["generator"](code)
+            drawn = middle(self.networks["generator"](code), pictures.shape[2])
             loss = self.settings.pixel_weight * losses.picture_loss(drawn, pictures)
             if self.phi is not None:
                 with torch.no_grad():
@@ -115,14 +115,14 @@ class PictureSteps:
         return shown
 
     def reconstruction_losses(self, pictures: Tensor, encoded: Tensor) -> Shown:
-        """Return the losses of F and G on pictures [b, 3, side, side] and their [b, a] F(x), without their weights."""
+        """Return the losses of F and G on pictures [b, 3, view, view] and their [b, a] F(x), without their weights."""
         found = {"norm": losses.norm_loss(encoded)}
         if self.settings.alpha:
             found["reconstruction"] = self.material.drawing_loss(pictures, encoded)
         return found
 
     def read(self, pictures: Tensor) -> Tensor:
-        """Return [b, a] F(x) of pictures [b, 3, side, side]."""
+        """Return [b, a] F(x) of pictures [b, 3, view, view]."""
         with autocast(self.settings.precision, pictures.device):
             return self.networks["encoder"](pictures).float()
 
@@ -136,11 +136,11 @@ class PictureSteps:
         return torch.cat([self.read(self.pictures.whole(rows)) for rows in every.split(AT_ONCE)])
 
     def show(self) -> NDArray[np.uint8]:
-        """Return [2, k, side, side, 3] some training pictures and their reconstructions."""
+        """Return [2, k, view, view, 3] some training pictures and their reconstructions."""
         n = self.pictures.batches.n
         pictures = self.pictures.whole(torch.linspace(0, n - 1, min(SHOWN, n)).long())
         with autocast(self.settings.precision, pictures.device):
-            drawn = self.networks["generator"](self.networks["encoder"](pictures))
+            drawn = middle(self.networks["generator"](self.networks["encoder"](pictures)), pictures.shape[2])
         return np.stack([as_bytes(pictures), as_bytes(drawn)])
 
 
@@ -152,6 +152,7 @@ class PictureBatches:
         assert images.pictures is not None  # the method has looked
         device = images.labels.device
         self.settings, self.images, self.pictures = material.settings, images, images.pictures
+        self.view = material.settings.view
         self.backbone = networks["backbone"] if material.settings.end_to_end else None
         self.batches = parts.Batches(len(images.labels), device, material.ranks)
         self.on_gpu = held(self.pictures, device)
@@ -180,14 +181,14 @@ class PictureBatches:
             yield share * value
 
     def crops(self, rows: Tensor, which: Tensor | None = None) -> Tensor:
-        """Return [b, 3, side, side] a crop of each picture, a random one unless `which` [b] says."""
+        """Return [b, 3, view, view] a crop of each picture, a random one unless `which` [b] says."""
         if which is None:
             which = self.batches.share(torch.randint(N_CROPS, (len(rows) * self.batches.ranks.n,)))
-        return random_crops(self.read(rows), self.settings.side, which)
+        return random_crops(self.read(rows), self.view, which)
 
     def whole(self, rows: Tensor) -> Tensor:
-        """Return [b, 3, side, side] the whole of each picture."""
-        return whole(self.read(rows), self.settings.side)
+        """Return [b, 3, view, view] the whole of each picture."""
+        return whole(self.read(rows), self.view)
 
     def read(self, rows: Tensor) -> Tensor:
         """Return [b, h, h, 3] bytes of the pictures, on the device."""
