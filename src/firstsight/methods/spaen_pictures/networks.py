@@ -92,6 +92,16 @@ def pooled_side(side: int) -> int:
     return 6 if side == FULL else 3 if side > 64 else 2 if side > 32 else 1
 
 
+def view_of(side: int) -> int:
+    """Return the pixels of a side of what F reads where G draws `side` pixels.
+
+    At 256 it is 224, as in the paper and the authors' code: pictures are kept at 256 pixels, F reads crops of 224, and
+    these are compared with the middle 224 of what G draws, since the published generator draws 256. At smaller sides G
+    has learned nothing elsewhere. It draws just what F reads, a crop that has the same share of the stored picture.
+    """
+    return VIEW if side == FULL else side
+
+
 def encoder(
     side: int, n_embedding: int, width: float = 1.0, slope: float = SLOPE, output: Output = "linear"
 ) -> nn.Sequential:

@@ -25,7 +25,7 @@ from firstsight.methods.loop import Stage
 from firstsight.methods.spaen import losses
 from firstsight.methods.spaen import steps as parts
 from firstsight.methods.spaen.steps import Shown, step_down
-from firstsight.methods.spaen_pictures.crops import N_CROPS, random_crops, whole
+from firstsight.methods.spaen_pictures.crops import N_CROPS, middle, random_crops, whole
 
 if TYPE_CHECKING:
     from firstsight.methods.spaen_pictures import SPAENPictures
