@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from firstsight.data import ClassEmbeddings, Floats
+from firstsight.features.backbone import crops_of
 from firstsight.methods.abilities import DrawsPictures, can_draw
 from firstsight.pictures.decode import DRAFT, open_picture, squared
 from firstsight.recogniser.recogniser import Scored
@@ -53,7 +54,7 @@ class Predictor:
         self.descriptions = Descriptions(known)
         base = known.base
         self.backbone = base.backbone
-        self.crops = int((base.feature_source or {}).get("crops", "1"))
+        self.crops = crops_of(base.feature_source)
         self.drawing = Drawing(base.method, base.classes.attributes, limits) if can_draw(base.method) else None
         self._remembered: OrderedDict[str, Remembered] = OrderedDict()  # by key, the one used last at the end
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "answers")

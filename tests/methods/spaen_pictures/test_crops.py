@@ -22,7 +22,7 @@ def sliced(picture: np.ndarray, side: int, which: int) -> np.ndarray:
         1: (0, h - side),
         2: (h - side, 0),
         3: (h - side, h - side),
-        4: ((h - side) // 2, (h - side) // 2),
+        4: (round((h - side) / 2), round((h - side) / 2)),
     }[which % 5]
     crop = picture[y : y + side, x : x + side]
     return (crop[:, ::-1] if which >= 5 else crop).transpose(2, 0, 1).astype(np.float32) / np.float32(255)

@@ -30,7 +30,7 @@ def test_gradients_through_a_bottleneck(variant, accumulate, monkeypatch):
     made, phi, images = with_plain_descent(method.way.steps(material)), material.phi, material.images
     taken, before, networks = shown_to(made, monkeypatch), copied(material.networks), deepcopy(material.networks)
     made.stages[0].step()
-    x, rows = (torch.cat(parts) for parts in list(zip(*taken, strict=True))[:2])
+    x, rows = (torch.cat(parts) for parts in zip(*taken, strict=True))
     code = networks["embedder"](images.features[rows])
     assert code.shape == (6, 8 if variant == "split-branch" else 4)
     first = nn.functional.normalize(code[:, :4])
@@ -43,7 +43,7 @@ def test_gradients_through_a_bottleneck(variant, accumulate, monkeypatch):
 
 
 def test_a_direct_map_draws_from_what_prediction_uses(monkeypatch):
-    """G learns from E(x) without dropout, of crops of the same pictures, in pieces too."""
+    """G learns from E(x) without dropout, in pieces too."""
     made = picture_steps(make(variant="direct-map", dropout=0.5, accumulate=2))
     taken, codes, draw = shown_to(made, monkeypatch), [], Material.drawing_loss
     monkeypatch.setattr(Material, "drawing_loss", lambda *given: (codes.append(given[2]), draw(*given))[1])
@@ -51,5 +51,5 @@ def test_a_direct_map_draws_from_what_prediction_uses(monkeypatch):
     made.stages[1].step()
     made.embedder.network.eval()
     assert len(codes) == 2
-    for (_, rows, _), code in zip(taken, codes, strict=True):
+    for (_, rows), code in zip(taken, codes, strict=True):
         torch.testing.assert_close(code, made.embedder.embed(rows).detach())

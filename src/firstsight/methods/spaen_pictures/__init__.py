@@ -143,7 +143,7 @@ class SPAENPictures(SPAEN):
     def _prepared(self, training: TrainingSet) -> TrainingTensors:
         if self.makes_features():  # those of the data set have no say
             none = np.zeros((len(training), 1), dtype=np.float32)
-            training = replace(training, features=none, reconstruction_features=none, feature_widths=(1,))
+            training = replace(training, features=none, reconstruction_features=none, feature_widths=(1,), crops=None)
         return super()._prepared(training)
 
     def _autoencoder(self) -> tuple[Any, ...] | None:
@@ -218,7 +218,7 @@ class SPAENPictures(SPAEN):
         own, pictures = self.own_backbone(), data.pictures
         blocks = (pictures[start : start + DRAWN] for start in range(0, len(pictures), DRAWN))
         features = np.concatenate([own.rows(list(block[:, None])) for block in blocks])  # the whole is the one crop
-        return replace(data, features=features, feature_widths=(), reconstruction_features=None)
+        return replace(data, features=features, feature_widths=(), reconstruction_features=None, crops=None)
 
     def own_backbone(self) -> Backbone:
         """Return the backbone that E was trained with; it sees whole pictures, shrunk as in training."""
