@@ -60,7 +60,7 @@ def picture_material(method: SPAENPictures, with_crops: bool = False) -> Materia
         store = features[:, None].numpy() + np.arange(10, dtype=np.float32)[:, None]
         crops = CropFeatures(Crops(store, np.arange(48)), torch.from_numpy)
     images = TrainingTensors(features, torch.arange(48) % 5, vectors, features, (7,), pictures, crops)
-    networks = method._networks(7, 0, 4)
+    networks = method._networks(320 if method.end_to_end else 7, 0, 4)
     has_phi = method.alpha and method.perceptual_weight  # with random weights, which the method itself leaves out
     return Material(method, networks, images, perceptual_network(32, method.width) if has_phi else None, Ranks())
 

@@ -57,7 +57,7 @@ def test_without_phi_pixels_count_alone():
         ({"alpha": 0.0, "beta": 0.0}, [{"embedder"}]),
         ({"variant": "direct-map"}, [{"embedder"}, {"generator"}]),
         ({"variant": "sae-image"}, [{"embedder", "generator"}]),
-        ({"variant": "split-branch"}, [{"embedder", "generator"}]),
+        ({"variant": "split-branch"}, [{"embedder", "generator", "merge"}]),
     ],
 )
 def test_who_learns_when(changes, stages):

@@ -25,7 +25,7 @@ from firstsight.errors import InputError
 from firstsight.features.backbone import Backbone, Preparation
 from firstsight.methods.fitting import FitControls, Search, TrainingTensors
 from firstsight.methods.loop import seeded
-from firstsight.methods.spaen import SPAEN
+from firstsight.methods.spaen import NETWORKS, SPAEN
 from firstsight.methods.spaen.networks import Output, discriminator, perceptron
 from firstsight.methods.spaen.presets import BY_SOURCE, with_cls_only
 from firstsight.methods.spaen.steps import loop_of
@@ -33,6 +33,7 @@ from firstsight.methods.spaen_pictures.crops import middle, whole
 from firstsight.methods.spaen_pictures.networks import (
     FULL,
     SIDES,
+    Merge,
     Shrinking,
     backbone,
     encoder,
@@ -41,7 +42,7 @@ from firstsight.methods.spaen_pictures.networks import (
     view_of,
 )
 from firstsight.methods.spaen_pictures.pretrained import phi_of, start_from_published
-from firstsight.methods.spaen_pictures.steps import Material, as_bytes, autocast, enough_memory
+from firstsight.methods.spaen_pictures.steps import Material, as_bytes, autocast, draw, enough_memory
 from firstsight.methods.spaen_pictures.table3 import WAYS, Way
 from firstsight.pictures.decode import stored_side
 
@@ -81,6 +82,8 @@ class SPAENPictures(SPAEN):
         autoencoder_batch: pictures per step.
         autoencoder_rate: learning rate of F and G.
         autoencoder_beta1: share of the last mean gradient that Adam keeps, for F, G and `end_to_end`; E's is 0.5.
+        freeze_encoder: F's AlexNet keeps its ImageNet weights, as in the authors' code; else it learns.
+        freeze_generator: what `generator_file` has stays as it is, as in the authors' code; else it learns.
         backbone_rate: learning rate of `end_to_end`; from random weights 1e-3 is more like it.
         accumulate: pieces of a batch that go through the networks one after the other; memory shrinks, results stay.
         precision: bf16 computes F, G and phi in half the digits, which is faster where the device knows how.
@@ -106,6 +109,8 @@ class SPAENPictures(SPAEN):
     autoencoder_batch: int = 32
     autoencoder_rate: float = 1e-3
     autoencoder_beta1: float = 0.9  # with .5, pixel error of held-out classes was .043 where it is .037
+    freeze_encoder: bool = False
+    freeze_generator: bool = True
     backbone_rate: float = 1e-4
     accumulate: int = 1
     precision: Literal["float32", "bf16"] = "float32"
@@ -127,6 +132,8 @@ class SPAENPictures(SPAEN):
         if self.generator_file and (self.side, self.width) != (FULL, 1):
             got = f"{self.side} and {self.width}"
             raise InputError(f"side must be {FULL} and width 1 for the published generator; got {got}")
+        if self.freeze_encoder and self.pretrained == "none":
+            raise InputError("pretrained must be imagenet where F's AlexNet is frozen; got none")
         if not self.way.reads_pictures and not self.alpha:
             raise InputError(f"alpha must be above 0 for {self.variant}, which reconstructs; got 0")
 
@@ -198,6 +205,8 @@ class SPAENPictures(SPAEN):
             networks["encoder"] = encoder(self.side, n_code, self.width, self.slope, self.encoder_output)
         if self.alpha:
             networks["generator"] = generator(self.side, n_code, self.width, self.slope, self.generator_output)
+            if getattr(self, "_merges", True) and self.way.code_size > 1:
+                networks["merge"] = Merge(n_embedding, self.slope)
         if self.way.reads_pictures and self.beta:
             networks["discriminator"] = discriminator(n_code, self.slope)
         return nn.ModuleDict(networks)
@@ -248,13 +257,18 @@ class SPAENPictures(SPAEN):
         if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
             raise InputError(f"pictures must be [n, h, h, 3] bytes; got {list(pictures.shape)} of {pictures.dtype}")
         if self.way.reads_pictures:
-            codes = self._read(pictures)
+            codes: Iterable[Tensor] = self._read(pictures)
         elif features is None:
             raise InputError(f"features must be given for {self.variant}, which draws from E(x); got none")
         else:
-            blocks = self._scaled(self._tensor(self._checked_inputs(features))).split(DRAWN)
-            codes = (self.way.code(self, self.networks_["embedder"], block) for block in blocks)
+            codes = self.codes(features).split(DRAWN)
         return self._draw(codes)
+
+    @torch.inference_mode()
+    def codes(self, features: Floats) -> Tensor:
+        """Return [n, d] codes that E makes of features [n, v]; each begins with E(x)."""
+        scaled = self._scaled(self._tensor(self._checked_inputs(features)))
+        return self.way.code(self, self.networks_["embedder"], scaled)
 
     def imagined(self, classes: ClassEmbeddings) -> NDArray[np.uint8]:
         """Draw classes from their embeddings alone: G(y), as [k, view, view, 3] colours; the paper's future work 1."""
@@ -278,7 +292,7 @@ class SPAENPictures(SPAEN):
         with torch.inference_mode():
             for code in codes:
                 with autocast(self.precision, code.device):
-                    pictures = self.networks_["generator"](code)
+                    pictures = draw(self.networks_, code)
                 drawn.append(as_bytes(middle(pictures, self.view)))
         return np.concatenate(drawn)
 
@@ -290,5 +304,6 @@ class SPAENPictures(SPAEN):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take what `state` returned."""
+        self._merges = any(name.startswith(f"{NETWORKS}merge.") for name in state)
         super().restore(state)
         self.networks_.to(memory_format=torch.channels_last)  # as it was in training, so that sums come out alike

@@ -156,6 +156,24 @@ def generator(
     return network
 
 
+class Merge(nn.Module):
+    """Merge a code in two halves, as SplitBranch does: a fully connected layer for each, then both beside each other.
+
+    G's first layer, which reads both, has the weights that merge them.
+    """
+
+    def __init__(self, n_embedding: int, slope: float) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(n_embedding, n_embedding), nn.Linear(n_embedding, n_embedding)
+        self.leaky = nn.LeakyReLU(slope)
+        he_initialised(self, slope)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Return [b, 2 a] of codes [b, 2 a]."""
+        first, second = code.chunk(2, dim=1)
+        return torch.cat([self.leaky(self.first(first)), self.leaky(self.second(second))], dim=1)
+
+
 def ups(side: int) -> tuple[tuple[str, int], ...]:
     """Return the layers of `UP` that draw a picture of this side: the first ones, and the last."""
     n_doublings = round(math.log2(side / 4))

@@ -241,7 +241,7 @@ def optimiser_of(material: Material, *names: str) -> torch.optim.Optimizer:
     """Return an optimiser of the networks of these names, those that there are."""
     settings, networks = material.settings, material.networks
     betas = (settings.autoencoder_beta1, parts.ADAM_BETAS[1])
-    own = {part: {"lr": settings.autoencoder_rate, "betas": betas} for part in ("encoder", "generator")}
+    own = {part: {"lr": settings.autoencoder_rate, "betas": betas} for part in ("encoder", "generator", "merge")}
     own["backbone"] = {"lr": settings.backbone_rate, "betas": betas}
     return parts.optimiser_of(settings, networks, [name for name in names if name in networks], own)
 
