@@ -108,6 +108,31 @@ def test_rates_and_betas_of_each_network():
     }
 
 
+def test_the_rate_of_a_backbone():
+    made = picture_steps(make(end_to_end="compact", backbone_rate=0.003, learning_rate=0.01, alpha=0.0, beta=0.0))
+    rates = [group["lr"] for group in made.optimisers["embedder"].param_groups]
+    assert rates == [0.01, 0.003]
+    still = picture_steps(make(end_to_end="compact", backbone_rate=0.0, alpha=0.0, beta=0.0))
+    for one, moves in ((made, True), (still, False)):
+        before = copied(one.networks)["backbone"]
+        one.embedder_step()
+        assert torch.equal(copied(one.networks)["backbone"], before) is not moves
+
+
+@pytest.mark.parametrize("schedule", ["two-stage", "joint"])
+def test_the_norm_of_f_does_not_cut_the_rate(schedule):
+    """The plateau rule watches what is classified and drawn (paper: the error), not a term that is ours."""
+    training = loop_of_steps(picture_steps(make(schedule=schedule, decay="plateau", patience=1)))
+    training.rate.begin()
+    training.rate.watch({"classification": 1.0, "reconstruction": 1.0, "norm": 1.0, "critic gap": 3.0})
+    training.rate.watch({"classification": 1.0, "reconstruction": 1.0, "norm": 0.1, "critic gap": 0.0})
+    assert training.rate.factor(0.5) == 0.1  # less of the norm is no progress
+    training.rate.begin()
+    training.rate.watch({"classification": 1.0, "reconstruction": 1.0, "norm": 0.1})
+    training.rate.watch({"classification": 0.9, "reconstruction": 0.9, "norm": 9.0})
+    assert training.rate.factor(0.5) == 1.0  # more of it is no standstill
+
+
 def test_every_crop_of_every_picture_is_drawn(monkeypatch):
     made = picture_steps(make(alpha=1.0, beta=0.0, autoencoder_batch=48, autoencoder_steps=12), with_crops=True)
     taken = shown_to(made, monkeypatch)

@@ -48,10 +48,13 @@ class DirectMap:
         return shown
 
     def generator_step(self) -> Shown:
-        """Let G learn to draw, from E without dropout, as E is when pictures are drawn after training."""
-        for name in ("embedder", "backbone"):
-            if name in self.material.networks:
-                self.material.networks[name].eval()
+        """Let G learn to draw from E(x), where E has learned and stands still.
+
+        Dropout of E goes on, as noise: without it G learns the embeddings of the training images by heart, and draws
+        those of other images no better than the mean picture.
+        """
+        if "backbone" in self.material.networks:
+            self.material.networks["backbone"].eval()  # statistics of batches would go on changing
 
         def loss(pictures: Tensor, rows: Tensor) -> Losses:
             with torch.no_grad():
