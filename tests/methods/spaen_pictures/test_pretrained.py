@@ -396,5 +396,7 @@ def test_freezing_of_the_published_generator(is_frozen, monkeypatch):
 
 
 def test_nothing_to_freeze():
-    sentence = "pretrained must be imagenet where F's AlexNet is frozen; got none"
-    says(sentence, lambda: spaen_pictures(freeze_encoder=True))
+    """Without ImageNet weights all of F learns."""
+    material = picture_material(spaen_pictures(freeze_encoder=True, pretrained="none"))
+    pretrained.start_from_published(material.settings, material.networks, None)
+    assert all(value.requires_grad for value in material.networks["encoder"].parameters())

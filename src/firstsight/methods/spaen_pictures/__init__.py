@@ -62,6 +62,7 @@ AUTHORS = PAPER | {
     "perceptual_weight": 3.0,  # a mean over the activations of CaffeNet, of pictures in 0..255; here of AlexNet
     "pixel_weight": 0.03 * 255**2,  # a mean over pixels, there in 0..255, here in 0..1
     "autoencoder_beta1": 0.5,
+    "freeze_encoder": True,
 }
 ON_PICTURES = {"paper": PAPER, "authors": AUTHORS, "table2": AUTHORS, "figure7": AUTHORS}
 
@@ -82,8 +83,8 @@ class SPAENPictures(SPAEN):
         autoencoder_batch: pictures per step.
         autoencoder_rate: learning rate of F and G.
         autoencoder_beta1: share of the last mean gradient that Adam keeps, for F, G and `end_to_end`; E's is 0.5.
-        freeze_encoder: F's AlexNet keeps its ImageNet weights, as in the authors' code; else it learns.
-        freeze_generator: what `generator_file` has stays as it is, as in the authors' code; else it learns.
+        freeze_encoder: the ImageNet weights of F stay as they are, as in the authors' code; else they learn.
+        freeze_generator: the weights of `generator_file` stay as they are, as in the authors' code; else they learn.
         backbone_rate: learning rate of `end_to_end`; from random weights 1e-3 is more like it.
         accumulate: pieces of a batch that go through the networks one after the other; memory shrinks, results stay.
         precision: bf16 computes F, G and phi in half the digits, which is faster where the device knows how.
@@ -132,8 +133,6 @@ class SPAENPictures(SPAEN):
         if self.generator_file and (self.side, self.width) != (FULL, 1):
             got = f"{self.side} and {self.width}"
             raise InputError(f"side must be {FULL} and width 1 for the published generator; got {got}")
-        if self.freeze_encoder and self.pretrained == "none":
-            raise InputError("pretrained must be imagenet where F's AlexNet is frozen; got none")
         if not self.way.reads_pictures and not self.alpha:
             raise InputError(f"alpha must be above 0 for {self.variant}, which reconstructs; got 0")
 

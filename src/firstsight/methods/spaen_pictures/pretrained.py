@@ -80,7 +80,7 @@ def start_from_published(settings: SPAENPictures, networks: Any, phi: Any) -> No
             networks["encoder"].fc6.load_state_dict(fc6)
         if "encoder" in networks and settings.freeze_encoder:
             networks["encoder"].convolutions.requires_grad_(False)
-            networks["encoder"].fc6.requires_grad_(settings.side != FULL)  # of another size, it has nothing to keep
+            networks["encoder"].fc6.requires_grad_(settings.side != FULL)  # of another size, it has no such weights
     if settings.generator_file and "generator" in networks:
         for name, value in published_generator(settings.generator_file).items():
             networks["generator"].get_parameter(name).requires_grad_(not settings.freeze_generator).data.copy_(value)
