@@ -19,6 +19,7 @@ from firstsight.methods.distributed import Ranks
 from firstsight.methods.fitting import TrainingTensors
 from firstsight.methods.spaen.steps import loop_of
 from firstsight.methods.spaen_pictures import SPAENPictures
+from firstsight.methods.spaen_pictures.crops import middle
 from firstsight.methods.spaen_pictures.networks import perceptual_network
 from firstsight.methods.spaen_pictures.steps import Material, PictureSteps, autocast
 from firstsight.pictures.decode import stored_side
@@ -44,7 +45,7 @@ def cases() -> Iterator[Case]:
 
 def on_pictures(method: SPAENPictures, device: torch.device, file: Path) -> Material:
     """Make what a training needs, with pictures in a file."""
-    side = stored_side(method.side)
+    side = stored_side(method.view)
     store = np.memmap(file, np.uint8, "w+", shape=(N, side, side, 3))
     store[:] = np.random.default_rng(0).integers(0, 256, store.shape, dtype=np.uint8)
     features = torch.randn(N, 64, device=device)
@@ -67,10 +68,10 @@ def ours(material: Material) -> None:
 def bare(material: Material) -> None:
     method, networks, phi = material.settings, material.networks, material.phi
     device = material.images.labels.device
-    pictures = torch.rand(BATCH, 3, method.side, method.side, device=device).to(memory_format=torch.channels_last)
+    pictures = torch.rand(BATCH, 3, method.view, method.view, device=device).to(memory_format=torch.channels_last)
     for _ in range(STEPS):
         with autocast(method.precision, device):
-            drawn = networks["generator"](networks["encoder"](pictures))
+            drawn = middle(networks["generator"](networks["encoder"](pictures)), method.view)
             with torch.no_grad():
                 wanted = phi(pictures)
             loss = functional.mse_loss(drawn.float(), pictures) + functional.mse_loss(

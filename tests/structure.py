@@ -22,7 +22,7 @@ import firstsight
 
 SOURCE = Path(firstsight.__file__).parent
 # The house from the ground up: a room imports the rooms before it, and itself. A new room needs a line here.
-GROUND = ("errors", "progress", "devices", "files", "data", "parallel", "checkpoint")
+GROUND = ("errors", "progress", "devices", "files", "stored", "data", "parallel", "checkpoint")
 ROOMS = (
     *GROUND,
     "pictures",
@@ -220,7 +220,12 @@ def opened(work: Callable[[], object]) -> set[str]:
     def note(frame: FrameType, event: str, _: object) -> None:
         """Note the file of a function that is called."""
         file, name = frame.f_code.co_filename, frame.f_code.co_name
-        if event == "call" and str(SOURCE) in file and name != "forward" and not file.endswith("/data.py"):
+        if (
+            event == "call"
+            and str(SOURCE) in file
+            and name != "forward"
+            and not file.endswith(("/data.py", "/stored.py"))
+        ):
             found.add(str(Path(file).relative_to(SOURCE)))
 
     sys.setprofile(note)

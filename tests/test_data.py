@@ -192,6 +192,7 @@ def test_training_set_has_no_trace_of_unseen_classes():
         "reconstruction_features",
         "feature_widths",
         "pictures",
+        "crops",
     }
     others = data.features[data.test_images]
     assert not (training.features[:, None] == others).all(axis=2).any()

@@ -11,12 +11,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from firstsight.errors import InputError
+from firstsight.stored import Crops as Crops
+from firstsight.stored import Pictures as Pictures
+from firstsight.stored import as_pictures
 
 Floats = NDArray[np.floating]
 Indices = NDArray[np.int64]
@@ -62,30 +66,6 @@ class ClassEmbeddings:
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
-    """Some of the pictures of a store, read where they are used; nothing is copied before."""
-
-    store: NDArray[np.uint8]  # [m, h, w, 3] colours in 0..255, in memory or mapped from a file
-    rows: Indices  # [n] which of them
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, at: Any) -> NDArray[np.uint8]:
-        """Read the pictures at these places: [h, w, 3] of one, [k, h, w, 3] of several."""
-        return self.store[self.rows[at]]
-
-    def take(self, at: ArrayLike) -> Pictures:
-        """Return the pictures at these places, still not read."""
-        return Pictures(self.store, self.rows[np.asarray(at)])
-
-    @property
-    def side(self) -> int:
-        """Return the pixels of the longer side."""
-        return max(self.store.shape[1:3])
-
-
-@dataclass(frozen=True, eq=False)
 class TrainingSet:
     """Images of seen classes, as a method's `fit` receives them.
 
@@ -97,6 +77,7 @@ class TrainingSet:
             unless the data set names others.
         feature_widths: columns of each feature set joined into `features`; they sum to v.
         pictures: the n pictures themselves, where the data set has them in memory, all of one size.
+        crops: [n, k, v] features of crops of the same images, not read yet; `features` are then of the whole.
     """
 
     features: Floats
@@ -105,6 +86,7 @@ class TrainingSet:
     reconstruction_features: Floats
     feature_widths: tuple[int, ...]
     pictures: Pictures | None = None
+    crops: Crops | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -131,6 +113,7 @@ class Dataset:
         validation_classes: partitions for model selection, each the names of seen classes to hold out.
         paths: n picture files relative to `root`, with forward slashes, or empty; images may share one.
         root: folder of the picture files.
+        crops: [n, k, v] features of k crops of each image, for methods that learn from crops; not read yet.
         feature_source: what the feature file says of how it was made: backbone, crops, transform.
         text_source: the text model that described the classes, and `weight` and names of the `attributes` beside it.
     """
@@ -149,6 +132,7 @@ class Dataset:
     validation_classes: tuple[tuple[str, ...], ...] = ()
     paths: tuple[str, ...] = ()
     root: str | None = None
+    crops: Crops | None = None
     feature_source: Mapping[str, Any] | None = None
     text_source: Mapping[str, Any] | None = None
 
@@ -176,6 +160,9 @@ class Dataset:
                 raise InputError(f"{kind} must be one per label; got {size} for {n} labels")
         if self.paths and self.root is None:
             raise InputError("root must be given with paths; got None")
+        if self.crops is not None and (n, *self.crops.store.shape[2:]) != (len(self.crops), *self.inputs([]).shape[1:]):
+            got = [len(self.crops), *self.crops.store.shape[1:]]
+            raise InputError(f"crops must have rows of the features' width for {n} labels; got {got}")
         self._check_splits()
 
     def _check_splits(self) -> None:
@@ -226,19 +213,20 @@ class Dataset:
         """Return twelve hexadecimal digits of all that a run depends on: classes, labels, splits, features."""
         digest = hashlib.sha256(repr((self.classes.names, self.validation_classes, self.feature_widths)).encode())
         arrays = (self.classes.vectors, self.labels, self.trainval, self.test_seen, self.test_unseen)
-        for array in (*arrays, self.features, self.reconstruction_features):
+        crops = () if self.crops is None else (self.crops[at : at + 256] for at in range(0, len(self.crops), 256))
+        for array in chain(arrays, (self.features, self.reconstruction_features), crops):
             if array is not None:
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:12]
 
-    def inputs(self, images: Indices) -> Floats:
+    def inputs(self, images: ArrayLike) -> Floats:
         """Return the features [len(images), v] of these images, which a method scores."""
         if self.features is None:
             there = "pictures" if len(self.pictures) or self.paths else "labels"
             raise InputError(
                 f"features must be given for data set {self.name!r}; got {there} only; name a feature file"
             )
-        return self.features[images]
+        return self.features[np.asarray(images, dtype=np.int64)]
 
     def training_set(self) -> TrainingSet:
         """Return the training images with the seen classes, numbered from 0; nothing of the unseen classes is in it."""
@@ -253,6 +241,7 @@ class Dataset:
             reconstruction_features=features if other is None else other[self.trainval],
             feature_widths=self.feature_widths,
             pictures=self.pictures.take(self.trainval) if isinstance(self.pictures, Pictures) else None,
+            crops=None if self.crops is None else self.crops.take(self.trainval),
         )
 
     def subset(self, images: Indices, classes: Indices | None = None) -> Dataset:
@@ -276,6 +265,7 @@ class Dataset:
             features=None if self.features is None else self.features[images],
             reconstruction_features=None if other is None else other[images],
             pictures=self.pictures.take(images) if isinstance(self.pictures, Pictures) else (),
+            crops=None if self.crops is None else self.crops.take(images),
             paths=tuple(self.paths[image] for image in images) if self.paths else (),
         )
 
@@ -345,18 +335,6 @@ def is_bad_row(table: np.ndarray) -> NDArray[np.bool_]:
     """Return [n] True for rows of [n, v] with NaN or inf."""
     with np.errstate(invalid="ignore", over="ignore"):  # inf - inf would warn
         return ~np.asarray(np.isfinite(table.sum(axis=1, dtype=np.float64)))
-
-
-def as_pictures(values: Sequence[NDArray[np.uint8]]) -> Pictures:
-    """Store pictures of one size together; raise an InputError about other sizes and other numbers than bytes."""
-    sizes = {np.shape(picture) for picture in values}
-    first = np.asarray(values[0])
-    if len(sizes) != 1 or first.ndim != 3 or first.shape[2] != 3 or first.dtype != np.uint8:
-        raise InputError(
-            f"pictures must be [h, w, 3] bytes, all of one size; got {len(sizes)} sizes, the first {list(first.shape)} "
-            f"of {first.dtype}"
-        )
-    return Pictures(np.asarray(values), np.arange(len(values)))
 
 
 def as_indices(values: ArrayLike, what: str, n: int, of: str) -> Indices:

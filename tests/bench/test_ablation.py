@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from firstsight.bench import ablation
 from firstsight.methods import SPAENPictures
 from firstsight.progress import Display
-from tests.support.tiny import FAST, tiny_dataset
+from tests.support.tiny import FAST, flat_parameters, tiny_dataset
+from tests.support.trainings import picture_steps
 
 DATA = tiny_dataset(side=37, n_seen=7, n_unseen=4)
 SETTINGS = SPAENPictures(**FAST["spaen-pictures"], device="cpu")
@@ -32,16 +34,54 @@ def test_four_ways_to_draw(reconstructed):
     assert [model.dropout for model in models] == [0.5, 0.0, 0.0, 0.5]  # as the docs say
 
 
-def test_the_error_by_a_plain_loop(reconstructed):
+@pytest.mark.parametrize(("number", "split"), [("mse", "test_unseen"), ("mse_seen", "test_seen")])
+def test_the_error_by_a_plain_loop(number, split, reconstructed):
     rows, _ = reconstructed
     for row in rows:
         model = ablation.model_of(row)
         errors = []
-        for image in DATA.test_unseen:
+        for image in getattr(DATA, split):
             seen = ablation.in_size(DATA.pictures.take([image]), 32)
             drawn = model.reconstructed(seen, DATA.features[[image]])
             errors.append(np.mean((drawn[0].astype(float) - seen[0].astype(float)) ** 2) / 255**2)
-        assert row.mse == pytest.approx(np.mean(errors), rel=1e-3)
+        assert getattr(row, number) == pytest.approx(np.mean(errors), rel=1e-3)
+
+
+def test_what_the_halves_of_a_split_branch_are_worth(reconstructed):
+    rows, _ = reconstructed
+    [row] = [row for row in rows if row.halves is not None]
+    assert row.way == "SplitBranch"
+    networks = ablation.model_of(row).networks_
+    weight = networks["generator"].hidden.weight.detach().numpy()
+    a = weight.shape[1] // 2
+    norms = [np.sqrt((half**2).sum()) for half in (weight[:, :a], weight[:, a:])]
+    np.testing.assert_allclose(row.halves.merging, norms, rtol=1e-5)
+    layers = [np.linalg.norm(layer.weight.detach()) for layer in (networks["merge"].first, networks["merge"].second)]
+    np.testing.assert_allclose(row.halves.layers, layers, rtol=1e-5)
+    code = ablation.model_of(row).codes(DATA.features[DATA.test_unseen])
+    with torch.no_grad():
+        merged = networks["merge"](code).numpy()
+    reaching = [merged[:, :a] @ weight[:, :a].T, merged[:, a:] @ weight[:, a:].T]
+    np.testing.assert_allclose(
+        row.halves.reaching, [np.linalg.norm(half, axis=1).mean() for half in reaching], rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("preset", [None, "paper", "authors", "table2", "figure7"])
+def test_g_draws_as_many_pictures_in_each_way(preset, monkeypatch):
+    """Steps times the batch of pictures, counted in the stages in which G learns."""
+    settings = SPAENPictures.preset(preset) if preset else SPAENPictures()
+    tiny = {"side": 32, "width": 1 / 64, "pretrained": "none", "device": "cpu"}
+    settings, passes = ablation.with_equal_passes(replace(settings, **tiny)), set()
+    joint = replace(settings, schedule="joint", autoencoder_batch=16)
+    for each in (settings, ablation.with_equal_passes(joint)):
+        passes.clear()
+        for variant in ablation.WAYS:
+            steps = picture_steps(replace(each, variant=variant))
+            drawing = [stage for stage in steps.stages if stage.name != "embedder"]
+            [stage] = drawing or steps.stages
+            passes.add(stage.steps * each.autoencoder_batch)
+        assert max(passes) - min(passes) <= each.autoencoder_batch, passes
 
 
 def test_the_mean_picture_by_a_plain_loop(monkeypatch):
@@ -110,6 +150,28 @@ def test_the_parts_of_the_objective(tmp_path):
     assert ablation.objective(DATA, SETTINGS, tmp_path, seeds=2) == rows
 
 
+def test_each_part_of_the_objective_teaches_something_else(monkeypatch, tmp_path):
+    """With a loud critic even a tiny run tells the full objective from the reconstruction alone."""
+    taught = {}
+    kept = SPAENPictures.fit_each.__func__
+
+    def fit_each(cls, methods, *rest):
+        for method in kept(cls, methods, *rest):
+            parts = bool(method.alpha), bool(method.beta)
+            taught[parts] = flat_parameters(method.networks_["embedder"])
+            yield method
+
+    monkeypatch.setattr(SPAENPictures, "fit_each", classmethod(fit_each))
+    loud = replace(SETTINGS, beta=50.0, learning_rate=0.05, autoencoder_rate=0.05, epochs=3.0)
+    rows = {row.parts: row for row in ablation.objective(DATA, loud, tmp_path, seeds=1)}
+    assert set(taught) == {(False, False), (True, False), (False, True), (True, True)}
+    assert torch.equal(taught[False, False], taught[True, False])  # in two stages
+    for one, other in (((True, True), (True, False)), ((True, True), (False, True)), ((False, True), (True, False))):
+        assert not torch.equal(taught[one], taught[other])
+    assert rows["full"].curve != rows["+ reconstruction"].curve
+    assert rows["full"].curve != rows["+ critic"].curve
+
+
 def test_the_full_objective_is_that_of_a_fit_of_its_own(tmp_path):
     """F and G are trained once for all parts of a seed, which must not change what comes out."""
     row = next(row for row in ablation.objective(DATA, SETTINGS, tmp_path, seeds=1) if row.parts == "full")
@@ -171,6 +233,8 @@ def test_commands(folder, tmp_path, run, monkeypatch):
     assert code == 0, errors
     assert "SplitBranch" in said
     assert "the mean picture" in said
+    assert "ridge on E's input" in said
+    assert "norm of the weights that merge them" in said
     with Image.open(out / "reconstruction.png") as sheet:
         width, height = sheet.size
     assert height > 5 * 32 < width  # five lines of pictures

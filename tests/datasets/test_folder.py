@@ -486,6 +486,28 @@ def test_features_are_matched_by_name(name, prefix, folder):
     assert data.description == f"own pictures; features from {name}, class embeddings from attributes"
 
 
+@pytest.mark.parametrize("name", ["f.safetensors", "f.npz"])
+def test_features_of_crops(name, folder):
+    """They come in the order of the pictures, and are not read before they are used."""
+    from safetensors.numpy import save_file
+
+    paths = list_pictures(folder).paths
+    order = np.random.default_rng(0).permutation(24)
+    features = np.stack([order, order + 0.5], axis=1).astype(np.float32)
+    crops = (features[:, None] + 100 * np.arange(10)[:, None]).astype(np.float32)
+    files = [paths[row] for row in order]
+    if name.endswith(".npz"):
+        np.savez(folder / name, features=features, crops=crops, image_files=np.array(files))
+    else:
+        save_file({"features": features, "crops": crops}, folder / name, {"files": json.dumps(files), "crops": "whole"})
+    data = load(folder)
+    np.testing.assert_array_equal(data.features[:, 0], np.arange(24))
+    np.testing.assert_array_equal(data.crops[:][:, :, 0], np.arange(24)[:, None] + 100 * np.arange(10))
+    assert data.training_set().crops.store is data.crops.store
+    write_features(folder, "other.npz", v=4)
+    assert load(folder, features=["f", "other"]).crops is None  # of joined features only one has crops
+
+
 def test_which_features(folder, tmp_path):
     write_features(folder, "one.safetensors", v=2)
     write_features(folder, "other.npz", v=4)

@@ -165,6 +165,22 @@ def test_own_features_of_a_benchmark(make_gbu, pictures):
     assert (joined.feature_widths, joined.feature_source) == ((4, 2), None)
 
 
+def test_own_features_of_crops(make_gbu, pictures):
+    from safetensors.numpy import save_file
+
+    folder = make_gbu()
+    paths = load(folder, pictures=pictures).paths
+    order = np.random.default_rng(0).permutation(30)
+    features = np.stack([order, order + 0.5], axis=1).astype(np.float32)
+    crops = (features[:, None] + 100 * np.arange(10)[:, None]).astype(np.float32)
+    files = json.dumps([paths[row] for row in order])
+    save_file({"features": features, "crops": crops}, folder / "mine.safetensors", {"files": files})
+    data = load(folder, features="mine")
+    np.testing.assert_array_equal(data.features[:, 0], np.arange(30))
+    np.testing.assert_array_equal(data.crops[:][:, :, 0], np.arange(30)[:, None] + 100 * np.arange(10))
+    assert load(folder).crops is None
+
+
 def test_own_features_without_those_of_the_benchmark(make_gbu, pictures):
     labels = {name: toy_variables()[0][name] for name in ("labels", "image_files")}
     folder = make_gbu(files={"res101.mat": None, "labels.mat": labels})

@@ -1,6 +1,7 @@
 """Backbones: pictures are prepared as in each network's own training, and weights that are missing are named."""
 
 import hashlib
+import itertools
 import urllib.error
 
 import numpy as np
@@ -12,8 +13,10 @@ from torchvision import models
 from torchvision.transforms import functional as tv
 
 from firstsight.errors import InputError
-from firstsight.features.backbone import Backbone, Preparation
+from firstsight.features.backbone import Backbone, Preparation, crops_of
 from firstsight.features.load import load_backbone
+from firstsight.methods.spaen_pictures.crops import random_crops
+from firstsight.pictures.decode import squared, stored_side
 
 SMALL = Preparation(resize=20, crop=16, interpolation="bilinear", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 SIZES = [(40, 30), (30, 40), (16, 16), (400, 21), (21, 400), (1, 1), (3, 500), (20, 20), (333, 250)]
@@ -327,3 +330,35 @@ def test_a_package_that_is_not_installed(name, module, extra, monkeypatch):
         name,
         "cpu",
     )
+
+
+# crops that are kept
+
+
+def asymmetric(size: tuple[int, int]) -> Image.Image:
+    """A picture in which every pixel differs: red grows to the right, green downwards."""
+    width, height = size
+    red, green = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return Image.fromarray(np.stack([red, green, np.full_like(red, 90)], axis=2).astype(np.uint8))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 64), (64, 90)])
+def test_crops_that_are_kept_are_those_of_stored_pictures(size):
+    """One order and one geometry: the features of crop k are of what F sees as crop k."""
+    preparation = Preparation(20, 16, "bicubic", (0.0,) * 3, (1.0,) * 3)
+    picture = asymmetric(size)
+    found = flat(preparation).features([picture], "kept").reshape(11, 3, 16, 16)
+    stored = torch.tensor(squared(picture, stored_side(16)))[None].expand(10, -1, -1, -1)
+    expected = random_crops(stored.contiguous(), 16, torch.arange(10)).numpy()
+    assert np.abs(found[1:] - expected).max() < 2.5 / 255  # levels, as pictures are shrunk before they are cut
+    assert np.abs(found[0] - squared(picture, 16).transpose(2, 0, 1) / 255).max() < 2.5 / 255
+    for one, other in itertools.combinations(range(11), 2):  # they can be told from each other
+        assert np.abs(found[one] - found[other]).max() > 4 / 255
+    alone = flat(preparation).features([picture], "whole").reshape(3, 16, 16)
+    np.testing.assert_array_equal(alone, found[0])
+
+
+@pytest.mark.parametrize(("said", "crops"), [({}, 1), ({"crops": "10"}, 10), ({"crops": "whole"}, "whole"), (None, 1)])
+def test_crops_by_what_a_file_says(said, crops):
+    assert crops_of(said) == crops
+    says("crops must be 1 or 10; got '7'", crops_of, {"crops": "7"})

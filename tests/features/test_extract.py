@@ -23,6 +23,7 @@ from firstsight.errors import InputError
 from firstsight.features import extract as extraction
 from firstsight.features.backbone import Backbone, Preparation
 from firstsight.features.extract import extract, pictures_of
+from firstsight.features.feature_file import FeatureFile
 
 SMALL = Preparation(resize=12, crop=10, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3)
 
@@ -377,3 +378,52 @@ def test_the_command_says_where_it_goes_on(folder, run, monkeypatch):
     code, text, errors = run(*words)
     assert (code, errors) == (0, f"continuing from {partial}\n")
     assert "11 pictures, 6 of them known before" in text
+
+
+def test_crops_are_kept(folder, tmp_path):
+    out = tmp_path / "f.safetensors"
+    assert extract(folder, backbone(), out, "kept").computed == 11
+    file = FeatureFile.open(out).checked()
+    files = [folder / name for name in names_of(folder)]
+    expected = backbone().features(files, "kept").reshape(11, 11, -1)
+    np.testing.assert_array_equal(file.features, expected[:, 0])
+    np.testing.assert_array_equal(file.crops, expected[:, 1:])
+    np.testing.assert_array_equal(file.features, backbone().features(files, "whole"))
+    assert isinstance(file.crops.base, np.memmap)  # which nothing has copied
+    assert (file.source["crops"], file.source["kept"]) == ("whole", "10")
+    network = backbone()
+    (folder / names_of(folder)[3]).unlink()
+    paint(folder / "images" / "class d" / "new.png", 40)
+    assert extract(folder, network, out, "kept").computed == 1  # the others are known
+    file = FeatureFile.open(out).checked()
+    files = [folder / name for name in names_of(folder)]
+    expected = backbone().features(files, "kept").reshape(11, 11, -1)
+    np.testing.assert_array_equal(file.features, expected[:, 0])
+    np.testing.assert_array_equal(file.crops, expected[:, 1:])
+    assert extract(folder, backbone(), out).computed == 11  # made in another way
+    assert FeatureFile.open(out).checked().crops is None
+
+
+def test_crops_that_are_kept_survive_a_stop(folder, tmp_path):
+    out, stop = tmp_path / "f.safetensors", iter([True])
+
+    def progress(done, *_):
+        if done >= 4 and next(stop, False):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(folder, backbone(batch=12), out, "kept", progress=progress)
+    network = backbone(batch=12)
+    assert 0 < extract(folder, network, out, "kept", progress=progress).computed < 11
+    files = [folder / name for name in names_of(folder)]
+    expected = backbone().features(files, "kept").reshape(11, 11, -1)
+    np.testing.assert_allclose(FeatureFile.open(out).crops, expected[:, 1:], atol=1e-5)
+
+
+def test_the_command_keeps_crops(folder, run):
+    code, out, err = run("features", folder, "--backbone", "random:resnet18", "--crops", 10, "--keep")
+    assert (code, err) == (0, "")
+    assert "512 features each, and of ten crops of each," in out
+    assert FeatureFile.open(folder / "features.safetensors").checked().crops.shape == (11, 10, 512)
+    code, _, err = run("features", folder, "--backbone", "random:resnet18", "--keep")
+    assert (code, err) == (2, "firstsight: crops must be 10 where they are kept; got 1\n")

@@ -179,3 +179,48 @@ def test_files_of_a_folder(tmp_path):
     assert find_feature_files(tmp_path, ()) == []
     found = find_feature_files(tmp_path, ["c", "b.npz", tmp_path / "a.safetensors"])
     assert [path.name for path in found] == ["c.mat", "b.npz", "a.safetensors"]
+
+
+CROPS = np.random.default_rng(1).random((7, 10, 3), dtype=np.float32)
+
+
+def with_crops(path, crops):
+    if path.suffix == ".npz":
+        np.savez(path, features=FEATURES, crops=crops, image_files=np.array(NAMES))
+    else:
+        save_file({"features": FEATURES, "crops": crops}, path, {"files": json.dumps(NAMES)})
+    return FeatureFile.open(path)
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.npz"])
+def test_crops(name, tmp_path):
+    file = with_crops(tmp_path / name, CROPS).checked()
+    np.testing.assert_array_equal(file.features, FEATURES)
+    np.testing.assert_array_equal(file.crops, CROPS)
+    some = file.crops_of(file.rows_of(["a/5.jpg", "a/2.jpg"]))
+    assert some.store is file.crops
+    np.testing.assert_array_equal(some.of(np.array([1, 0]), np.array([9, 3])), CROPS[[2, 5], [9, 3]])
+    bare = FeatureFile.open(write(tmp_path / f"bare{name[1:]}"))
+    assert bare.crops is None
+    assert bare.crops_of(np.arange(3)) is None
+
+
+@pytest.mark.parametrize(
+    ("crops", "sentence"),
+    [
+        (CROPS[:5], "crops in {} must be floats of [7 images, crops, 3]; got float32 of [5, 10, 3]"),
+        (CROPS[:, 0], "crops in {} must be floats of [7 images, crops, 3]; got float32 of [7, 3]"),
+        (CROPS.astype(int), "crops in {} must be floats of [7 images, crops, 3]; got int64 of [7, 10, 3]"),
+        (np.where(CROPS > 0.9, np.inf, CROPS), "crops in {} must be finite; got NaN or inf in rows 1 and after"),
+    ],
+)
+def test_bad_crops(crops, sentence, tmp_path):
+    file = with_crops(tmp_path / "x.safetensors", crops)
+    says(sentence.format(file.name), file.checked)
+
+
+def test_features_of_three_axes_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", features=CROPS, image_files=np.array(NAMES))
+    file = FeatureFile.open(tmp_path / "x.npz")
+    sentence = f"features in {file.name} must be numbers of [images, columns]; got float32 of [7, 10, 3]"
+    says(f"{sentence}; name what is of crops [images, crops, columns] 'crops'", file.checked)

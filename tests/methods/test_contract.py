@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from firstsight.data import ClassEmbeddings, Dataset, TrainingSet
+from firstsight.data import ClassEmbeddings, Crops, Dataset, TrainingSet
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.methods import METHODS, FitControls, base, load_method, named
@@ -439,3 +439,12 @@ def test_all_methods_can_be_imported_by_class_name():
     for kind in METHODS.values():
         assert getattr(methods, kind.__name__) is kind
         assert kind.__name__ in methods.__all__
+
+
+def test_crops_are_for_those_who_learn_from_them(name, tiny):
+    """Features of crops change nothing for a method that knows whole images alone, and are of use to SP-AEN."""
+    store = np.random.default_rng(0).normal(size=(len(tiny.labels), 10, tiny.features.shape[1])).astype(np.float32)
+    cropped = dataclasses.replace(tiny, crops=Crops(store, np.arange(len(store))))
+    plain, other = (make(name).fit(data.training_set()) for data in (tiny, cropped))
+    scores = [method.scores(tiny.features, tiny.classes) for method in (plain, other)]
+    assert np.array_equal(*scores) == (name not in ("spaen", "spaen-pictures"))

@@ -203,7 +203,7 @@ def test_the_users_cache_folder(root, monkeypatch, tmp_path):
 
 def test_a_cache_that_cannot_be_written_to(root, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"file/birds-\w+-16-v1.rows must be a place to write to; got File exists"):
+    with pytest.raises(InputError, match=r"file/birds-\w+-16-v2.rows must be a place to write to; got File exists"):
         with_pictures(dataset(root), SIDE, tmp_path / "file")
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from firstsight.errors import InputError
-from firstsight.pictures.decode import MOST_PIXELS, open_picture, upright_rgb
+from firstsight.pictures.decode import MOST_PIXELS, open_picture, squared, upright_rgb
 
 GRADIENT = np.add.outer(np.arange(30) * 4, np.arange(40) * 3).astype(np.uint8)  # [h, w]
 COLOURS = np.stack([GRADIENT, GRADIENT[::-1], 255 - GRADIENT], axis=2)  # [h, w, 3]
@@ -227,3 +227,23 @@ def test_a_picture_that_is_open_already():
     assert str(caught.value) == (
         "it must be a whole picture; got one that is broken: brightness must be whole numbers; got floats"
     )
+
+
+@pytest.mark.parametrize("size", [(60, 20), (20, 60), (40, 40)])
+def test_a_picture_keeps_its_shape(size):
+    """A disc in the middle stays a disc, and what lies beyond the central square is gone."""
+    width, height = size
+    across, down = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)
+    disc = np.where(across**2 + down**2 < 8**2, 255, 0)[..., None].repeat(3, axis=2).astype(np.uint8)
+    found = squared(Image.fromarray(disc), 20)
+    side = min(size)
+    assert found.shape == (20, 20, 3)
+    lit = found[..., 0] > 127
+    assert lit.any(axis=0).sum() == lit.any(axis=1).sum() == round(16 * 20 / side)
+
+
+def test_the_central_square_is_cut_by_whole_pixels():
+    picture = np.random.default_rng(0).integers(0, 256, (5, 9, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(squared(Image.fromarray(picture), 5), picture[:, 2:7])
+    turned = np.ascontiguousarray(picture.transpose(1, 0, 2))
+    np.testing.assert_array_equal(squared(Image.fromarray(turned), 5), turned[2:7])

@@ -96,7 +96,7 @@ class Painter(Colours):
 
     seconds: float = 0.0
     draws = True
-    side = 8
+    view = 8
 
     def __post_init__(self):
         super().__post_init__()
@@ -105,10 +105,10 @@ class Painter(Colours):
     def painted(self, colours):
         self.batches.append(len(colours))
         time.sleep(self.seconds)
-        return np.broadcast_to(colours[:, None, None], (len(colours), self.side, self.side, 3)).round().astype(np.uint8)
+        return np.broadcast_to(colours[:, None, None], (len(colours), self.view, self.view, 3)).round().astype(np.uint8)
 
     def reconstructed(self, pictures):
-        assert pictures.shape[1:] == (self.side, self.side, 3)
+        assert pictures.shape[1:] == (self.view, self.view, 3)
         return self.painted(pictures.mean(axis=(1, 2)))
 
     def imagined(self, classes):

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from firstsight.data import Pictures
+from firstsight.data import Crops, Pictures
 from firstsight.errors import InputError
 from firstsight.methods import SPAEN, SPAENPictures
 from firstsight.methods.distributed import Ranks
-from firstsight.methods.fitting import TrainingTensors
+from firstsight.methods.fitting import CropFeatures, TrainingTensors
 from firstsight.methods.loop import Loop
 from firstsight.methods.spaen.steps import FeatureSteps, loop_of
 from firstsight.methods.spaen_pictures.networks import perceptual_network
@@ -47,20 +47,27 @@ def feature_steps(method: SPAEN, w: int = 9) -> FeatureSteps:
     return FeatureSteps(method, networks, images, Ranks())
 
 
-def picture_material(method: SPAENPictures) -> Material:
-    """Make random features and painted pictures: 48 images, 7 features, 5 classes of 4 attributes."""
+def picture_material(method: SPAENPictures, with_crops: bool = False) -> Material:
+    """Make random features and painted pictures: 48 images, 7 features, 5 classes of 4 attributes.
+
+    The features of crops, where there are some, are those of the whole plus the number of the crop.
+    """
     torch.manual_seed(3)
     features, vectors = torch.randn(48, 7), nn.functional.normalize(torch.randn(5, 4))
     pictures = Pictures(painted(48, 37), np.arange(48))
-    images = TrainingTensors(features, torch.arange(48) % 5, vectors, features, (7,), pictures)
-    networks = method._networks(7, 0, 4)
+    crops = None
+    if with_crops:
+        store = features[:, None].numpy() + np.arange(10, dtype=np.float32)[:, None]
+        crops = CropFeatures(Crops(store, np.arange(48)), torch.from_numpy)
+    images = TrainingTensors(features, torch.arange(48) % 5, vectors, features, (7,), pictures, crops)
+    networks = method._networks(320 if method.end_to_end else 7, 0, 4)
     has_phi = method.alpha and method.perceptual_weight  # with random weights, which the method itself leaves out
     return Material(method, networks, images, perceptual_network(32, method.width) if has_phi else None, Ranks())
 
 
-def picture_steps(method: SPAENPictures):
+def picture_steps(method: SPAENPictures, with_crops: bool = False):
     """Make the steps of the method's variant on random tensors."""
-    return method.way.steps(picture_material(method))
+    return method.way.steps(picture_material(method, with_crops))
 
 
 def loop_of_steps(steps: FeatureSteps | PictureSteps) -> Loop:
@@ -94,14 +101,14 @@ def unclipped(monkeypatch) -> None:
 
 
 def shown_to(made, monkeypatch) -> list:
-    """List (crops, rows, which crops) of each piece of a batch, as a step takes them."""
-    taken, cut = [], made.pictures.crops
+    """List (pictures, rows) of each piece of a batch, as a step takes them."""
+    taken, read = [], made.pictures.views
 
-    def crops(rows, which):
-        taken.append((cut(rows, which), rows, which))
+    def views(rows):
+        taken.append((read(rows), rows))
         return taken[-1][0]
 
-    monkeypatch.setattr(made.pictures, "crops", crops)
+    monkeypatch.setattr(made.pictures, "views", views)
     return taken
 
 

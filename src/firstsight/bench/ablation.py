@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from firstsight.bench.ridge import Ridge, ridge
 from firstsight.data import Dataset, Indices, Pictures
 from firstsight.errors import InputError
 from firstsight.evaluation.evaluate import Result, evaluate
@@ -52,6 +53,18 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Halves:
+    """What each half of SplitBranch's code is worth to G: first the half that classifies, then the other.
+
+    The paper finds the weight that merges the first almost zero.
+    """
+
+    layers: tuple[float, float]  # Frobenius norms of the halves' own layers
+    merging: tuple[float, float]  # Frobenius norms of the weights that merge them, columns of G's first layer
+    reaching: tuple[float, float]  # mean length of what of unseen-class test pictures reaches G's first layer from each
+
+
+@dataclass(frozen=True, kw_only=True)
 class PictureRow:
     """What one model draws; numbers of its E are as in `Result`."""
 
@@ -66,6 +79,7 @@ class PictureRow:
     ausuc: float
     seconds: float  # of training
     model: str  # its file
+    halves: Halves | None = field(default=None, metadata=OMITTED)  # of SplitBranch
 
 
 @dataclass(frozen=True)
@@ -87,9 +101,12 @@ def reconstruction(
 ) -> list[PictureRow]:
     """Train the four ways of Table 3 and measure what they draw.
 
+    G draws equally many pictures in each. In joint training SP-AEN's F and G learn in every step of E, so for `epochs`
+    times `autoencoder_batch` / `batch` passes; `autoencoder_epochs` of the others is then set to that.
+
     Args:
         data: with features and pictures.
-        settings: of all four, but for `variant`.
+        settings: of all four, but for `variant` and, in joint training, `autoencoder_epochs`.
         out: folder of the models and of what was measured.
         progress: called with (way, steps done, steps in all, losses).
 
@@ -97,10 +114,30 @@ def reconstruction(
         a row for each way.
     """
     rows = []
+    settings = with_equal_passes(settings)
     for variant, (name, changes) in WAYS.items():
         method = replace(settings, variant=variant, **changes)
         rows.append(replace(_measured(method, data, out / variant, progress), way=name))
     return rows
+
+
+def with_equal_passes(settings: SPAENPictures) -> SPAENPictures:
+    """Return settings with which G draws as many pictures in each of the four ways."""
+    if settings.schedule != "joint":
+        return settings
+    return replace(settings, autoencoder_epochs=settings.epochs * settings.autoencoder_batch / settings.batch)
+
+
+def ridge_of(data: Dataset, settings: SPAENPictures, out: Path) -> Ridge | None:
+    """Return how well a ridge regression from E's features draws; None where the data set has no features."""
+    if data.features is None:
+        return None
+    file, facts = out / "ridge.json", _facts(settings, data)
+    rows = _kept(Ridge, file, facts)
+    if rows is None:
+        rows = [ridge(data, settings)]
+        _keep(file, facts, rows)
+    return rows[0]
 
 
 def alphas(
@@ -157,7 +194,7 @@ def pixel_error(method: SPAENPictures, data: Dataset, images: Indices) -> float:
     """Compute the mean squared error per pixel of a method's reconstructions, colours in 0..1 (Table 3)."""
     errors = []
     for block in _blocks(images):
-        original = in_size(pictures_of(data).take(block), method.side)
+        original = in_size(pictures_of(data).take(block), method.view)
         errors.append(np.square(drawn(method, data, block) / 255.0 - original / 255.0).mean(axis=(1, 2, 3)))
     return float(np.concatenate(errors).mean())
 
@@ -184,7 +221,7 @@ def shown(data: Dataset, n: int = N_SHOWN) -> Indices:
 
 def drawn(method: SPAENPictures, data: Dataset, images: Indices) -> NDArray[np.uint8]:
     """Reconstruct these pictures with a method: [n, side, side, 3]."""
-    originals = in_size(pictures_of(data).take(images), method.side)
+    originals = in_size(pictures_of(data).take(images), method.view)
     return method.reconstructed(originals, None if data.features is None else data.features[images])
 
 
@@ -206,16 +243,31 @@ def _measured(method: SPAENPictures, data: Dataset, place: Path, progress: Progr
     controls = FitControls(said, unfinished, checkpoint_every=200)
     start = time.perf_counter()
     method.fit(data.training_set(), controls)
+    halves = halves_of(method, data) if method.variant == "split-branch" else None
     row = PictureRow(
         mse=pixel_error(method, data, data.test_unseen),
         mse_seen=pixel_error(method, data, data.test_seen),
         **_numbers(evaluate(method, data, calibrate=False)),
         seconds=time.perf_counter() - start,
         model=str(method.save(model)),
+        halves=halves,
     )
     _keep(file, facts, [row])
     unfinished.unlink(missing_ok=True)
     return row
+
+
+def halves_of(method: SPAENPictures, data: Dataset) -> Halves:
+    """Measure what each half of a fitted SplitBranch's code is worth to G."""
+    merge: Any = method.networks_["merge"]
+    weight = method.networks_["generator"].get_parameter("hidden.weight").detach()
+    with torch.inference_mode():
+        merged = merge(method.codes(data.inputs(data.test_unseen)))
+    parts = zip(weight.chunk(2, dim=1), merged.chunk(2, dim=1), strict=True)
+    lengths = [((half @ columns.T).norm(dim=1).mean().item(), columns.norm().item()) for columns, half in parts]
+    (first, first_columns), (second, second_columns) = lengths
+    layers = (merge.first.weight.norm().item(), merge.second.weight.norm().item())
+    return Halves(layers=layers, merging=(first_columns, second_columns), reaching=(first, second))
 
 
 def model_of(row: PictureRow) -> SPAENPictures:

@@ -176,7 +176,7 @@ def run_one(planned: Planned, calibrate: bool, reports: Reports) -> RunRecord:
     data, method = planned.data, planned.method
     learned = data
     if isinstance(method, DrawsPictures):
-        learned, *_ = with_pictures(data, method.side, progress=partial(reports, f"pictures of {data.name}"))
+        learned, *_ = with_pictures(data, method.view, progress=partial(reports, f"pictures of {data.name}"))
     with PeakMemory() as memory:
         start = time.perf_counter()
         method.fit(learned.training_set(), FitControls(progress=partial(reports, f"fit {planned}")))

@@ -61,8 +61,10 @@ def ablate_reconstruction(argv: Sequence[str]) -> None:
     with Display() as display:
         data = options.load_for(method, display)
         rows = ablation.reconstruction(data, method, options.out, display)
-        mean = ablation.mean_picture_error(data, method.side)
-    _show_models(options, data, mean, {str(row.way): row for row in rows}, "reconstruction.png")
+        baselines = {"the mean picture": ablation.mean_picture_error(data, method.view)}
+        if (ridge := ablation.ridge_of(data, method, options.out)) is not None:
+            baselines["ridge on E's input"] = ridge.mse
+    _show_models(options, data, baselines, {str(row.way): row for row in rows}, "reconstruction.png")
 
 
 def ablate_objective(argv: Sequence[str]) -> None:
@@ -106,26 +108,40 @@ def ablate_alpha(argv: Sequence[str]) -> None:
     with Display() as display:
         data = options.load_for(method, display)
         rows = ablation.alphas(data, method, options.out, options.alphas, display)
-        mean = ablation.mean_picture_error(data, method.side)
-    _show_models(options, data, mean, {f"alpha {row.alpha:g}": row for row in rows}, "alpha.png")
+        mean = ablation.mean_picture_error(data, method.view)
+    _show_models(options, data, {"the mean picture": mean}, {f"alpha {row.alpha:g}": row for row in rows}, "alpha.png")
 
 
 def _show_models(
-    options: AblateOptions, data: Dataset, mean: float, rows: Mapping[str, PictureRow], picture: str
+    options: AblateOptions,
+    data: Dataset,
+    baselines: Mapping[str, float],
+    rows: Mapping[str, PictureRow],
+    picture: str,
 ) -> None:
-    """Print the numbers of each model and write a sheet of its pictures; `rows` by the name of the model."""
+    """Print the errors of baselines and the numbers of each model, by name; write a sheet of the models' pictures."""
     from firstsight.results.document import document
 
     file = _write_sheet(options.out / picture, data, rows)
     if options.json:
-        found = {"data": data.name, "mean_picture": mean, "rows": document(list(rows.values()))}
+        found = {"data": data.name, "baselines": dict(baselines), "mean_picture": baselines["the mean picture"]}
+        found["rows"] = document(list(rows.values()))
         print(as_json(found | {"pictures": str(file)}))
         return
     print(f"Mean squared error per pixel of unseen-class test pictures of {data.name}, colours in 0..1")
-    print(f"  {'the mean picture':<18}{mean:.4f}")
+    for name, error in baselines.items():
+        print(f"  {name:<20}{error:.4f}")
     for name, row in rows.items():
         numbers = f"t1 {row.t1:.1f}  h {row.h:.1f}  ausuc {row.ausuc:.3f}"
-        print(f"  {name:<18}{row.mse:.4f}   {numbers}  {row.seconds:.0f} s")
+        print(f"  {name:<20}{row.mse:.4f}   {numbers}  {row.seconds:.0f} s")
+    for halves in (row.halves for row in rows.values() if row.halves is not None):
+        print("What the halves of SplitBranch's code are worth to G: the half that classifies, the other")
+        for words, (first, second) in (
+            ("norm of the weights that merge them", halves.merging),
+            ("norm of the layer before", halves.layers),
+            ("length of what reaches G, unseen classes", halves.reaching),
+        ):
+            print(f"  {words:<42}{first:.3g}  {second:.3g}")
     print(f"The pictures are at {file}")
 
 
@@ -145,7 +161,7 @@ def _write_sheet(file: Path, data: Dataset, rows: Mapping[str, PictureRow]) -> P
 
     images = ablation.shown(data)
     models = {name: ablation.model_of(row) for name, row in rows.items()}
-    side = next(iter(models.values())).side
+    side = next(iter(models.values())).view
     lines = [("original", ablation.in_size(ablation.pictures_of(data).take(images), side))]
     lines += [(name, ablation.drawn(model, data, images)) for name, model in models.items()]
     names = [data.classes.names[label] for label in data.labels[images]]

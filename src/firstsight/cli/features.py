@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from firstsight.cli.options import as_json, resumable
+from firstsight.errors import InputError
 
 
 def features(
@@ -13,6 +14,7 @@ def features(
     /,
     backbone: str = "resnet50",
     crops: Literal[1, 10] = 1,
+    keep: bool = False,
     out: Path | None = None,
     batch: int | None = None,
     device: str = "auto",
@@ -30,6 +32,8 @@ def features(
         backbone: `resnet50`, `torchvision:NAME`, `timm:NAME`, `openclip:MODEL/WEIGHTS`; or `random:` and one of these,
             for random weights.
         crops: 1, the middle of each picture; or 10, corners, middle and their mirror images, averaged.
+        keep: with --crops 10, keep the features of each crop beside those of the whole, both of the central square of
+            the picture. SP-AEN then learns from the crops, as in the paper; other methods use the whole.
         out: the feature file; by default FOLDER/features.safetensors.
         batch: crops in one pass of the network; halved if memory runs out.
         device: torch device to work on; `auto` takes a GPU if there is one.
@@ -41,13 +45,15 @@ def features(
     from firstsight.features.load import load_backbone
     from firstsight.progress import Display
 
+    if keep and crops != 10:
+        raise InputError(f"crops must be 10 where they are kept; got {crops}")
     pictures_of(folder)  # refuse a folder without pictures before weights are loaded
     out = out or folder / "features.safetensors"
     network = load_backbone(backbone, device, precision, batch)
     asked = network.batch
     with Display() as display:
         with resumable(out, display):
-            done = extract(folder, network, out, crops, skip_bad, display.stage("features"))
+            done = extract(folder, network, out, "kept" if keep else crops, skip_bad, display.stage("features"))
         if network.batch < asked:
             display.say(f"memory was too small for {asked} crops at once; {network.batch} were taken")
         for sentence in done.skipped.values():
@@ -59,4 +65,7 @@ def features(
     known = len(done.files) - done.computed
     again = f", {known} of them known before" if known else ""
     left_out = f"; {len(done.skipped)} were left out" if done.skipped else ""
-    print(f"{len(done.files)} pictures{again}, {network.width} features each by {network.name}, are in {out}{left_out}")
+    each = "each, and of ten crops of each," if keep else "each"
+    print(
+        f"{len(done.files)} pictures{again}, {network.width} features {each} by {network.name}, are in {out}{left_out}"
+    )

@@ -135,7 +135,7 @@ class PictureOptions(DataOptions):
         data = load_files(self.data, files if self.backbone is None else replace(files, features=()), display)
         if self.backbone is None and not (isinstance(method, MakesFeatures) and method.makes_features()):
             data.inputs(data.trainval[:1])  # report missing features before the pictures are shrunk
-        data, bad = with_pictures(data, method.side, skip_bad=self.skip_bad, progress=display.stage("pictures"))
+        data, bad = with_pictures(data, method.view, skip_bad=self.skip_bad, progress=display.stage("pictures"))
         say_skipped(display, bad)
         if self.backbone is None:
             return data

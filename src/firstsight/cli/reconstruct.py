@@ -101,7 +101,7 @@ def _reconstruct(
             try:
                 if file.fault:
                     raise InputError(file.problem)
-                read[file.path] = squared(open_picture(file.path, enough=2 * method.side), method.side)
+                read[file.path] = squared(open_picture(file.path, enough=2 * method.view), method.view)
             except InputError as error:
                 if not skip_bad:
                     raise

@@ -230,5 +230,6 @@ def as_dataset(files: FolderFiles) -> Dataset:
         feature_widths=tuple(part.shape[1] for part in parts),
         paths=paths,
         root=str(files.folder),
+        crops=files.features[0].crops_of(files.features[0].rows_of(paths)) if len(parts) == 1 else None,
         feature_source=files.features[0].source or None if len(parts) == 1 else None,
     )

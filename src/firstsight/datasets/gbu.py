@@ -52,6 +52,7 @@ def as_dataset(files: GBUFiles) -> Dataset:
         validation_classes=_validation_classes(files.folder, seen),
         paths=files.pictures.paths if files.pictures else (),
         root=str(files.pictures.root) if files.pictures else None,
+        crops=files.features[0].crops if len(features) == 1 else None,
         feature_source=dict(files.features[0].source) or None if len(features) == 1 else None,
     )
 

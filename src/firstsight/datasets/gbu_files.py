@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from firstsight.data import Crops
 from firstsight.datasets.data_files import DEFAULT, TEXT, DataFiles, vectors_problem
 from firstsight.datasets.gbu_pictures import FoundPictures, distinct_depth, find_pictures, names_in, tail
 from firstsight.errors import InputError, did_you_mean
@@ -35,6 +36,7 @@ class ImageFile:
     labels: np.ndarray | None = None  # [n] class numbers from 1, or None where the file holds none
     pictures: Sequence[str] = ()  # n paths on the authors' disks, or empty
     dtype: str = ""  # type of the features in the file
+    crops: Crops | None = None  # [n, k, v] features of crops, not read yet
     # what the file says of how its features were made, or nothing
     source: Mapping[str, Any] = field(default_factory=dict)
 
@@ -161,7 +163,8 @@ def _read_own_features(path: Path, names: Sequence[str]) -> ImageFile:
     names = names_in(names, file.files)
     depth = distinct_depth(names)
     rows = file.rows_of(names, lambda name: tail(name, depth))
-    return ImageFile(file.name, file.features[rows], dtype=str(file.stored.dtype), source=file.source)
+    crops, dtype = file.crops_of(rows), str(file.stored.dtype)
+    return ImageFile(file.name, file.features[rows], dtype=dtype, crops=crops, source=file.source)
 
 
 def _semantics_path(folder: Path, name: str) -> Path:

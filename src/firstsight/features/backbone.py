@@ -6,9 +6,9 @@ device.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -21,13 +21,20 @@ from torch import Tensor, nn
 
 from firstsight.errors import InputError
 from firstsight.parallel import prefetch
-from firstsight.pictures.decode import DRAFT, open_picture, upright_rgb
+from firstsight.pictures.decode import DRAFT, central_square, open_picture, stored_side, upright_rgb
+from firstsight.pictures.ten_crops import N_CROPS, corners
 from firstsight.progress import StageProgress
 
-Crops = Literal[1, 10]
+Crops = Literal[1, 10, "whole", "kept"]
 Precision = Literal["float32", "bf16"]
 BATCH = {"cpu": 32, "cuda": 256}  # crops in one pass of the network, unless memory is too small
-CROPS_CUT = {1: 1, 10: 5}  # crops cut from a picture for each choice; mirror images are made on the device
+CROPS_CUT = {
+    1: 1,
+    10: 5,
+    "whole": 1,
+    "kept": 6,
+}  # crops cut from a picture for each choice; mirror images are made on the device
+N_VIEWS: dict[Crops, int] = {1: 1, 10: 1, "whole": 1, "kept": 1 + N_CROPS}  # rows of features of a picture
 AHEAD = 2  # batches that are decoded ahead of the network
 
 
@@ -41,9 +48,11 @@ class Preparation:
     mean: tuple[float, ...]  # subtracted from each colour in 0..1
     std: tuple[float, ...]  # each colour is then divided by it
     squash: bool = False  # whether pictures are stretched to a square
+    square: bool = False  # whether only the central square of a picture is looked at
 
     def __str__(self) -> str:
         side = "both sides" if self.squash else "shorter side"
+        side = f"central square, {side}" if self.square else side
         mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
         return f"{side} {self.resize} {self.interpolation}, crop {self.crop}, mean {mean}, std {std}"
 
@@ -57,11 +66,23 @@ class Preparation:
         return int(self.resize * width / height), self.resize
 
     def crops(self, picture: Image.Image, n_crops: Crops) -> NDArray[np.uint8]:
-        """Cut the middle [1, h, w, 3], or four corners and the middle [5, h, w, 3], whose mirror images make ten."""
+        """Cut the crops [k, h, w, 3] of a picture.
+
+        Args:
+            picture: upright, in RGB.
+            n_crops: 1, the middle; 10, four corners and the middle, whose mirror images make ten; `whole`, the central
+                square shrunk to one crop; `kept`, that, then the five of the central square, cut with the share of the
+                paper (224 of 256 pixels), as crops of stored pictures are.
+        """
+        if n_crops == "whole":
+            return replace(self, resize=self.crop, squash=False, square=True).crops(picture, 1)
+        if n_crops == "kept":
+            stored = replace(self, resize=stored_side(self.crop), squash=False, square=True)
+            return np.concatenate([self.crops(picture, "whole"), stored.crops(picture, 10)])
+        picture = picture.crop(central_square(*picture.size)) if self.square else picture
         width, height = self.resized(picture)
-        right, bottom = width - self.crop, height - self.crop
-        middle = round(right / 2), round(bottom / 2)
-        boxes = [middle] if n_crops == 1 else [(0, 0), (right, 0), (0, bottom), (right, bottom), middle]
+        places = corners(height, width, self.crop)
+        boxes = [(left, top) for top, left in (places[-1:] if n_crops == 1 else places)]
         resample = Image.Resampling[self.interpolation.upper()]
         if width * height <= len(boxes) * self.crop**2:
             whole = np.asarray(picture.resize((width, height), resample))
@@ -110,7 +131,8 @@ class Backbone:
 
         Args:
             pictures: n pictures or files.
-            crops: 1, the middle of each, or 10: corners, middle and their mirror images, whose features are averaged.
+            crops: 1, the middle of each; 10: corners, middle and their mirror images, whose features are averaged;
+                `whole`, the central square; or `kept`: [n, 11 v], the features of that, then of ten crops of it.
             progress: called with (pictures done, pictures in total, {}).
 
         Raises:
@@ -118,7 +140,7 @@ class Backbone:
         """
         check_crops(crops)
         pictures = list(pictures)
-        made: list[NDArray[np.float32]] = [np.empty((0, self.width), dtype=np.float32)]
+        made: list[NDArray[np.float32]] = [np.empty((0, self.width * N_VIEWS[crops]), dtype=np.float32)]
         prepared = prefetch(lambda picture: self.prepared(picture, crops), pictures, AHEAD * self.per_pass(crops))
         done = 0
         while group := list(islice(prepared, self.per_pass(crops))):
@@ -135,7 +157,7 @@ class Backbone:
     def prepared(
         self, source: Image.Image | str | Path | bytes, crops: Crops, name: str | None = None
     ) -> NDArray[np.uint8]:
-        """Cut the crops [1 or 5, h, w, 3] of a picture that the network needs; safe in any thread."""
+        """Cut the crops [1, 5 or 6, h, w, 3] of a picture that the network needs; safe in any thread."""
         if isinstance(source, Image.Image):
             picture = upright_rgb(source, name or "picture")
         else:
@@ -143,10 +165,15 @@ class Backbone:
         return self.preparation.crops(picture, crops)
 
     def rows(self, prepared: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Compute features [n, v] of the crops of n pictures, as `prepared` returns them."""
+        """Compute features [n, v] of the crops of n pictures, as `prepared` returns them; [n, 11 v] of those kept."""
         images = torch.from_numpy(np.concatenate(prepared)).permute(0, 3, 1, 2)  # channels last in memory
         n_each = len(prepared[0])
         features = self._passes(images)
+        if n_each == CROPS_CUT["kept"]:
+            whole, five = features.view(len(prepared), n_each, -1).split([1, n_each - 1], dim=1)
+            of_crops = images.unflatten(0, (len(prepared), n_each))[:, 1:].flatten(0, 1)
+            mirrored = self._passes(of_crops, mirrored=True).view(len(prepared), n_each - 1, -1)
+            return torch.cat([whole, five, mirrored], dim=1).flatten(1).numpy()
         if n_each > 1:  # ten crops
             features = (features + self._passes(images, mirrored=True)) / 2
         return features.view(len(prepared), n_each, -1).mean(dim=1).numpy()
@@ -181,7 +208,16 @@ class Backbone:
         return features.float().flatten(1)
 
 
-def check_crops(crops: int) -> None:
-    """Raise InputError unless crops is 1 or 10."""
-    if crops not in (1, 10):
+def check_crops(crops: int | str) -> None:
+    """Raise InputError unless crops is one of `Crops`."""
+    if crops not in CROPS_CUT:
         raise InputError(f"crops must be 1 or 10; got {crops!r}")
+
+
+def crops_of(source: Mapping[str, str] | None) -> Crops:
+    """Return the crops of each picture from which features were made, by what their file says; 1 where it does not."""
+    crops = (source or {}).get("crops", "1")
+    named: dict[str, Crops] = {"1": 1, "10": 10, "whole": "whole"}
+    if crops not in named:
+        raise InputError(f"crops must be 1 or 10; got {crops!r}")
+    return named[crops]

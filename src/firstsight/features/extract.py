@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from firstsight.data import is_bad_row
 from firstsight.errors import InputError
-from firstsight.features.backbone import AHEAD, Backbone, Crops, check_crops
+from firstsight.features.backbone import AHEAD, N_VIEWS, Backbone, Crops, check_crops
 from firstsight.features.feature_file import FeatureFile
 from firstsight.files import replacing, writing
 from firstsight.parallel import prefetch
 from firstsight.pictures.decode import read_picture
 from firstsight.pictures.find import File, list_pictures
+from firstsight.pictures.ten_crops import N_CROPS
 from firstsight.progress import StageProgress
 
 SHA = 32  # bytes of a digest
@@ -76,7 +77,9 @@ def extract(
         folder: of the pictures.
         backbone: that makes the features.
         out: the file; rows of one that is there are used again where they fit.
-        crops: 1, the middle of each picture, or 10, averaged.
+        crops: 1, the middle of each picture; 10, averaged; or `kept`: the file then has `features` [n, v] of the
+            central squares, and `crops` [n, 10, v] of the ten crops of each, as `firstsight.pictures.ten_crops` orders
+            them.
         skip_bad: leave out pictures that cannot be read, instead of stopping at the first.
         progress: called with (pictures done, pictures in all, {}).
         paths: pictures, relative to the folder; all under its `images` where None.
@@ -89,16 +92,19 @@ def extract(
     files = pictures_of(folder) if paths is None else tuple(map(File, paths))
     key = {
         "backbone": backbone.name,
-        "crops": str(crops),
+        "crops": "whole" if crops == "kept" else str(crops),
         "transform": backbone.transform,
         "precision": backbone.precision,
     }
+    key |= {"kept": str(N_CROPS)} if crops == "kept" else {}
+    n_views = N_VIEWS[crops]
     done = Extracted()
     digests: list[bytes] = []
     with ExitStack() as stack:
         before = _earlier(out, key, backbone.width) if out.exists() else None
         old = before.rows_by_digest() if before else {}
-        part = stack.enter_context(_Partial(out.with_name(out.name + ".partial"), key, backbone.width))
+        width = n_views * backbone.width
+        part = stack.enter_context(_Partial(out.with_name(out.name + ".partial"), key, width))
 
         def is_known(digest: bytes) -> bool:
             return digest in old or digest in part.known
@@ -121,13 +127,16 @@ def extract(
         if not done.files:
             raise InputError(f"pictures of {folder} must be readable; got none of {len(files)} that is")
         computed = part.rows()
-        kept = before.stored if before else computed
 
-        def row_of(digest: bytes) -> np.ndarray:
-            return kept[old[digest]] if digest in old else computed[part.known[digest]]
+        def views_of(digest: bytes) -> np.ndarray:
+            """Return [n_views, v] features of a picture: of the one view of it, or of the whole, then of its crops."""
+            if before is None or digest not in old:
+                return computed[part.known[digest]].reshape(n_views, -1)
+            whole = before.stored[old[digest]][None]
+            return whole if before.crops is None else np.concatenate([whole, before.crops[old[digest]]])
 
         names = {"files": json.dumps(done.files), "sha256": json.dumps([digest.hex() for digest in digests])}
-        _write(out, key | names, digests, backbone.width, row_of)
+        _write(out, key | names, digests, n_views, backbone.width, views_of)
         part.finished = True
     return done
 
@@ -156,7 +165,8 @@ def _earlier(out: Path, key: Mapping[str, str], width: int) -> FeatureFile | Non
         raise InputError(
             f"{out} must be a file of features or not be there; got something else; name another file"
         ) from error
-    return file if key.items() <= file.source.items() and file.stored.shape[1] == width else None
+    is_same = key.items() <= file.source.items() and file.stored.shape[1] == width
+    return file if is_same and (file.crops is not None) == ("kept" in key) else None
 
 
 def _compute(group: list[_Read], backbone: Backbone, part: _Partial) -> int:
@@ -175,17 +185,27 @@ def _compute(group: list[_Read], backbone: Backbone, part: _Partial) -> int:
 
 
 def _write(
-    out: Path, metadata: Mapping[str, str], digests: list[bytes], width: int, row_of: Callable[[bytes], np.ndarray]
+    out: Path,
+    metadata: Mapping[str, str],
+    digests: list[bytes],
+    n_views: int,
+    width: int,
+    views_of: Callable[[bytes], np.ndarray],
 ) -> None:
-    """Write the rows in the order of the digests, a few thousand at a time."""
-    n = len(digests)
+    """Write the rows in the order of the digests, a few thousand at a time: `features`, and `crops` where kept."""
+    n, end = len(digests), 4 * len(digests) * width
     with replacing(out) as unfinished, unfinished.open("wb") as file:
-        about = {"dtype": "F32", "shape": [n, width], "data_offsets": [0, 4 * n * width]}
-        header = json.dumps({"__metadata__": metadata, "features": about}).encode()
+        arrays: dict[str, Any] = {"features": {"dtype": "F32", "shape": [n, width], "data_offsets": [0, end]}}
+        if n_views > 1:
+            about = {"dtype": "F32", "shape": [n, n_views - 1, width], "data_offsets": [end, n_views * end]}
+            arrays["crops"] = about
+        header = json.dumps({"__metadata__": metadata, **arrays}).encode()
         header += b" " * (-len(header) % 8)
         file.write(len(header).to_bytes(8, "little") + header)
-        for start in range(0, len(digests), ROWS):
-            file.write(np.array([row_of(digest) for digest in digests[start : start + ROWS]], dtype="<f4").data)
+        for views in (slice(1), slice(1, None))[: len(arrays)]:
+            for start in range(0, n, ROWS // n_views):
+                rows = [views_of(digest)[views] for digest in digests[start : start + ROWS // n_views]]
+                file.write(np.array(rows, dtype="<f4").data)
 
 
 class _Partial:

@@ -4,8 +4,9 @@
     for names, features in file.blocks(256): ...     # a million rows take no more memory than 256
     file.features[file.rows_of(paths)]                # [n, v], the rows of these pictures
 
-    .safetensors    features [n, v]; as metadata files (JSON list of n paths), sha256, backbone, crops, transform
-    .npz            features [n, v], image_files
+    .safetensors    features [n, v], perhaps crops [n, k, v] of the same pictures; as metadata files (JSON list of n
+                    paths), sha256, backbone, crops, transform
+    .npz            features [n, v], perhaps crops [n, k, v], image_files
     .mat            features [v, n], image_files, labels
 
 All are raw numbers and text; nothing in them can run.
@@ -25,12 +26,14 @@ from typing import Any, Self
 
 import numpy as np
 
+from firstsight.data import Crops, is_bad_row
 from firstsight.errors import InputError, did_you_mean, first_of
 from firstsight.features.matfile import read_mat, variable_names
 from firstsight.pictures.find import key_of
 
 NAMING = (".safetensors", ".npz")  # kinds that always name the picture of each row
 SUFFIXES = (*NAMING, ".mat")
+BLOCK = 1024  # images whose crops are checked at once
 _DTYPES = {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "FIU" for size in (1, 2, 4, 8)}  # of safetensors
 
 
@@ -39,7 +42,7 @@ class FeatureFile:
     """A file of features; what is in it is read when it is asked for."""
 
     path: Path  # of the file
-    # return a part of the file by its name: `features`, `image_files` or `labels`; None where it has none
+    # return a part of the file by its name: `features`, `crops`, `image_files` or `labels`; None where it has none
     read: Callable[[str], Any]
     metadata: Mapping[str, str] = field(default_factory=dict)  # what a .safetensors file says beside its numbers
 
@@ -81,6 +84,17 @@ class FeatureFile:
         return np.asarray(features)
 
     @cached_property
+    def crops(self) -> np.ndarray | None:
+        """Return [n, k, v] features of crops as the file has them, mapped where `stored` is; None where it has none."""
+        with _reading(self.path):
+            crops = self.read("crops")
+        return None if crops is None else np.asarray(crops)
+
+    def crops_of(self, rows: np.ndarray) -> Crops | None:
+        """Return the features of the crops of these rows, not read yet; None where the file has none."""
+        return None if self.crops is None else Crops(self.crops, np.asarray(rows, dtype=np.int64))
+
+    @cached_property
     def features(self) -> np.ndarray:
         """Return `stored` as float32, in memory."""
         with np.errstate(over="ignore"):  # a double beyond float32 becomes inf, which has its own sentence
@@ -103,15 +117,29 @@ class FeatureFile:
         """Return the file; raise InputError unless its features are numbers of [n, v], and n pictures or none named."""
         stored = self.stored
         if stored.ndim != 2 or not stored.size or stored.dtype.kind not in "fiu":
+            hint = "; name what is of crops [images, crops, columns] 'crops'" if stored.ndim == 3 else ""
             raise InputError(
                 f"features in {self.name} must be numbers of [images, columns]; "
-                f"got {stored.dtype} of {list(stored.shape)}"
+                f"got {stored.dtype} of {list(stored.shape)}{hint}"
             )
+        if self.crops is not None:
+            self._check_crops(self.crops)
         if len(self.files) not in (0, len(stored)):
             raise InputError(
                 f"files in {self.name} must be one per row of features; got {len(self.files)} for {len(stored)}"
             )
         return self
+
+    def _check_crops(self, crops: np.ndarray) -> None:
+        """Raise InputError unless crops are finite floats [n, k, v]."""
+        n, v = self.stored.shape
+        if crops.ndim != 3 or crops.dtype.kind != "f" or crops.shape != (n, crops.shape[1], v) or not crops.size:
+            got = f"{crops.dtype} of {list(crops.shape)}"
+            raise InputError(f"crops in {self.name} must be floats of [{n} images, crops, {v}]; got {got}")
+        for start in range(0, n, BLOCK):
+            bad = is_bad_row(crops[start : start + BLOCK].reshape(-1, v))
+            if bad.any():
+                raise InputError(f"crops in {self.name} must be finite; got NaN or inf in rows {start + 1} and after")
 
     def blocks(self, size: int) -> Iterator[tuple[Sequence[str], np.ndarray]]:
         """Read names and features [up to `size`, v], one block after the other; rows without a name have a number."""
@@ -236,16 +264,20 @@ def _safetensors(path: Path) -> tuple[Callable[[str], Any], dict[str, str]]:
         raise ValueError("no tensor 'features'")
     if start + max(about["data_offsets"][1] for about in header.values()) != size:
         raise ValueError("another size than its header says")
-    kind, shape, (first, last) = (header["features"][name] for name in ("dtype", "shape", "data_offsets"))
-    if kind not in _DTYPES:
-        raise ValueError(f"numbers of type {kind}")
-    dtype = np.dtype(_DTYPES[kind])
-    if first < 0 or last - first != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{last - first} bytes for numbers of shape {shape}")
+    found = {}  # type, shape and place of each array
+    for array in {"features", "crops"} & set(header):
+        kind, shape, (first, last) = (header[array][name] for name in ("dtype", "shape", "data_offsets"))
+        if kind not in _DTYPES:
+            raise ValueError(f"numbers of type {kind}")
+        dtype = np.dtype(_DTYPES[kind])
+        if first < 0 or last - first != math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"{last - first} bytes for numbers of shape {shape}")
+        found[array] = dtype, tuple(shape), first, last
 
     def read(name: str) -> Any:
-        if name == "features":
-            return np.memmap(path, dtype, "r", start + first, tuple(shape)) if last > first else np.empty(shape, dtype)
+        if name in found:
+            dtype, shape, first, last = found[name]
+            return np.memmap(path, dtype, "r", start + first, shape) if last > first else np.empty(shape, dtype)
         files = json.loads(metadata.get("files", "null")) if name == "image_files" else None
         if files is not None and not (isinstance(files, list) and all(isinstance(entry, str) for entry in files)):
             raise ValueError("'files' is no list of names")

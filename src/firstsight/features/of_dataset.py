@@ -52,14 +52,14 @@ def with_frozen_features(
     cache = cache_folder() / "features" if cache is None else cache
     if backbone == COMPACT:
         features = _compact(data, cache, progress)
-        return replace(data, features=features, feature_widths=(), feature_source=None)
+        return replace(data, features=features, feature_widths=(), crops=None, feature_source=None)
     network, root = load_backbone(backbone, device), Path(data.root).resolve()
     digest = hashlib.sha256(os.fsencode(f"{root}\0{network.name}")).hexdigest()[:12]
     out = cache / f"{root.name[:40]}-{digest}.safetensors"
     extract(root, network, out, progress=progress, paths=dict.fromkeys(data.paths))
     file = FeatureFile.open(out)
     features = file.features[file.rows_of(data.paths)]
-    return replace(data, features=features, feature_widths=(), feature_source=file.source)
+    return replace(data, features=features, feature_widths=(), crops=None, feature_source=file.source)
 
 
 def _compact(data: Dataset, cache: Path, progress: StageProgress | None) -> np.ndarray:

@@ -24,14 +24,14 @@ class DrawsPictures(Protocol):
         """Tell whether it has learned to reconstruct a picture."""
 
     @property
-    def side(self) -> int:
-        """Return the pixels of a side of the square pictures that it draws and that it is shown."""
+    def view(self) -> int:
+        """Return the pixels of a side of the square pictures that it returns and that it is shown."""
 
     def reconstructed(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Reconstruct pictures: G(F(x)), [n, side, side, 3] colours in 0..255 of [n, h, h, 3]."""
+        """Reconstruct pictures: G(F(x)), [n, view, view, 3] colours in 0..255 of [n, h, h, 3]."""
 
     def imagined(self, classes: ClassEmbeddings) -> NDArray[np.uint8]:
-        """Draw classes from their embeddings alone: G(y), [k, side, side, 3] colours in 0..255."""
+        """Draw classes from their embeddings alone: G(y), [k, view, view, 3] colours in 0..255."""
 
 
 @runtime_checkable

@@ -23,7 +23,7 @@ from firstsight import checkpoint
 from firstsight.data import ClassEmbeddings, Floats, Indices, TrainingSet, as_matrix
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
-from firstsight.methods.fitting import FitControls, Search, TrainingTensors, check_settings
+from firstsight.methods.fitting import CropFeatures, FitControls, Search, TrainingTensors, check_settings
 from firstsight.methods.scaling import ClassScaling, FeatureScaling, scale_classes, scale_features, unit_rows
 
 PREPARED = ("feature_widths_", "feature_deviation_", "feature_mean_", "class_mean_")  # learned by scaling
@@ -117,6 +117,9 @@ class Method(ABC):
         self.class_mean_ = unit_rows(vectors).mean(dim=0)
         own = training.reconstruction_features is training.features
         features = self._scaled(features)
+        crops = None
+        if training.crops is not None and own:
+            crops = CropFeatures(training.crops, lambda rows: self._scaled(self._tensor(rows, not self.widens)))
         return TrainingTensors(
             features=features,
             labels=torch.tensor(training.labels, device=features.device),
@@ -124,6 +127,7 @@ class Method(ABC):
             targets=features if own else self._tensor(training.reconstruction_features, not self.widens),
             target_widths=training.feature_widths if own else (training.reconstruction_features.shape[1],),
             pictures=training.pictures,
+            crops=crops,
         )
 
     def scores(self, inputs: Floats, candidates: ClassEmbeddings) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from firstsight.data import Pictures
+from firstsight.data import Crops, Floats, Pictures
 from firstsight.errors import InputError
 from firstsight.methods.distributed import Ranks
 from firstsight.progress import StageProgress
 
 Made = TypeVar("Made")
 NUMBERS = {int: "a whole number", float: "a number"}
+PIECE = 256  # images whose crops are read at once
 LARGEST = {int: 2**63 - 1, float: sys.float_info.max}  # what torch takes
 
 
@@ -93,6 +94,32 @@ class FitControls:
 
 
 @dataclass(frozen=True)
+class CropFeatures:
+    """Features of the crops of the training images, read and scaled where they are used.
+
+    A crop has one number: k times the row of its image, plus 0 to k - 1.
+    """
+
+    stored: Crops
+    scaled: Callable[[Floats], Tensor]  # scales them like the features of whole pictures, and brings them to the device
+
+    @property
+    def n_each(self) -> int:
+        """Return k, the number of crops of an image."""
+        return self.stored.n_crops
+
+    def __getitem__(self, numbers: Tensor) -> Tensor:
+        """Return [b, v] features of the crops of these numbers [b]."""
+        rows, which = np.divmod(numbers.cpu().numpy(), self.n_each)
+        return self.scaled(self.stored.of(rows, which))
+
+    def pieces(self) -> Iterator[NDArray[Any]]:
+        """Yield all of them as they are stored, piece by piece."""
+        for start in range(0, len(self.stored), PIECE):
+            yield self.stored[start : start + PIECE]
+
+
+@dataclass(frozen=True)
 class TrainingTensors:
     """A training set as `_fit` receives it: scaled, on the method's device.
 
@@ -103,6 +130,8 @@ class TrainingTensors:
         targets: [n, w] features to reconstruct; `features` itself where the data set names no others.
         target_widths: columns of each set joined into `targets`.
         pictures: the n pictures, where the data set has them; not on the device.
+        crops: features of k crops of each image, for methods that learn from crops; where the data set has them and F
+            and G work on the same features as E.
         n_settings: number of variants that are fitted to these tensors, one after the other.
         shared: results that their fits share, by key; see `once`.
     """
@@ -113,6 +142,7 @@ class TrainingTensors:
     targets: Tensor
     target_widths: tuple[int, ...]
     pictures: Pictures | None = None
+    crops: CropFeatures | None = None
     n_settings: int = 1
     shared: dict[Any, Any] = field(default_factory=dict)
 

@@ -38,7 +38,7 @@ try:
 except ImportError:  # on Windows, only one process at a time should fill a store
     fcntl = None  # type: ignore[assignment]
 
-VERSION = 1  # raise it when pictures are shrunk in another way, so that old files of the cache are ignored
+VERSION = 2  # raise it when pictures are shrunk in another way, so that old files of the cache are ignored
 SHA = 32  # bytes of a digest
 AT_ONCE = 32  # pictures per write
 IN_MEMORY = 1 << 30  # bytes of resized pictures that are kept in memory; more go to a temporary file
@@ -47,7 +47,7 @@ IN_MEMORY = 1 << 30  # bytes of resized pictures that are kept in memory; more g
 def with_pictures(
     data: Dataset, side: int, cache: Path | None = None, skip_bad: bool = False, progress: StageProgress | None = None
 ) -> tuple[Dataset, dict[str, str]]:
-    """Return the data set with all pictures stretched to squares of `stored_side(side)` pixels.
+    """Return the data set with the central squares of all pictures, shrunk to `stored_side(side)` pixels a side.
 
     The squares are kept in the cache, so a second call reads no picture, and a call that was stopped is continued.
 

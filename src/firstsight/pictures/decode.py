@@ -120,12 +120,23 @@ def as_rgb(picture: Image.Image) -> Image.Image:
 
 
 def squared(picture: Image.Image, side: int) -> NDArray[np.uint8]:
-    """Stretch the whole of an RGB picture to a square [side, side, 3]; shrinking averages."""
-    return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0))
+    """Return the central square of an RGB picture as [side, side, 3], its shape kept; shrinking averages.
+
+    It is what the authors' code keeps: the shorter side is shrunk to `side`, and the middle of the longer one stays.
+    """
+    square = central_square(*picture.size)
+    return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC, square, reducing_gap=3.0))
+
+
+def central_square(width: int, height: int) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the largest square in the middle of a picture, in whole pixels."""
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
 
 
 def stored_side(side: int) -> int:
-    """Return the side in pixels of the stored pictures from which crops of `side` pixels are cut: 256 for 224."""
+    """Return the side in pixels of the stored squares from which crops of `side` pixels are cut: 256 for 224."""
     if side < 1:
         raise InputError(f"side must be 1 or more; got {side}")
     return round(side * STORED[0] / STORED[1])

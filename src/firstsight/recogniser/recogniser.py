@@ -304,10 +304,9 @@ class Recogniser:
 
     def features(self, pictures: list[Any]) -> Floats:
         """Return features [n, v] of pictures: files or images."""
-        crops = (self.feature_source or {}).get("crops", "1")
-        if crops not in ("1", "10"):
-            raise InputError(f"crops must be 1 or 10; got {crops!r}")
-        return np.asarray(self.backbone.features(pictures, crops=int(crops)))
+        from firstsight.features.backbone import crops_of
+
+        return np.asarray(self.backbone.features(pictures, crops=crops_of(self.feature_source)))
 
     def recognise(
         self, pictures: Iterable[Any], k: int = 5, explain: bool = False, batch: int = BATCH

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from firstsight.data import ClassEmbeddings, Floats
+from firstsight.features.backbone import crops_of
 from firstsight.methods.abilities import DrawsPictures, can_draw
 from firstsight.pictures.decode import DRAFT, open_picture, squared
 from firstsight.recogniser.recogniser import Scored
@@ -53,7 +54,7 @@ class Predictor:
         self.descriptions = Descriptions(known)
         base = known.base
         self.backbone = base.backbone
-        self.crops = int((base.feature_source or {}).get("crops", "1"))
+        self.crops = crops_of(base.feature_source)
         self.drawing = Drawing(base.method, base.classes.attributes, limits) if can_draw(base.method) else None
         self._remembered: OrderedDict[str, Remembered] = OrderedDict()  # by key, the one used last at the end
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "answers")
@@ -158,7 +159,7 @@ class Drawing:
 
     def __init__(self, method: DrawsPictures, attributes: tuple[str, ...], limits: Limits) -> None:
         """Start the threads for a fitted method and the names of the columns of class embeddings, if they have some."""
-        self.side = method.side  # pixels, of what is drawn and of the pictures to reconstruct
+        self.side = method.view  # pixels, of what is drawn and of the pictures to reconstruct
 
         def reconstructed(squares: Sequence[Square]) -> list[Drawn]:
             return list(map(as_drawn, method.reconstructed(np.stack(squares))))

@@ -61,6 +61,8 @@ ON_PICTURES = {  # where it differs from features, and what is new there
     "autoencoder_batch": (128, 128),
     "autoencoder_rate": (1e-4, 1e-4),
     "autoencoder_beta1": (0.9, 0.5),
+    "freeze_encoder": (False, True),
+    "freeze_generator": (True, True),
     "backbone_rate": (1e-4, 1e-4),
     "accumulate": (1, 1),
     "precision": ("float32", "float32"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from firstsight.methods.spaen_pictures.crops import random_crops, whole
+from firstsight.methods.spaen_pictures.crops import middle, random_crops, whole
 
 SIZES = [(256, 224), (73, 64), (10, 7), (9, 9), (1, 1)]
 
@@ -22,7 +22,7 @@ def sliced(picture: np.ndarray, side: int, which: int) -> np.ndarray:
         1: (0, h - side),
         2: (h - side, 0),
         3: (h - side, h - side),
-        4: ((h - side) // 2, (h - side) // 2),
+        4: (round((h - side) / 2), round((h - side) / 2)),
     }[which % 5]
     crop = picture[y : y + side, x : x + side]
     return (crop[:, ::-1] if which >= 5 else crop).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
@@ -61,3 +61,9 @@ def test_the_whole_is_what_pillow_makes_of_it(h, side):
             for colour in picture.transpose(2, 0, 1)
         ]
         np.testing.assert_allclose(made * 255, np.clip(pillow, 0, 255), atol=0.01)
+
+
+def test_the_middle():
+    pictures = torch.arange(2 * 3 * 10 * 10).view(2, 3, 10, 10)
+    np.testing.assert_array_equal(middle(pictures, 6), pictures[:, :, 2:8, 2:8])
+    assert middle(pictures, 10).shape == pictures.shape

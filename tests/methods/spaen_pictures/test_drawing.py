@@ -1,5 +1,6 @@
 """What a trained SP-AEN on pictures draws."""
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -8,8 +9,10 @@ import torch
 
 from firstsight.methods import SPAENPictures, load_method, spaen_pictures
 from firstsight.methods.spaen_pictures.crops import whole
+from firstsight.methods.spaen_pictures.steps import as_bytes
+from firstsight.pictures.decode import stored_side
 from tests.support.tiny import flat_parameters, painted, tiny_dataset
-from tests.support.trainings import DATA, says
+from tests.support.trainings import DATA, picture_material, says
 from tests.support.trainings import spaen_pictures as make
 
 
@@ -57,7 +60,7 @@ def test_a_loaded_model_draws_the_same(variant, tmp_path):
     pictures = painted(5, 32)
     np.testing.assert_array_equal(loaded.reconstructed(pictures, features), method.reconstructed(pictures, features))
     assert loaded.draws == method.draws == (variant == "spaen")
-    assert loaded.side == 32
+    assert loaded.view == 32
     if variant != "split-branch":
         np.testing.assert_array_equal(loaded.imagined(DATA.classes), method.imagined(DATA.classes))
 
@@ -91,3 +94,24 @@ def test_the_second_half_of_a_split_code_draws_and_does_not_classify():
         method.networks_["embedder"][4].bias[4:] += 3.0
     np.testing.assert_array_equal(method.scores(features, DATA.classes), scores)
     assert not np.array_equal(method.reconstructed(pictures, features), drawn)
+
+
+def test_at_the_size_of_the_paper_the_middle_224_of_256_count():
+    """Pictures are kept at 256 pixels, F reads 224 of them, G draws 256, and its middle 224 are compared."""
+    method = make(side=256, width=1 / 64, alpha=1.0, beta=0.0)
+    assert (method.view, stored_side(method.view)) == (224, 256)
+    assert [(make(side=side).view, stored_side(side)) for side in (32, 64, 128)] == [(32, 37), (64, 73), (128, 146)]
+    material = picture_material(replace(method, perceptual_weight=0.0))
+    read, code = torch.rand(2, 3, 224, 224), torch.randn(2, 4)
+    assert material.networks["encoder"](read).shape == (2, 4)
+    drawn = material.networks["generator"](code)
+    assert drawn.shape == (2, 3, 256, 256)
+    expected = (drawn[:, :, 16:240, 16:240] - read).square().mean()
+    assert material.drawing_loss(read, code).item() == pytest.approx(expected.item(), rel=1e-5)
+    data = tiny_dataset(side=256, n_seen=3, n_unseen=1, per_class=2)
+    fitted = make(side=256, width=1 / 64, steps=1, autoencoder_steps=1).fit(data.training_set())
+    found = fitted.reconstructed(data.pictures[:2])
+    with torch.no_grad():
+        code = fitted.networks_["encoder"](whole(torch.from_numpy(data.pictures[:2]), 224))
+        expected = fitted.networks_["generator"](code)[:, :, 16:240, 16:240]
+    np.testing.assert_array_equal(found, as_bytes(expected))

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -12,9 +13,11 @@ from torchvision.models import AlexNet_Weights
 
 from firstsight.errors import InputError
 from firstsight.features.weights import check_sha256
-from firstsight.methods.spaen_pictures import pretrained
-from firstsight.methods.spaen_pictures.networks import GENERATOR_SLOPE
+from firstsight.methods.spaen_pictures import SPAENPictures, pretrained
+from firstsight.methods.spaen_pictures.networks import GENERATOR_SLOPE, alexnet_convolutions
 from firstsight.methods.spaen_pictures.pretrained import SHAPES, alexnet_weights, published_generator
+from firstsight.methods.spaen_pictures.steps import Material
+from tests.support.trainings import picture_material, spaen_pictures
 
 STATE = {"features.0.weight": torch.arange(6.0).reshape(2, 3), "features.0.bias": torch.tensor([1.5, -2.0])}
 
@@ -327,3 +330,73 @@ def test_a_layer_that_is_wrong(file, name, change, sentence):
     layers[name] = change(layers[name])
     path = file(layers)
     says(f"layer {name} of {path} {sentence}", published_generator, path)
+
+
+# freezing
+
+
+def loaded(settings: SPAENPictures, monkeypatch) -> Material:
+    """Make the networks of settings, with an AlexNet that nobody has published: all biases are 0.25."""
+    network = alexnet_convolutions(32, 1.0)
+    weights = {f"features.{name}": value for name, value in network.state_dict().items()}
+    for name in weights:
+        if name.endswith("bias"):
+            weights[name].fill_(0.25)
+    monkeypatch.setattr(pretrained, "alexnet_weights", lambda: weights)
+    networks = settings._networks(7, 0, 4)
+    pretrained.start_from_published(settings, networks, None)
+    plain = replace(settings, width=1 / 64, pretrained="none", freeze_encoder=False)
+    return replace(picture_material(plain), settings=settings, networks=networks, phi=None)
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_freezing_of_alexnet(is_frozen, monkeypatch):
+    """Its convolutions have ImageNet's weights; at 32 pixels fc6 has nothing to keep, and learns with the rest."""
+    settings = spaen_pictures(width=1.0, pretrained="imagenet", freeze_encoder=is_frozen, beta=0.0)
+    material = loaded(settings, monkeypatch)
+    before = {name: value.clone() for name, value in material.networks["encoder"].named_parameters()}
+    of_alexnet = [value for name, value in before.items() if name.startswith("convolutions") and value.ndim == 1]
+    assert len(of_alexnet) == 5
+    assert all((value == 0.25).all() for value in of_alexnet)
+    settings.way.steps(material).stages[0].step()
+    for name, value in material.networks["encoder"].named_parameters():
+        assert torch.equal(value, before[name]) == (is_frozen and name.startswith("convolutions")), name
+
+
+def test_freezing_of_fc6_at_the_size_of_the_paper(monkeypatch):
+    for is_frozen in (False, True):
+        settings = spaen_pictures(side=256, width=1.0, pretrained="imagenet", freeze_encoder=is_frozen, alpha=0.0)
+        with torch.device("meta"):
+            networks = settings._networks(7, 0, 4)
+        networks["encoder"].fc6.to_empty(device="cpu")
+        networks["encoder"].convolutions.to_empty(device="cpu")
+        weights = {f"features.{name}": value for name, value in alexnet_convolutions(256, 1.0).state_dict().items()}
+        weights |= {"classifier.1.weight": torch.ones(4096, 9216), "classifier.1.bias": torch.ones(4096)}
+        monkeypatch.setattr(pretrained, "alexnet_weights", lambda found=weights: found)
+        pretrained.start_from_published(settings, networks, None)
+        assert networks["encoder"].fc6.weight.requires_grad is not is_frozen
+        assert (networks["encoder"].fc6.weight == 1).all()
+        assert networks["encoder"].hidden.weight.requires_grad
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_freezing_of_the_published_generator(is_frozen, monkeypatch):
+    """What the file has stays, unless it is to learn; the layers before it learn in any case."""
+    monkeypatch.setattr(pretrained, "published_generator", lambda _: {"deconv0.weight": torch.full((1, 3, 4, 4), 0.01)})
+    material = picture_material(spaen_pictures(side=32, alpha=1.0, beta=0.0, perceptual_weight=0.0))
+    settings = material.settings
+    object.__setattr__(settings, "generator_file", "x")  # which other sides refuse
+    object.__setattr__(settings, "freeze_generator", is_frozen)
+    pretrained.start_from_published(settings, material.networks, None)
+    generator = material.networks["generator"]
+    assert (generator.deconv0.weight == 0.01).all()
+    settings.way.steps(material).stages[0].step()
+    assert (generator.deconv0.weight == 0.01).all() == is_frozen
+    assert generator.hidden.weight.requires_grad
+
+
+def test_nothing_to_freeze():
+    """Without ImageNet weights all of F learns."""
+    material = picture_material(spaen_pictures(freeze_encoder=True, pretrained="none"))
+    pretrained.start_from_published(material.settings, material.networks, None)
+    assert all(value.requires_grad for value in material.networks["encoder"].parameters())

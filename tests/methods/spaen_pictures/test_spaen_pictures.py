@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from firstsight.data import Crops
 from firstsight.methods import SPAEN, FitControls, SPAENPictures, loop
 from firstsight.methods.distributed import Ranks
 from firstsight.methods.loop import Loop
@@ -202,3 +203,10 @@ def test_other_errors_are_not_about_memory(monkeypatch):
     monkeypatch.setattr(PictureSteps, "read", read)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         make().fit(DATA.training_set())
+
+
+def test_crops_are_ten():
+    store = np.zeros((len(DATA.labels), 5, 7), dtype=np.float32)
+    five = replace(DATA, crops=Crops(store, np.arange(len(store))))
+    sentence = "crops must be 10 of each picture, as `firstsight features` keeps; got 5"
+    says(sentence, make().fit, five.training_set())

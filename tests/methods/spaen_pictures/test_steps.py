@@ -5,12 +5,13 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from firstsight.methods import FitControls, loop
 from firstsight.methods.spaen import steps as features
 from firstsight.methods.spaen.steps import loop_of
 from firstsight.methods.spaen_pictures import steps, table3
-from firstsight.methods.spaen_pictures.crops import whole
+from firstsight.methods.spaen_pictures.crops import random_crops, whole
 from tests.structure import opened
 from tests.support.tiny import flat_parameters
 from tests.support.trainings import (
@@ -56,7 +57,7 @@ def test_without_phi_pixels_count_alone():
         ({"alpha": 0.0, "beta": 0.0}, [{"embedder"}]),
         ({"variant": "direct-map"}, [{"embedder"}, {"generator"}]),
         ({"variant": "sae-image"}, [{"embedder", "generator"}]),
-        ({"variant": "split-branch"}, [{"embedder", "generator"}]),
+        ({"variant": "split-branch"}, [{"embedder", "generator", "merge"}]),
     ],
 )
 def test_who_learns_when(changes, stages):
@@ -83,8 +84,8 @@ def test_gradients_of_a_joint_step(accumulate, monkeypatch):
     taken, before = shown_to(made, monkeypatch), copied(made.networks)
     networks = deepcopy(made.networks)
     shown = made.embedder_step()
-    assert [len(rows) for _, rows, _ in taken] == ([7] if accumulate == 1 else [2, 2, 2, 1])
-    x = torch.cat([crops for crops, _, _ in taken])
+    assert [len(rows) for _, rows in taken] == ([7] if accumulate == 1 else [2, 2, 2, 1])
+    x = torch.cat([pictures for pictures, _ in taken])
     encoded = networks["encoder"](x)
     drawn = networks["generator"](encoded)
     rebuilt = (drawn - x).square().mean() + (made.material.phi(drawn) - made.material.phi(x)).square().mean()
@@ -107,15 +108,41 @@ def test_rates_and_betas_of_each_network():
     }
 
 
+def test_the_rate_of_a_backbone():
+    made = picture_steps(make(end_to_end="compact", backbone_rate=0.003, learning_rate=0.01, alpha=0.0, beta=0.0))
+    rates = [group["lr"] for group in made.optimisers["embedder"].param_groups]
+    assert rates == [0.01, 0.003]
+    still = picture_steps(make(end_to_end="compact", backbone_rate=0.0, alpha=0.0, beta=0.0))
+    for one, moves in ((made, True), (still, False)):
+        before = copied(one.networks)["backbone"]
+        one.embedder_step()
+        assert torch.equal(copied(one.networks)["backbone"], before) is not moves
+
+
+@pytest.mark.parametrize("schedule", ["two-stage", "joint"])
+def test_the_norm_of_f_does_not_cut_the_rate(schedule):
+    """The plateau rule watches what is classified and drawn (paper: the error), not a term that is ours."""
+    training = loop_of_steps(picture_steps(make(schedule=schedule, decay="plateau", patience=1)))
+    training.rate.begin()
+    training.rate.watch({"classification": 1.0, "reconstruction": 1.0, "norm": 1.0, "critic gap": 3.0})
+    training.rate.watch({"classification": 1.0, "reconstruction": 1.0, "norm": 0.1, "critic gap": 0.0})
+    assert training.rate.factor(0.5) == 0.1  # less of the norm is no progress
+    training.rate.begin()
+    training.rate.watch({"classification": 1.0, "reconstruction": 1.0, "norm": 0.1})
+    training.rate.watch({"classification": 0.9, "reconstruction": 0.9, "norm": 9.0})
+    assert training.rate.factor(0.5) == 1.0  # more of it is no standstill
+
+
 def test_every_crop_of_every_picture_is_drawn(monkeypatch):
-    made = picture_steps(make(alpha=1.0, beta=0.0, autoencoder_batch=48, autoencoder_steps=12))
+    made = picture_steps(make(alpha=1.0, beta=0.0, autoencoder_batch=48, autoencoder_steps=12), with_crops=True)
     taken = shown_to(made, monkeypatch)
     training = loop_of_steps(made)
     while training.step < 12:
         training.advance(FitControls())
-    pairs = {pair for _, rows, which in taken for pair in zip(rows.tolist(), which.tolist(), strict=True)}
-    assert len(pairs) > 300  # of 480, in 576 draws
-    assert {which for _, which in pairs} == set(range(10))
+    views = {view for _, rows in taken for view in rows.tolist()}
+    assert len(views) > 300  # of 480, in 576 draws
+    assert {view % 10 for view in views} == set(range(10))
+    assert {view // 10 for view in views} == set(range(48))
 
 
 def test_a_frozen_encoder_reads_whole_pictures_once(monkeypatch):
@@ -130,12 +157,24 @@ def test_a_frozen_encoder_reads_whole_pictures_once(monkeypatch):
     torch.testing.assert_close(made.critic.encode(rows), expected[rows])
 
 
-def test_an_encoder_that_learns_reads_crops():
-    made = picture_steps(make(schedule="joint"))
-    rows = torch.arange(9)
+@pytest.mark.parametrize("schedule", ["two-stage", "joint"])
+def test_the_critic_compares_crops_where_features_are_of_crops(schedule):
+    made = picture_steps(make(schedule=schedule), with_crops=True)
+    rows = torch.tensor([31, 470, 31])
+    stored = torch.from_numpy(made.pictures.pictures[[3, 47, 3]])
     with torch.no_grad():
-        one, other = made.critic.encode(rows), made.critic.encode(rows)
-    assert not torch.equal(one, other)
+        expected = made.networks["encoder"](random_crops(stored, 32, torch.tensor([1, 0, 1])))
+        torch.testing.assert_close(made.critic.encode(rows), expected)
+        features = made.pictures.images.features[[3, 47, 3]] + torch.tensor([[1], [0], [1]])
+        torch.testing.assert_close(made.critic.embed(rows), functional.normalize(made.embedder.network(features)))
+
+
+def test_whole_pictures_are_seen_where_features_are_of_the_whole():
+    made = picture_steps(make(schedule="joint"))
+    rows = torch.tensor([5, 40, 5])
+    with torch.no_grad():
+        expected = made.networks["encoder"](whole(torch.from_numpy(made.pictures.pictures[rows.numpy()]), 32))
+        torch.testing.assert_close(made.critic.encode(rows), expected)
 
 
 def test_what_a_training_shows(monkeypatch):

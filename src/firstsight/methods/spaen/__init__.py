@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -147,8 +148,9 @@ class SPAEN(ProductMethod):
             self.networks_ = self._networks(features.shape[1], targets.shape[1], training.vectors.shape[1])
             self.networks_.to(features.device)
             steps = FeatureSteps(self, self.networks_, training, controls.ranks)
-            data = [features, targets, training.labels, training.vectors]
-            loop_of(self, self.networks_, steps.stages, steps.optimisers, data).run(controls)
+            data: list[Any] = [features, targets, training.labels, training.vectors]
+            crops = () if training.crops is None else training.crops.pieces()
+            loop_of(self, self.networks_, steps.stages, steps.optimisers, chain(data, crops)).run(controls)
 
     def _networks(self, n_features: int, n_targets: int, n_embedding: int) -> nn.ModuleDict:
         def of(n_in: int, n_out: int, output: Output, dropout: float = 0.0) -> nn.Module:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from firstsight.methods.distributed import Ranks
-from firstsight.methods.fitting import TrainingTensors
+from firstsight.methods.fitting import CropFeatures, TrainingTensors
 from firstsight.methods.loop import Loop, Rate, Stage, descend, parameters_of
 from firstsight.methods.spaen import losses
 
@@ -33,15 +33,23 @@ Shown = dict[str, Tensor]  # losses by name, as the progress display shows them
 
 @dataclass
 class Batches:
-    """Random row numbers, 0 to n - 1, drawn on the CPU so that every device and every rank draws the same."""
+    """Random row numbers, 0 to n - 1, drawn on the CPU so that every device and every rank draws the same.
+
+    Where images have crops, a row is one of them: `n_crops` times the image, plus the crop.
+    """
 
     n: int
     device: torch.device
     ranks: Ranks
+    n_crops: int = 1
 
     def rows(self, batch: int) -> Tensor:
         """Return this rank's share of `batch` random rows."""
-        return self.share(torch.randint(self.n, (batch,)))
+        return self.share(torch.randint(self.n * self.n_crops, (batch,)))
+
+    def images(self, rows: Tensor) -> Tensor:
+        """Return [b] images of which these rows are."""
+        return rows // self.n_crops
 
     def share(self, drawn: Tensor) -> Tensor:
         """Return this rank's share of random numbers drawn for the whole batch, on the device."""
@@ -68,7 +76,7 @@ class Embedder:
         """
         settings, rows = self.settings, batches.rows(self.settings.batch)
         embeddings = self.embed(rows)
-        compatibility, labels = embeddings @ self.training.vectors.T, self.training.labels[rows]
+        compatibility, labels = embeddings @ self.training.vectors.T, self.training.labels[batches.images(rows)]
         shown["classification"] = classification_loss(settings, compatibility, labels)
         loss = settings.classification_weight * shown["classification"]
         if critic is not None:
@@ -189,9 +197,12 @@ class FeatureSteps:
     """SP-AEN on features; F and G work on the targets of the training set."""
 
     def __init__(self, settings: SPAEN, networks: nn.ModuleDict, training: TrainingTensors, ranks: Ranks) -> None:
-        self.settings, self.networks, self.targets, self.ranks = settings, networks, training.targets, ranks
-        self.batches = Batches(len(training.labels), training.labels.device, ranks)
-        self.embedder = Embedder(settings, networks["embedder"], lambda rows: training.features[rows], training)
+        self.settings, self.networks, self.ranks, crops = settings, networks, ranks, training.crops
+        features: Tensor | CropFeatures = training.features if crops is None else crops
+        self.targets: Tensor | CropFeatures = training.targets if crops is None else crops
+        n_crops = 1 if crops is None else crops.n_each
+        self.batches = Batches(len(training.labels), training.labels.device, ranks, n_crops)
+        self.embedder = Embedder(settings, networks["embedder"], lambda rows: features[rows], training)
         autoencoder = [part for part in ("encoder", "generator") if part in networks]
         self.is_joint = settings.schedule == "joint" and bool(autoencoder)
         self.optimisers = {
@@ -205,7 +216,8 @@ class FeatureSteps:
         self.critic = None
         if "discriminator" in networks:
             network, optimiser = networks["discriminator"], optimiser_of(settings, networks, ["discriminator"])
-            encode = self.encode if self.is_joint else looked_up(lambda: networks["encoder"](self.targets))
+            is_known = not self.is_joint and crops is None  # F(x) of every row
+            encode = looked_up(lambda: networks["encoder"](training.targets)) if is_known else self.encode
             self.critic = Critic(settings, network, optimiser, self.batches, self.embedder.embed, encode)
             self.optimisers["discriminator"] = optimiser
 

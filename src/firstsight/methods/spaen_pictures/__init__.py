@@ -25,22 +25,24 @@ from firstsight.errors import InputError
 from firstsight.features.backbone import Backbone, Preparation
 from firstsight.methods.fitting import FitControls, Search, TrainingTensors
 from firstsight.methods.loop import seeded
-from firstsight.methods.spaen import SPAEN
+from firstsight.methods.spaen import NETWORKS, SPAEN
 from firstsight.methods.spaen.networks import Output, discriminator, perceptron
 from firstsight.methods.spaen.presets import BY_SOURCE, with_cls_only
 from firstsight.methods.spaen.steps import loop_of
-from firstsight.methods.spaen_pictures.crops import whole
+from firstsight.methods.spaen_pictures.crops import middle, whole
 from firstsight.methods.spaen_pictures.networks import (
     FULL,
     SIDES,
+    Merge,
     Shrinking,
     backbone,
     encoder,
     feature_width,
     generator,
+    view_of,
 )
 from firstsight.methods.spaen_pictures.pretrained import phi_of, start_from_published
-from firstsight.methods.spaen_pictures.steps import Material, as_bytes, autocast, enough_memory
+from firstsight.methods.spaen_pictures.steps import Material, as_bytes, autocast, draw, enough_memory
 from firstsight.methods.spaen_pictures.table3 import WAYS, Way
 from firstsight.pictures.decode import stored_side
 
@@ -61,6 +63,7 @@ AUTHORS = PAPER | {
     "perceptual_weight": 3.0,  # a mean over the activations of CaffeNet, of pictures in 0..255; here of AlexNet
     "pixel_weight": 0.03 * 255**2,  # a mean over pixels, there in 0..255, here in 0..1
     "autoencoder_beta1": 0.5,
+    "freeze_encoder": True,
 }
 ON_PICTURES = {"paper": PAPER, "authors": AUTHORS, "table2": AUTHORS, "figure7": AUTHORS}
 
@@ -70,7 +73,8 @@ class SPAENPictures(SPAEN):
     """Semantics-preserving adversarial embedding network that reads and draws pictures.
 
     Attributes:
-        side: pixels of a side of the pictures F reads and G draws: 32, 64, 128 or 256 (paper).
+        side: pixels of a side of the pictures that G draws: 32, 64, 128 or 256 (paper). F reads crops of this side, but
+            of 224 at 256, to which G's picture is then cut.
         pretrained: start F's and phi's AlexNet from ImageNet weights (paper), or F from random ones and without phi.
         generator_file: the published generator's .caffemodel, for G at 256 pixels; from random weights where empty.
         width: factor of the number of channels of F and G, one at least; 1 is the paper's.
@@ -80,6 +84,8 @@ class SPAENPictures(SPAEN):
         autoencoder_batch: pictures per step.
         autoencoder_rate: learning rate of F and G.
         autoencoder_beta1: share of the last mean gradient that Adam keeps, for F, G and `end_to_end`; E's is 0.5.
+        freeze_encoder: the ImageNet weights of F stay as they are, as in the authors' code; else they learn.
+        freeze_generator: the weights of `generator_file` stay as they are, as in the authors' code; else they learn.
         backbone_rate: learning rate of `end_to_end`; from random weights 1e-3 is more like it.
         accumulate: pieces of a batch that go through the networks one after the other; memory shrinks, results stay.
         precision: bf16 computes F, G and phi in half the digits, which is faster where the device knows how.
@@ -105,6 +111,8 @@ class SPAENPictures(SPAEN):
     autoencoder_batch: int = 32
     autoencoder_rate: float = 1e-3
     autoencoder_beta1: float = 0.9  # with .5, pixel error of held-out classes was .043 where it is .037
+    freeze_encoder: bool = False
+    freeze_generator: bool = True
     backbone_rate: float = 1e-4
     accumulate: int = 1
     precision: Literal["float32", "bf16"] = "float32"
@@ -134,10 +142,15 @@ class SPAENPictures(SPAEN):
         """Return what distinguishes this variant."""
         return WAYS[self.variant]
 
+    @property
+    def view(self) -> int:
+        """Return the pixels of a side of what F reads, and of the part of G's picture that is compared with it."""
+        return view_of(self.side)
+
     def _prepared(self, training: TrainingSet) -> TrainingTensors:
         if self.makes_features():  # those of the data set have no say
             none = np.zeros((len(training), 1), dtype=np.float32)
-            training = replace(training, features=none, reconstruction_features=none, feature_widths=(1,))
+            training = replace(training, features=none, reconstruction_features=none, feature_widths=(1,), crops=None)
         return super()._prepared(training)
 
     def _autoencoder(self) -> tuple[Any, ...] | None:
@@ -153,13 +166,13 @@ class SPAENPictures(SPAEN):
         height, width = training.pictures.store.shape[1:3]
         if height != width:
             raise InputError(f"pictures must be square; got {height} x {width}")
-        if height < self.side:
-            raise InputError(f"pictures must be {self.side} pixels a side or more; got {height}")
+        if height < self.view:
+            raise InputError(f"pictures must be {self.view} pixels a side or more; got {height}")
         controls.ranks.check_shared(batch=self.batch, autoencoder_batch=self.autoencoder_batch)
         device = training.features.device
         with seeded(self.seed, device):
             if self.end_to_end:  # features come of unit length then, and stay as they are
-                v = feature_width(backbone(self.end_to_end, is_trained=False), self.side)
+                v = feature_width(backbone(self.end_to_end, is_trained=False), self.view)
                 self.feature_mean_, self.feature_widths_ = torch.zeros(v, device=device), torch.tensor([v])
                 self.feature_deviation_ = torch.ones(v, device=device)
             self.networks_ = self._networks(len(self.feature_mean_), 0, training.vectors.shape[1])
@@ -192,6 +205,8 @@ class SPAENPictures(SPAEN):
             networks["encoder"] = encoder(self.side, n_code, self.width, self.slope, self.encoder_output)
         if self.alpha:
             networks["generator"] = generator(self.side, n_code, self.width, self.slope, self.generator_output)
+            if getattr(self, "_merges", True) and self.way.code_size > 1:
+                networks["merge"] = Merge(n_embedding, self.slope)
         if self.way.reads_pictures and self.beta:
             networks["discriminator"] = discriminator(n_code, self.slope)
         return nn.ModuleDict(networks)
@@ -212,7 +227,7 @@ class SPAENPictures(SPAEN):
         own, pictures = self.own_backbone(), data.pictures
         blocks = (pictures[start : start + DRAWN] for start in range(0, len(pictures), DRAWN))
         features = np.concatenate([own.rows(list(block[:, None])) for block in blocks])  # the whole is the one crop
-        return replace(data, features=features, feature_widths=(), reconstruction_features=None)
+        return replace(data, features=features, feature_widths=(), reconstruction_features=None, crops=None)
 
     def own_backbone(self) -> Backbone:
         """Return the backbone that E was trained with; it sees whole pictures, shrunk as in training."""
@@ -220,9 +235,9 @@ class SPAENPictures(SPAEN):
             raise InputError(
                 f"method must make features of its own; got {self.name}, which works on those of a data set"
             )
-        stored = stored_side(self.side)
-        as_stored = Preparation(stored, stored, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), squash=True)
-        network = Shrinking(self.networks_["backbone"], self.side)
+        stored = stored_side(self.view)
+        as_stored = Preparation(stored, stored, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), square=True)
+        network = Shrinking(self.networks_["backbone"], self.view)
         name = f"{self.name}:{self.end_to_end}"
         return Backbone(name, network, as_stored, torch_device(self.device), self.precision)
 
@@ -232,7 +247,7 @@ class SPAENPictures(SPAEN):
         return self.way.reads_pictures and "generator" in getattr(self, "networks_", ())
 
     def reconstructed(self, pictures: NDArray[np.uint8], features: Floats | None = None) -> NDArray[np.uint8]:
-        """Reconstruct pictures: G(F(x)), as [n, side, side, 3] colours in 0..255.
+        """Reconstruct pictures: G(F(x)), as [n, view, view, 3] colours in 0..255.
 
         Args:
             pictures: [n, h, h, 3] colours in 0..255; shrunk where they are larger.
@@ -242,16 +257,21 @@ class SPAENPictures(SPAEN):
         if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
             raise InputError(f"pictures must be [n, h, h, 3] bytes; got {list(pictures.shape)} of {pictures.dtype}")
         if self.way.reads_pictures:
-            codes = self._read(pictures)
+            codes: Iterable[Tensor] = self._read(pictures)
         elif features is None:
             raise InputError(f"features must be given for {self.variant}, which draws from E(x); got none")
         else:
-            blocks = self._scaled(self._tensor(self._checked_inputs(features))).split(DRAWN)
-            codes = (self.way.code(self, self.networks_["embedder"], block) for block in blocks)
+            codes = self.codes(features).split(DRAWN)
         return self._draw(codes)
 
+    @torch.inference_mode()
+    def codes(self, features: Floats) -> Tensor:
+        """Return [n, d] codes that E makes of features [n, v]; each begins with E(x)."""
+        scaled = self._scaled(self._tensor(self._checked_inputs(features)))
+        return self.way.code(self, self.networks_["embedder"], scaled)
+
     def imagined(self, classes: ClassEmbeddings) -> NDArray[np.uint8]:
-        """Draw classes from their embeddings alone: G(y), as [k, side, side, 3] colours; the paper's future work 1."""
+        """Draw classes from their embeddings alone: G(y), as [k, view, view, 3] colours; the paper's future work 1."""
         self._check_draws()
         if self.way.code_size != 1:
             raise InputError(f"variant must draw from class embeddings to imagine one; got {self.variant}")
@@ -261,19 +281,19 @@ class SPAENPictures(SPAEN):
         """Read pictures [n, h, h, 3]: yield [b, a] F(x) of a block of them at a time."""
         device = torch_device(self.device)
         for start in range(0, len(pictures), DRAWN):
-            seen = whole(torch.tensor(pictures[start : start + DRAWN]).to(device), self.side)
+            seen = whole(torch.tensor(pictures[start : start + DRAWN]).to(device), self.view)
             with autocast(self.precision, device):
                 code = self.networks_["encoder"](seen)
             yield code.float()
 
     def _draw(self, codes: Iterable[Tensor]) -> NDArray[np.uint8]:
-        """Return [n, side, side, 3] colours in 0..255 that G draws of blocks of codes [b, d]."""
-        drawn = [np.empty((0, self.side, self.side, 3), dtype=np.uint8)]
+        """Return [n, view, view, 3] colours in 0..255 that G draws of blocks of codes [b, d]."""
+        drawn = [np.empty((0, self.view, self.view, 3), dtype=np.uint8)]
         with torch.inference_mode():
             for code in codes:
                 with autocast(self.precision, code.device):
-                    pictures = self.networks_["generator"](code)
-                drawn.append(as_bytes(pictures))
+                    pictures = draw(self.networks_, code)
+                drawn.append(as_bytes(middle(pictures, self.view)))
         return np.concatenate(drawn)
 
     def _check_draws(self) -> None:
@@ -284,5 +304,6 @@ class SPAENPictures(SPAEN):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take what `state` returned."""
+        self._merges = any(name.startswith(f"{NETWORKS}merge.") for name in state)
         super().restore(state)
         self.networks_.to(memory_format=torch.channels_last)  # as it was in training, so that sums come out alike

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-N_CROPS = 10
-DOWN, ACROSS = (0, 0, 2, 2, 1), (0, 2, 0, 2, 1)  # halves of what a crop leaves out that lie above it, and to its left
+from firstsight.pictures.ten_crops import HALVES, corners
 
 
 def random_crops(pictures: Tensor, side: int, which: Tensor) -> Tensor:
@@ -23,7 +22,7 @@ def random_crops(pictures: Tensor, side: int, which: Tensor) -> Tensor:
     Args:
         pictures: [b, h, h, 3] bytes.
         side: pixels of the sides of a crop, h at most.
-        which: [b] crops in 0..9: top left, top right, bottom left, bottom right, centre, and these five mirrored.
+        which: [b] crops in 0..9, as `firstsight.pictures.ten_crops` has them.
 
     Returns:
         [b, 3, side, side] colours in 0..1, channels last in memory.
@@ -31,15 +30,20 @@ def random_crops(pictures: Tensor, side: int, which: Tensor) -> Tensor:
     which = which.to(pictures.device)
     height, width = pictures.shape[1:3]
     steps = torch.arange(side, device=pictures.device)
-    places = torch.tensor([0, (height - side) // 2, height - side], device=pictures.device)
-    halves = torch.tensor([DOWN, ACROSS], device=pictures.device)
-    top, left = places[halves[:, which % len(DOWN)]]  # [b] each
-    mirrored = (which >= len(DOWN))[:, None]  # [b, 1]
+    places = torch.tensor(corners(height, width, side), device=pictures.device)  # [5, 2]
+    top, left = places[which % len(HALVES)].T  # [b] each
+    mirrored = (which >= len(HALVES))[:, None]  # [b, 1]
     tops = torch.arange(len(pictures), device=pictures.device) * height + top  # of all pictures, one below the other
     rows = tops[:, None] + steps  # [b, side]
     columns = left[:, None] + torch.where(mirrored, steps.flip(0), steps)  # [b, side]
     pixels = (rows[:, :, None] * width + columns[:, None, :]).flatten()
     return _floats(pictures.reshape(-1, 3).index_select(0, pixels).view(len(which), side, side, 3))
+
+
+def middle(pictures: Tensor, side: int) -> Tensor:
+    """Return [b, 3, side, side] the middle of pictures [b, 3, h, h]."""
+    start = (pictures.shape[2] - side) // 2
+    return pictures[:, :, start : start + side, start : start + side]
 
 
 def whole(pictures: Tensor, side: int) -> Tensor:

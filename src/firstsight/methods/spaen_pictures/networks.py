@@ -6,7 +6,8 @@
     backbone            picture -> features, where E is trained end to end
 
 The sizes are those of 256 pixels. The same design at another side has as many up-convolutions as it takes to get there
-from 4 x 4, and fully connected layers of 16 units a pixel of the side. Pictures are [b, 3, side, side] in 0..1.
+from 4 x 4, and fully connected layers of 16 units a pixel of the side. Pictures are [b, 3, h, h] in 0..1; G draws them
+`side` pixels large, the others read them `view_of(side)` pixels large.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ GENERATOR_SLOPE = 0.3  # of the leaky ReLU after every layer of the published ge
 COMPACT = "compact"
 FULL = 256  # pixels of a side, as in the paper
 SIDES = (32, 64, 128, FULL)
+VIEW = 224  # pixels of a side that are read, and compared, of a picture of `FULL` (authors' code)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -86,8 +88,18 @@ def alexnet_convolutions(side: int, width: float, depth: int = 13) -> nn.Sequent
 
 
 def pooled_side(side: int) -> int:
-    """Return how many rows AlexNet's fc6 gets of a picture: 6 at 256 pixels, an average where convolutions leave 7."""
+    """Return how many rows AlexNet's fc6 gets of a picture: 6 where G draws 256 pixels, of the 224 that F reads."""
     return 6 if side == FULL else 3 if side > 64 else 2 if side > 32 else 1
+
+
+def view_of(side: int) -> int:
+    """Return the pixels of a side of what F reads where G draws `side` pixels.
+
+    At 256 it is 224, as in the paper and the authors' code: pictures are kept at 256 pixels, F reads crops of 224, and
+    these are compared with the middle 224 of what G draws, since the published generator draws 256. At smaller sides G
+    has learned nothing elsewhere. It draws just what F reads, a crop that has the same share of the stored picture.
+    """
+    return VIEW if side == FULL else side
 
 
 def encoder(
@@ -142,6 +154,24 @@ def generator(
     with torch.no_grad():  # He's initialisation is for inputs of variance 1; codes are of length 1
         network.get_parameter("hidden.weight").mul_(math.sqrt(n_embedding))
     return network
+
+
+class Merge(nn.Module):
+    """Merge a code in two halves, as SplitBranch does: a fully connected layer for each, then both beside each other.
+
+    G's first layer, which reads both, has the weights that merge them.
+    """
+
+    def __init__(self, n_embedding: int, slope: float) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(n_embedding, n_embedding), nn.Linear(n_embedding, n_embedding)
+        self.leaky = nn.LeakyReLU(slope)
+        he_initialised(self, slope)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Return [b, 2 a] of codes [b, 2 a]."""
+        first, second = code.chunk(2, dim=1)
+        return torch.cat([self.leaky(self.first(first)), self.leaky(self.second(second))], dim=1)
 
 
 def ups(side: int) -> tuple[tuple[str, int], ...]:

@@ -62,7 +62,7 @@ def phi_of(settings: SPAENPictures, device: torch.device) -> nn.Module | None:
 
 
 def start_from_published(settings: SPAENPictures, networks: Any, phi: Any) -> None:
-    """Replace random weights by published ones, in networks by name and phi; the published generator learns no more.
+    """Replace random weights by published ones, in networks by name and phi; what is to be frozen learns no more.
 
     Raises:
         InputError: weights that are not there, or damaged.
@@ -78,9 +78,12 @@ def start_from_published(settings: SPAENPictures, networks: Any, phi: Any) -> No
         if "encoder" in networks and settings.side == FULL:
             fc6 = {name: weights[f"classifier.1.{name}"] for name in ("weight", "bias")}
             networks["encoder"].fc6.load_state_dict(fc6)
+        if "encoder" in networks and settings.freeze_encoder:
+            networks["encoder"].convolutions.requires_grad_(False)
+            networks["encoder"].fc6.requires_grad_(settings.side != FULL)  # of another size, it has no such weights
     if settings.generator_file and "generator" in networks:
         for name, value in published_generator(settings.generator_file).items():
-            networks["generator"].get_parameter(name).requires_grad_(False).copy_(value)
+            networks["generator"].get_parameter(name).requires_grad_(not settings.freeze_generator).data.copy_(value)
 
 
 def alexnet_weights() -> dict[str, Tensor]:

@@ -25,7 +25,8 @@ from firstsight.methods.loop import Stage
 from firstsight.methods.spaen import losses
 from firstsight.methods.spaen import steps as parts
 from firstsight.methods.spaen.steps import Shown, step_down
-from firstsight.methods.spaen_pictures.crops import N_CROPS, random_crops, whole
+from firstsight.methods.spaen_pictures.crops import middle, random_crops, whole
+from firstsight.pictures.ten_crops import N_CROPS
 
 if TYPE_CHECKING:
     from firstsight.methods.spaen_pictures import SPAENPictures
@@ -47,9 +48,9 @@ class Material:
     ranks: Ranks
 
     def drawing_loss(self, pictures: Tensor, code: Tensor) -> Tensor:
-        """Return L_rec (Eq. 3) of what G draws of codes [b, d] against pictures [b, 3, side, side]."""
+        """Return L_rec (Eq. 3) of what G draws of codes [b, d] against pictures [b, 3, view, view]."""
         with autocast(self.settings.precision, pictures.device):
-            drawn = self.networks["generator"](code)
+            drawn = middle(draw(self.networks, code), pictures.shape[2])
             loss = self.settings.pixel_weight * losses.picture_loss(drawn, pictures)
             if self.phi is not None:
                 with torch.no_grad():
@@ -79,7 +80,8 @@ class PictureSteps:
             self.optimisers["autoencoder"] = optimiser_of(material, *autoencoder)
         self.critic = None
         if "discriminator" in networks:
-            encode = self.encode if self.is_joint else parts.looked_up(self.encode_all)
+            is_known = not self.is_joint and self.pictures.batches.n_crops == 1  # F(x) of every view
+            encode = parts.looked_up(self.encode_all) if is_known else self.encode
             network, optimiser = networks["discriminator"], optimiser_of(material, "discriminator")
             self.critic = parts.Critic(settings, network, optimiser, self.pictures.batches, self.embedder.embed, encode)
             self.optimisers["discriminator"] = optimiser
@@ -115,20 +117,20 @@ class PictureSteps:
         return shown
 
     def reconstruction_losses(self, pictures: Tensor, encoded: Tensor) -> Shown:
-        """Return the losses of F and G on pictures [b, 3, side, side] and their [b, a] F(x), without their weights."""
+        """Return the losses of F and G on pictures [b, 3, view, view] and their [b, a] F(x), without their weights."""
         found = {"norm": losses.norm_loss(encoded)}
         if self.settings.alpha:
             found["reconstruction"] = self.material.drawing_loss(pictures, encoded)
         return found
 
     def read(self, pictures: Tensor) -> Tensor:
-        """Return [b, a] F(x) of pictures [b, 3, side, side]."""
+        """Return [b, a] F(x) of pictures [b, 3, view, view]."""
         with autocast(self.settings.precision, pictures.device):
             return self.networks["encoder"](pictures).float()
 
     def encode(self, rows: Tensor) -> Tensor:
-        """Return [b, a] F(x) of a random crop of each picture in these rows."""
-        return self.read(self.pictures.crops(rows))
+        """Return [b, a] F(x) of the views in these rows."""
+        return self.read(self.pictures.views(rows))
 
     def encode_all(self) -> Tensor:
         """Return [n, a] F(x) of the whole of every training picture."""
@@ -136,69 +138,83 @@ class PictureSteps:
         return torch.cat([self.read(self.pictures.whole(rows)) for rows in every.split(AT_ONCE)])
 
     def show(self) -> NDArray[np.uint8]:
-        """Return [2, k, side, side, 3] some training pictures and their reconstructions."""
+        """Return [2, k, view, view, 3] some training pictures and their reconstructions."""
         n = self.pictures.batches.n
         pictures = self.pictures.whole(torch.linspace(0, n - 1, min(SHOWN, n)).long())
         with autocast(self.settings.precision, pictures.device):
-            drawn = self.networks["generator"](self.networks["encoder"](pictures))
+            drawn = middle(draw(self.networks, self.networks["encoder"](pictures)), pictures.shape[2])
         return np.stack([as_bytes(pictures), as_bytes(drawn)])
 
 
+def draw(networks: nn.ModuleDict, code: Tensor) -> Tensor:
+    """Return [b, 3, side, side] pictures that G draws of codes [b, d], merged first where there are two halves."""
+    return networks["generator"](networks["merge"](code) if "merge" in networks else code)
+
+
 class PictureBatches:
-    """Random batches of the training set: crops of its pictures, and the features that E works on."""
+    """Random batches of views of the training set: each is a picture, and the features that E works on, of the same.
+
+    Where E's features are of crops, or E makes them itself, a view is one of the ten crops of a picture, as in the
+    paper. Where the data set has features of whole pictures alone, a view is a whole picture: else G would have to draw
+    from E(x) a crop about which E(x) says nothing.
+    """
 
     def __init__(self, material: Material) -> None:
         images, networks = material.images, material.networks
         assert images.pictures is not None  # the method has looked
         device = images.labels.device
         self.settings, self.images, self.pictures = material.settings, images, images.pictures
+        self.view = material.settings.view
         self.backbone = networks["backbone"] if material.settings.end_to_end else None
-        self.batches = parts.Batches(len(images.labels), device, material.ranks)
+        n_crops = N_CROPS if self.backbone is not None else 1 if images.crops is None else images.crops.n_each
+        if n_crops not in (1, N_CROPS):
+            raise InputError(f"crops must be {N_CROPS} of each picture, as `firstsight features` keeps; got {n_crops}")
+        self.batches = parts.Batches(len(images.labels), device, material.ranks, n_crops)
         self.on_gpu = held(self.pictures, device)
 
     def features(self, rows: Tensor) -> Tensor:
-        """Return [b, v] features of these rows; where E has a backbone, of a random crop of each."""
+        """Return [b, v] features of the views in these rows."""
         if self.backbone is None:
-            return self.images.features[rows]
-        crops = self.crops(rows)
-        with autocast(self.settings.precision, crops.device):
-            return self.backbone(crops).float()
+            return self.images.features[rows] if self.images.crops is None else self.images.crops[rows]
+        views = self.views(rows)
+        with autocast(self.settings.precision, views.device):
+            return self.backbone(views).float()
 
     def pieces(self, loss: Callable[[Tensor, Tensor], Losses], shown: Shown) -> Iterator[Tensor]:
-        """Draw a batch of pictures and yield its loss, of crops and their rows, in pieces that sum to it.
+        """Draw a batch of views and yield its loss, of pictures and their rows, in pieces that sum to it.
 
         The means of the losses over the batch are noted in `shown`.
         """
         batch, n = self.settings.autoencoder_batch, self.settings.accumulate
         rows = self.batches.rows(batch)
-        which = self.batches.share(torch.randint(N_CROPS, (batch,)))
-        for piece, crops in zip(rows.chunk(n), which.chunk(n), strict=True):
+        for piece in rows.chunk(n):
             share = len(piece) / len(rows)
-            value, found = loss(self.crops(piece, crops), piece)
+            value, found = loss(self.views(piece), piece)
             for name, one in found.items():
                 shown[name] = shown.get(name, 0.0) + share * one.detach()
             yield share * value
 
-    def crops(self, rows: Tensor, which: Tensor | None = None) -> Tensor:
-        """Return [b, 3, side, side] a crop of each picture, a random one unless `which` [b] says."""
-        if which is None:
-            which = self.batches.share(torch.randint(N_CROPS, (len(rows) * self.batches.ranks.n,)))
-        return random_crops(self.read(rows), self.settings.side, which)
+    def views(self, rows: Tensor) -> Tensor:
+        """Return [b, 3, view, view] pictures of the views in these rows."""
+        if self.batches.n_crops == 1:
+            return self.whole(rows)
+        return random_crops(self.read(self.batches.images(rows)), self.view, rows % N_CROPS)
 
-    def whole(self, rows: Tensor) -> Tensor:
-        """Return [b, 3, side, side] the whole of each picture."""
-        return whole(self.read(rows), self.settings.side)
+    def whole(self, images: Tensor) -> Tensor:
+        """Return [b, 3, view, view] the whole of each picture."""
+        return whole(self.read(images), self.view)
 
-    def read(self, rows: Tensor) -> Tensor:
+    def read(self, images: Tensor) -> Tensor:
         """Return [b, h, h, 3] bytes of the pictures, on the device."""
         if self.on_gpu is not None:
-            return self.on_gpu[rows]
-        return torch.from_numpy(self.pictures[rows.cpu().numpy()]).to(self.batches.device, non_blocking=True)
+            return self.on_gpu[images]
+        return torch.from_numpy(self.pictures[images.cpu().numpy()]).to(self.batches.device, non_blocking=True)
 
     def data(self) -> Iterator[Tensor | NDArray[np.uint8]]:
         """Yield all that is learned from, piece by piece, as a checkpoint's digest takes it."""
         images = self.images
         yield from (images.features, images.features, images.labels, images.vectors)
+        yield from () if images.crops is None else images.crops.pieces()
         for start in range(0, len(self.pictures), AT_ONCE):
             yield self.pictures[start : start + AT_ONCE]
 
@@ -225,7 +241,7 @@ def optimiser_of(material: Material, *names: str) -> torch.optim.Optimizer:
     """Return an optimiser of the networks of these names, those that there are."""
     settings, networks = material.settings, material.networks
     betas = (settings.autoencoder_beta1, parts.ADAM_BETAS[1])
-    own = {part: {"lr": settings.autoencoder_rate, "betas": betas} for part in ("encoder", "generator")}
+    own = {part: {"lr": settings.autoencoder_rate, "betas": betas} for part in ("encoder", "generator", "merge")}
     own["backbone"] = {"lr": settings.backbone_rate, "betas": betas}
     return parts.optimiser_of(settings, networks, [name for name in names if name in networks], own)
 

@@ -48,8 +48,13 @@ class DirectMap:
         return shown
 
     def generator_step(self) -> Shown:
-        """Let G learn to draw, from E without dropout, as E is when pictures are drawn after training."""
-        self.embedder.network.eval()
+        """Let G learn to draw from E(x), where E has learned and stands still.
+
+        Dropout of E goes on, as noise: without it G learns the embeddings of the training images by heart, and draws
+        those of other images no better than the mean picture.
+        """
+        if "backbone" in self.material.networks:
+            self.material.networks["backbone"].eval()  # statistics of batches would go on changing
 
         def loss(pictures: Tensor, rows: Tensor) -> Losses:
             with torch.no_grad():
@@ -68,7 +73,7 @@ class Bottleneck:
 
     def __init__(self, material: Material) -> None:
         settings, self.material, self.pictures = material.settings, material, PictureBatches(material)
-        self.optimisers = {"embedder": optimiser_of(material, "embedder", "generator", "backbone")}
+        self.optimisers = {"embedder": optimiser_of(material, "embedder", "generator", "merge", "backbone")}
         steps = n_steps(settings.autoencoder_epochs, material.images, settings.autoencoder_batch)
         self.stages = [Stage("bottleneck", steps, self.step, 2)]
 
@@ -79,7 +84,11 @@ class Bottleneck:
         def loss(pictures: Tensor, rows: Tensor) -> Losses:
             code = settings.way.code(settings, self.material.networks["embedder"], self.pictures.features(rows))
             compatibility = code[:, : images.vectors.shape[1]] @ images.vectors.T
-            found = {"classification": classification_loss(settings, compatibility, images.labels[rows])}
+            found = {
+                "classification": classification_loss(
+                    settings, compatibility, images.labels[self.pictures.batches.images(rows)]
+                )
+            }
             found["reconstruction"] = self.material.drawing_loss(pictures, code)
             weighted = settings.classification_weight * found["classification"]
             return weighted + settings.alpha * found["reconstruction"], found
