@@ -190,19 +190,9 @@ def view(results: Results) -> View:
 
 def render(shown: View) -> str:
     """Write the page's text; the same results give the same bytes."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=jinja2.FunctionLoader(source),
-    )
-    environment.filters.update(
-        plain=names.plain_name, method=names.display_name, duration=names.duration, script=_in_script, picture=_inline
-    )
     titles = {row.method: row.name for rows in shown.groups.values() for row in rows}
     samples = [one for section in shown.sections for one in section.pictures.samples]
-    return environment.get_template("page.html.jinja").render(
+    return environment().get_template("page.html.jinja").render(
         **vars(shown),
         verdict=comparison.verdict(shown.groups, {section.name: section.standing for section in shown.sections}),
         never_shown=[one for one in samples if not one.seen][:4],
@@ -217,6 +207,21 @@ def render(shown: View) -> str:
         start=START,
         few=FEW,
     )
+
+
+def environment() -> jinja2.Environment:
+    """Return what fills the templates beside this file."""
+    found = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(source),
+    )
+    found.filters.update(
+        plain=names.plain_name, method=names.display_name, duration=names.duration, script=_in_script, picture=_inline
+    )
+    return found
 
 
 def source(name: str) -> str:
