@@ -1,0 +1,61 @@
+"""How long trainings take, measured on the first steps of each on this machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from firstsight.data import Dataset
+from firstsight.methods import Method
+
+STEPS = 4  # of the shorter stage, in the longer of the two trainings that are measured
+ENOUGH = 5.0  # seconds after which one training is enough
+SHARE = 8  # a method without passes is measured on every eighth image
+LENGTHS = {"epochs": "batch", "autoencoder_epochs": "autoencoder_batch"}  # passes over the images, and images a step
+
+
+def estimated_seconds(method: Method, data: Dataset) -> float:
+    """Estimate the seconds of a training.
+
+    One with passes over the images is trained for a step, then for a few, and the difference is carried on to its
+    whole length. One without is trained on a part of the images.
+    """
+    passes = {name: float(method.settings()[name]) for name in LENGTHS if name in method.settings()}
+    if not passes:
+        part = data.subset(np.sort(np.concatenate([data.trainval[::SHARE], data.test_images])))
+        return SHARE * _seconds(method, part)
+    steps = {name: max(1.0, count * len(data.trainval) / _batch(method, name)) for name, count in passes.items()}
+    shares = [min(1.0, count / min(steps.values())) for count in (1, STEPS)]
+    first, *_ = found = [_seconds(_shorter(method, passes, shares[0]), data)]
+    if shares[1] > shares[0] and first < ENOUGH:
+        found.append(_seconds(_shorter(method, passes, shares[1]), data))
+    if len(found) == 1:
+        return first / shares[0]
+    pace = max(0.0, found[1] - first) / (shares[1] - shares[0])
+    return found[1] + pace * (1 - shares[1])
+
+
+def _batch(method: Method, passes: str) -> int:
+    """Return the images a step of these passes."""
+    settings = method.settings()
+    return int(settings.get(LENGTHS[passes]) or settings["batch"])
+
+
+def _shorter(method: Method, passes: dict[str, float], share: float) -> Method:
+    """Return the method with a share of its passes; one at least where passes are whole."""
+    fields: dict[str, Any] = {
+        name: max(1, round(count * share)) if isinstance(method.settings()[name], int) else count * share
+        for name, count in passes.items()
+    }
+    return replace(method, **fields)
+
+
+def _seconds(method: Method, data: Dataset) -> float:
+    """Train, and return the seconds it took."""
+    training = data.training_set()
+    start = time.perf_counter()
+    method.unfitted().fit(training)
+    return time.perf_counter() - start
