@@ -28,14 +28,15 @@ def estimated_seconds(method: Method, data: Dataset) -> float:
         part = data.subset(np.sort(np.concatenate([data.trainval[::SHARE], data.test_images])))
         return SHARE * _seconds(method, part)
     steps = {name: max(1.0, count * len(data.trainval) / _batch(method, name)) for name, count in passes.items()}
-    shares = [min(1.0, count / min(steps.values())) for count in (1, STEPS)]
-    first, *_ = found = [_seconds(_shorter(method, passes, shares[0]), data)]
-    if shares[1] > shares[0] and first < ENOUGH:
-        found.append(_seconds(_shorter(method, passes, shares[1]), data))
-    if len(found) == 1:
-        return first / shares[0]
-    pace = max(0.0, found[1] - first) / (shares[1] - shares[0])
-    return found[1] + pace * (1 - shares[1])
+    found: list[tuple[float, float]] = []  # share of the passes, seconds
+    for count in (1, STEPS):
+        shorter = _shorter(method, passes, min(1.0, count / min(steps.values())))
+        share = max(shorter.settings()[name] / passes[name] for name in passes if passes[name])
+        if not found or (share > found[0][0] and found[0][1] < ENOUGH):
+            found.append((share, _seconds(shorter, data)))
+    (first, of_first), (last, of_last) = found[0], found[-1]
+    pace = (of_last - of_first) / (last - first) if last > first else of_last / last
+    return of_last + max(0.0, pace) * (1 - last)
 
 
 def _batch(method: Method, passes: str) -> int:

@@ -114,9 +114,10 @@ def _show_models(
     options: AblateOptions, data: Dataset, mean: float, rows: Mapping[str, PictureRow], picture: str
 ) -> None:
     """Print the numbers of each model and write a sheet of its pictures; `rows` by the name of the model."""
+    from firstsight.bench.ablation import write_sheet
     from firstsight.results.document import document
 
-    file = _write_sheet(options.out / picture, data, rows)
+    file = write_sheet(options.out / picture, data, rows)
     if options.json:
         found = {"data": data.name, "mean_picture": mean, "rows": document(list(rows.values()))}
         print(as_json(found | {"pictures": str(file)}))
@@ -136,17 +137,3 @@ def _parse(argv: Sequence[str], base: type, name: str, description: str | None) 
     default = SPAENPictures.preset(preset) if (preset := option(argv, "--preset")) else SPAENPictures()
     options = parsed(with_settings(default, base), argv, name, description)
     return options, SPAENPictures(**options.of_method.settings())
-
-
-def _write_sheet(file: Path, data: Dataset, rows: Mapping[str, PictureRow]) -> Path:
-    """Write a sheet: a row of test pictures, and below it the pictures that each model draws of them."""
-    from firstsight.bench import ablation
-    from firstsight.pictures.sheet import grid
-
-    images = ablation.shown(data)
-    models = {name: ablation.model_of(row) for name, row in rows.items()}
-    side = next(iter(models.values())).side
-    lines = [("original", ablation.in_size(ablation.pictures_of(data).take(images), side))]
-    lines += [(name, ablation.drawn(model, data, images)) for name, model in models.items()]
-    names = [data.classes.names[label] for label in data.labels[images]]
-    return grid(file, lines, names)

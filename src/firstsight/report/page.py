@@ -192,20 +192,24 @@ def render(shown: View) -> str:
     """Write the page's text; the same results give the same bytes."""
     titles = {row.method: row.name for rows in shown.groups.values() for row in rows}
     samples = [one for section in shown.sections for one in section.pictures.samples]
-    return environment().get_template("page.html.jinja").render(
-        **vars(shown),
-        verdict=comparison.verdict(shown.groups, {section.name: section.standing for section in shown.sections}),
-        never_shown=[one for one in samples if not one.seen][:4],
-        names={method: titles[method] for method in shown.slots},
-        seconds=sum((run.seconds_fit or 0.0) + (run.seconds_score or 0.0) for run in shown.runs),
-        comparison=comparison,
-        provenance=provenance,
-        portraits=classes.portraits,
-        tables=tables,
-        metrics=METRICS,
-        style=charts.style(shown.slots.values()),
-        start=START,
-        few=FEW,
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            **vars(shown),
+            verdict=comparison.verdict(shown.groups, {section.name: section.standing for section in shown.sections}),
+            never_shown=[one for one in samples if not one.seen][:4],
+            names={method: titles[method] for method in shown.slots},
+            seconds=sum((run.seconds_fit or 0.0) + (run.seconds_score or 0.0) for run in shown.runs),
+            comparison=comparison,
+            provenance=provenance,
+            portraits=classes.portraits,
+            tables=tables,
+            metrics=METRICS,
+            style=charts.style(shown.slots.values()),
+            start=START,
+            few=FEW,
+        )
     )
 
 

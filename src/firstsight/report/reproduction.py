@@ -25,6 +25,7 @@ PAPER_DATA = {"SUN": "SUN", "CUB": "CUB", "AWA2": "AWA2", "APY": "aPY"}  # in th
 ACCURACIES = {"t1": "U→U", "u": "U→T", "s": "S→T", "h": "H"}
 ERROR = {"mse": "error"}
 MARKS = ("*", "†", "‡", "§")
+HEADER = ("method", "data", "printed_data", "number", "ours", "ours_sd", "printed", "difference", "what_differs")
 PAGE = "reproduction.html"
 
 
@@ -228,17 +229,25 @@ def as_table(grid: Grid, marks: Mapping[str, str]) -> Table:
     return Table(
         grid.name,
         f"{grid.caption} Each cell is ours, then (printed).",
-        ("method", "data", "printed_data", "number", "ours", "ours_sd", "printed", "difference", "what_differs"),
+        HEADER,
         list(_lines(grid)),
         (
             ["Method", *(head for _ in grid.columns for head in grid.numbers.values())],
             [
-                [row.name, *(_text(row.cell(one, key), one, grid, marks) for one in grid.columns for key in grid.numbers)]
+                [
+                    row.name,
+                    *(_text(row.cell(one, key), one, grid, marks) for one in grid.columns for key in grid.numbers),
+                ]
                 for row in grid.rows
             ],
         ),
         [(_over(one), len(grid.numbers)) for one in grid.columns],
     )
+
+
+def number_rows(grid: Grid) -> list[dict[str, Any]]:
+    """Return the lines of a grid's CSV file, by the names of their columns, with the name of the grid."""
+    return [{"table": grid.name, **dict(zip(HEADER, line, strict=True))} for line in _lines(grid)]
 
 
 def _lines(grid: Grid) -> Iterator[list[Any]]:
@@ -265,4 +274,3 @@ def _text(cell: Cell, column: Column, grid: Grid, marks: Mapping[str, str]) -> s
 def _over(column: Column) -> str:
     """Write the head of a data set for LaTeX."""
     return f"{column.name} {' '.join(column.head)}".strip()
-
