@@ -183,14 +183,14 @@ def reproduce(request: Request, work: Sequence[Piece], display: Display) -> tupl
         for piece in (one for one in work if one.item == item):
             source = piece.source
             if not source.missing:
-                display.say(f"{item}: {source.data}")
+                display.say(f"{item}: {source.name}, {piece.role}")
                 try:
                     results.append((piece, _run(piece, request, loaded, display)))
-                    outcomes.append(Outcome(source.data, True, source.said, source.supply))
+                    outcomes.append(Outcome(source.name, True, source.said, source.supply))
                     continue
                 except InputError as error:
                     source = replace(source, missing=str(error))
-            outcomes.append(Outcome(source.data, False, source.missing, source.supply))
+            outcomes.append(Outcome(source.name, False, source.missing, source.supply))
         parts.append(reproduce_parts.part_of(item, outcomes, results, cosines))
         shown = Reproduction(parts, request.quick, list(_conditions(request)), _versions())
         path = write_reproduction(shown, request.out)

@@ -14,7 +14,7 @@ from typing import Literal
 from firstsight.data import Dataset
 from firstsight.datasets import DataFiles, data_name, is_own_pictures, load_files
 from firstsight.errors import InputError, did_you_mean
-from firstsight.features.feature_file import files_with_features
+from firstsight.features.feature_file import SUFFIXES, files_with_features
 from firstsight.pictures.cache import with_pictures
 from firstsight.progress import Display
 from firstsight.report.reproduction import PAPER_DATA, Column
@@ -22,12 +22,12 @@ from firstsight.report.reproduction import PAPER_DATA, Column
 Role = Literal["splits", "features", "pictures"]
 FEATURES = "res101.mat"
 SPLITS = "att_splits.mat"
-ZIP = "`firstsight data fetch xlsa17`, then `--gbu` with the folder `data` of it"
+ZIP = f"{FEATURES} and {SPLITS}: `firstsight data fetch xlsa17`, then `--gbu`"
 PICTURES = {
-    "CUB": "`firstsight data fetch CUB_200_2011`",
-    "SUN": "`firstsight data fetch SUN`",
-    "AWA2": "`firstsight data fetch AWA2`",
-    "APY": "`firstsight data fetch aPY` and `firstsight data crop`",
+    "CUB": "pictures of CUB: `firstsight data fetch CUB_200_2011`, then `--pictures`",
+    "SUN": "pictures of SUN: `firstsight data fetch SUN`, then `--pictures`",
+    "AWA2": "pictures of AWA2: `firstsight data fetch AWA2`, then `--pictures`",
+    "APY": "pictures of aPY: `firstsight data fetch aPY` and `firstsight data crop`, then `--pictures`",
 }
 
 
@@ -40,7 +40,8 @@ class Source:
         printed: the paper's data set whose printed numbers stand beside; empty where it has none.
         differs: what it has instead of the paper's input, in words; empty where it is that.
         missing: what is not there, in words; empty for a source that can be loaded.
-        supply: what would supply the paper's input; empty where it is there.
+        supply: what would supply each of the paper's inputs that is not there, in words.
+        reads: the files that it is made of, in words.
         path: the folder, or `atlas`.
         files: which of its files.
     """
@@ -49,7 +50,8 @@ class Source:
     printed: str = ""
     differs: str = ""
     missing: str = ""
-    supply: str = ""
+    supply: tuple[str, ...] = ()
+    reads: str = ""
     path: str = ""
     files: DataFiles = field(default_factory=DataFiles)
 
@@ -67,9 +69,14 @@ class Source:
         return Column(self.data, self.printed, self.differs)
 
     @property
+    def name(self) -> str:
+        """Return its name as the paper writes it, where it is the paper's data set."""
+        return PAPER_DATA[self.printed] if self.data.upper() == self.printed else self.data
+
+    @property
     def said(self) -> str:
         """Say what it is made of, or what is missing."""
-        return self.missing or self.differs or "the paper's input"
+        return self.missing or self.differs or self.reads
 
 
 def sources(role: Role, gbu: Path | None, pictures: Path | None, wanted: Sequence[str]) -> list[Source]:
@@ -97,8 +104,8 @@ def sources(role: Role, gbu: Path | None, pictures: Path | None, wanted: Sequenc
 
 ATLAS = Source(
     "atlas",
-    differs="the atlas, rendered pictures of imaginary birds with features of a small network, which the paper has not",
-    supply=ZIP,
+    differs="atlas, which the paper has not: rendered pictures of imaginary birds, features of a small network",
+    supply=(ZIP,),
     path="atlas",
 )
 
@@ -129,26 +136,26 @@ def _of_gbu(role: Role, name: str, folder: Path | None, pictures: Path | None) -
     """Find what a folder in the GBU layout has for a role."""
     printed = name if name in PAPER_DATA else ""
     shown = PAPER_DATA.get(name, name)
+    there = [] if folder is None else [file.name for file in files_with_features(folder, SUFFIXES)]
+    pictures_too = (PICTURES.get(name, f"pictures of {shown}: `--pictures`"),) if role == "pictures" else ()
     if folder is None or not (folder / SPLITS).is_file():
-        return Source(shown, printed, missing=f"{SPLITS} of {shown} is missing", supply=ZIP)
+        return Source(name, printed, missing=f"no {SPLITS}", supply=(ZIP, *pictures_too))
     data, path = data_name(folder), str(folder)
     if role == "splits":
         own = DataFiles(features=()) if (folder / "labels.mat").is_file() else DataFiles()
-        return Source(data, printed, path=path, files=own)
-    there = [file.name for file in files_with_features(folder)]
-    if FEATURES not in there and len(there) != 1:
-        several = f"; it holds {', '.join(there)}, none of which is chosen for you" if there else ""
-        return Source(data, printed, missing=f"{FEATURES} of {shown} is missing{several}", supply=ZIP)
-    name_of = FEATURES if FEATURES in there else there[0]
-    differs = "" if name_of == FEATURES else f"{data}: features of {name_of}, not of {FEATURES}"
-    supply = "" if name_of == FEATURES else ZIP
-    if role == "features":
-        return Source(data, printed, differs, supply=supply, path=path, files=DataFiles(features=name_of))
-    if pictures is None:
-        what = f"pictures of {shown} are missing"
-        return Source(data, printed, missing=what, supply=f"{PICTURES.get(name, 'its pictures')}, then `--pictures`")
-    files = DataFiles(features=name_of, pictures=pictures)
-    return Source(data, printed, differs, supply=supply, path=path, files=files)
+        return Source(data, printed, reads=f"{SPLITS} and labels", path=path, files=own)
+    needs = [] if FEATURES in there or len(there) == 1 else [FEATURES]
+    if role == "pictures" and pictures is None:
+        needs.append("pictures")
+    supply = (*((ZIP,) if FEATURES not in there else ()), *(pictures_too if pictures is None else ()))
+    if needs:
+        several = f" ({', '.join(there)} are there; none is chosen for you)" if len(there) > 1 else ""
+        return Source(data, printed, missing=f"no {' and no '.join(needs)}{several}", supply=supply)
+    used = FEATURES if FEATURES in there else there[0]
+    differs = "" if used == FEATURES else f"{shown} with features of {used}, not of {FEATURES}"
+    reads = f"{SPLITS}, {used}" + (f", pictures in {pictures}" if role == "pictures" else "")
+    files = DataFiles(features=used, pictures=pictures if role == "pictures" else None)
+    return Source(data, printed, differs, supply=supply, reads=reads, path=path, files=files)
 
 
 def _of_folder(folder: Path) -> Source:
@@ -157,15 +164,14 @@ def _of_folder(folder: Path) -> Source:
     printed = next((key for key in PAPER_DATA if data.upper().startswith(key)), "")
     there = [file.name for file in files_with_features(folder)]
     if len(there) != 1:
-        got = f"it holds {', '.join(there)}" if there else "there are none"
-        supply = "" if there else f"`firstsight features {folder}`"
-        return Source(data, printed, missing=f"one file of features of {data} is missing; {got}", supply=supply)
-    instead = f", instead of {PAPER_DATA[printed]}" if printed else ", which the paper has not"
+        got = f"single feature file, but {', '.join(there)}" if there else "feature file"
+        return Source(data, printed, missing=f"no {got}", supply=(f"a feature file: `firstsight features {folder}`",))
+    of = f"in place of {PAPER_DATA[printed]}" if printed else "which the paper has not"
     return Source(
         data,
         printed,
-        f"{data}{instead}: own pictures, split and attributes; features of {there[0]}",
-        supply=f"{PICTURES[printed]} and {ZIP}" if printed else "",
+        f"{data}, {of}: own pictures, split and attributes, features of {there[0]}",
+        supply=(ZIP, PICTURES[printed]) if printed else (ZIP, *PICTURES.values()),
         path=str(folder),
         files=DataFiles(features=there[0]),
     )

@@ -183,9 +183,9 @@ def _made_of_pictures(settings: SPAENPictures, seeds: int) -> str:
 
 def _cosines(cosines: Mapping[str, float]) -> Grid:
     """Make the table of the cosines in the head of Table 1."""
-    ours = {PAPER_DATA[key]: {"cosine": Stat(value, None)} for key, value in cosines.items()}
+    ours = {key: {"cosine": Stat(value, None)} for key, value in cosines.items()}
     printed = {key: {"cosine": value} for key in PAPER_DATA if (value := published_cosine(key)) is not None}
-    columns = [Column(name if name in ours else "", key) for key, name in PAPER_DATA.items()]
+    columns = [Column(key if key in ours else "", key) for key in PAPER_DATA]
     caption = "Cosine of the attribute variances of training images and of images of unseen classes."
     return Grid("table1-cosines", caption, columns, [Row("cosine", ours, printed)], {"cosine": "cosine"}, 4)
 
@@ -281,7 +281,7 @@ def _curves(column: Column, found: Any) -> Figure:
         curves = (curve_of(row, slot) for slot, row in enumerate(method_rows(found)))
         series = [curve for curve in curves if curve is not None]
         on = "features"
-    title = f"{column.data}, on {on}"
+    title = f"{column.shown}, on {on}"
     said = f"{column.differs}. " if column.differs else ""
     chart = charts.curve_chart(series, f"Seen-unseen curves on {title}", has_legend=True)
     return Figure(f"figure7-{column.data}-{on}", title, f"{said}Up is seen, right is unseen accuracy.", chart)
@@ -293,20 +293,30 @@ def _of_classes(record: DataRecord) -> list[Figure]:
     view = classes.variance_view(record.variance)
     if view is not None and view.cosine is not None:
         said = (
-            f"Attributes of {record.name} from low to high variance in training; darker varies more. The half that "
-            f"varies less in training holds {view.quiet_share:.0f} % of the variance among unseen classes."
+            f"Attributes of {_as_paper(record.name)} from low to high variance in training; darker varies more. "
+            f"The half that varies less in training holds {view.quiet_share:.0f} % of the variance among unseen classes."
         )
         strips = charts.variance_strips(view, f"Attribute variances of {record.name}")
-        found.append(Figure(f"figure1-{record.name}-variance", f"{record.name}: what varies", said, strips))
+        found.append(Figure(f"figure1-{record.name}-variance", f"{_as_paper(record.name)}: what varies", said, strips))
     maps = record.projection
     if maps is not None and record.names and record.is_seen:
         label = f"t-SNE of the test images of {record.name} by all and by high-variance attributes"
         drawing = figures.projection_maps(maps, record.names, record.is_seen, label)
         said = "Where unseen classes move together on the right, what separates them hardly varies in training."
         found.append(
-            Figure(f"figure1-{record.name}-maps", f"{record.name}: what training has a reason to keep", said, drawing)
+            Figure(
+                f"figure1-{record.name}-maps",
+                f"{_as_paper(record.name)}: what training has a reason to keep",
+                said,
+                drawing,
+            )
         )
     return found
+
+
+def _as_paper(data: str) -> str:
+    """Write the name of a data set as the paper does, where it is one of the paper's."""
+    return PAPER_DATA.get(data.upper(), data)
 
 
 def _sheet(item: str, column: Column, drawn: Drawn) -> Figure:
@@ -318,4 +328,4 @@ def _sheet(item: str, column: Column, drawn: Drawn) -> Figure:
     said = f"{column.differs}. " if column.differs else ""
     name = f"{TITLES[item].replace(' ', '').lower()}-{column.data}"
     caption = f"{said}First line: test pictures of unseen classes; below, what is drawn of them. Errors: {errors}."
-    return Figure(name, column.data, caption, None, drawn.sheet)
+    return Figure(name, column.shown, caption, None, drawn.sheet)

@@ -106,14 +106,16 @@ def _lines(planned: Sequence[Planned]) -> list[str]:
     lines = []
     for item in dict.fromkeys(one.piece.item for one in planned):
         lines.append(f"{TITLES[item]} ({item})")
+        alike: dict[tuple[str, str, str], list[str]] = {}  # names of data sets about which the same is said
         for one in (one for one in planned if one.piece.item == item):
             source = one.piece.source
-            if one.seconds is None:
-                time = "missing"
-            else:
-                time = f"about {duration(max(1.0, one.seconds))}" if one.piece.trainings else "seconds"
-            head = f"  {source.data:<8}{one.piece.role:<10}{time:<18}"
-            lines.append(head + source.said + (f"; {source.supply}" if source.supply else ""))
+            time = "missing" if one.seconds is None else "seconds"
+            if one.seconds is not None and one.piece.trainings:
+                time = f"about {duration(max(1.0, one.seconds))}"
+            alike.setdefault((one.piece.role, time, source.said), []).append(source.name)
+        lines += [f"  {', '.join(names):<20}{role:<10}{time:<18}{said}" for (role, time, said), names in alike.items()]
+    supplies = dict.fromkeys(words for one in planned for words in one.piece.source.supply)
+    lines += ["Nearer to the paper:", *(f"  {words}" for words in supplies)] if supplies else []
     total = sum(one.new for one in planned)
     lines.append(
         f"About {duration(max(1.0, total))} of training in all, shared trainings once; finished ones are kept."
@@ -131,7 +133,7 @@ def _row(one: Planned) -> dict[str, Any]:
         "is_ready": not source.missing,
         "missing": source.missing or None,
         "differs": source.differs or None,
-        "supply": source.supply or None,
+        "supply": source.supply,
         "seconds": one.seconds,
     }
 

@@ -50,6 +50,11 @@ class Column:
         """Return the name over the column: the paper's where it prints numbers."""
         return PAPER_DATA.get(self.printed, self.data)
 
+    @property
+    def shown(self) -> str:
+        """Return the name of the data set that ours are of, as the paper writes it where it is the paper's."""
+        return PAPER_DATA.get(self.data.upper(), self.data)
+
 
 class Cell(NamedTuple):
     """One number: ours over seeds, and what the paper prints; None where there is none."""
@@ -138,7 +143,7 @@ class Outcome(NamedTuple):
     data: str
     is_run: bool
     said: str  # what it was made of, or why it could not run
-    supply: str = ""  # what would make it possible, or closer to the paper
+    supply: tuple[str, ...] = ()  # what would make it possible, or closer to the paper
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,14 @@ class Part:
     outcomes: Sequence[Outcome]
     grids: Sequence[Grid] = ()
     figures: Sequence[Figure] = ()
+
+    @property
+    def alike(self) -> list[tuple[str, Outcome]]:
+        """List what became of it, with the names of all data sets that an outcome is of."""
+        named: dict[Outcome, list[str]] = {}
+        for one in self.outcomes:
+            named.setdefault(one._replace(data="", supply=()), []).append(one.data)
+        return [(listed(list(dict.fromkeys(names))), one) for one, names in named.items()]
 
     @property
     def is_run(self) -> bool:
@@ -166,6 +179,11 @@ class Reproduction:
     is_quick: bool
     conditions: Sequence[str]
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def supplies(self) -> list[str]:
+        """List what would bring it nearer to the paper."""
+        return list(dict.fromkeys(words for part in self.parts for one in part.outcomes for words in one.supply))
 
     @property
     def grids(self) -> list[Grid]:
