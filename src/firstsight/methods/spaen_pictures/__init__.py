@@ -90,7 +90,7 @@ class SPAENPictures(SPAEN):
 
     name = "spaen-pictures"
     title = "SPAEN-PICTURES"
-    search = Search(trials=SPAEN.search.trials, shares_fits=True)
+    search = replace(SPAEN.search, shares_fits=True)
     presets = with_cls_only({name: preset | ON_PICTURES[name] for name, preset in BY_SOURCE.items()})
 
     schedule: Literal["two-stage", "joint"] = "two-stage"
@@ -127,6 +127,11 @@ class SPAENPictures(SPAEN):
             raise InputError(f"side must be {FULL} and width 1 for the published generator; got {got}")
         if not self.way.reads_pictures and not self.alpha:
             raise InputError(f"alpha must be above 0 for {self.variant}, which reconstructs; got 0")
+
+    @property
+    def shares_fits(self) -> bool:
+        """Tell whether fits share work: F and G do not depend on what is tuned where they are trained first."""
+        return self.schedule == "two-stage"
 
     @property
     def way(self) -> Way:
