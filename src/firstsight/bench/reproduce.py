@@ -33,10 +33,9 @@ from firstsight.report.names import published_numbers
 from firstsight.report.reproduction import Outcome, Part, Reproduction, write_reproduction
 from firstsight.tuning.settings_file import Chosen
 
-TABLE2, LETTER, FIGURE7 = "authors", "paper", "authors"  # presets of spaen
-OF_PICTURES = {"table2": "paper", "figure7": "paper"}  # presets of spaen-pictures
+TABLE2, LETTER, FIGURE7 = "table2", "paper", "figure7"  # presets
 ALPHAS = (10.0, 1.0, 0.1, 0.01, 0.001)  # Figure 5
-QUICK = 4  # trainings are so many times shorter
+QUICK = 6  # trainings are so many times shorter
 SMALL = {"side": 32, "width": 0.25, "pretrained": "none"}  # of spaen-pictures, where quick
 
 ROLES: dict[str, tuple[Role, ...]] = {  # what each item is made of
@@ -287,7 +286,7 @@ def _of_pictures(item: str, data: str, request: Request) -> SPAENPictures:
     tuned = request.tuned.get((data, SPAENPictures.name))
     settings: dict[str, Any] = dict(tuned.settings) if tuned and item != "fig7" else {}
     settings |= {"side": request.side, "pretrained": request.pretrained, "generator_file": request.generator_file}
-    preset = OF_PICTURES["figure7" if item == "fig7" else "table2"]
+    preset = FIGURE7 if item == "fig7" else TABLE2
     method = SPAENPictures.preset(preset, **(settings | SMALL if request.quick else settings))
     return replace(method, **_shortened(method)) if request.quick else method
 
@@ -338,13 +337,18 @@ def _conditions(request: Request) -> Iterator[str]:
         yield "Settings are presets and defaults; none was tuned on these data sets."
     if request.quick:
         yield (
-            f"Quick: every training has one {QUICK}th of its passes over the images; one seed; pictures of "
+            f"Quick: every training has 1 in {QUICK} of its passes over the images; {_counted(request.seeds)}; pictures of "
             f"{SMALL['side']} pixels a side, networks of {SMALL['width']:g} of the paper's width, no ImageNet weights."
         )
     else:
         weights = "ImageNet weights" if request.pretrained == "imagenet" else "random weights"
         published = ", the published generator" if request.generator_file else ", a generator from random weights"
-        yield f"{request.seeds} seeds; pictures of {request.side} pixels a side, F from {weights}{published}."
+        yield f"{_counted(request.seeds)}; pictures of {request.side} pixels a side, F from {weights}{published}."
+
+
+def _counted(seeds: int) -> str:
+    """Write a number of seeds."""
+    return f"{seeds} seed{'s' if seeds > 1 else ''}"
 
 
 def _versions() -> dict[str, str]:

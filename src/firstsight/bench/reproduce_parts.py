@@ -294,7 +294,7 @@ def _of_classes(record: DataRecord) -> list[Figure]:
     if view is not None and view.cosine is not None:
         said = (
             f"Attributes of {_as_paper(record.name)} from low to high variance in training; darker varies more. "
-            f"The half that varies less in training holds {view.quiet_share:.0f} % of the variance among unseen classes."
+            f"The half that varies less in training has {view.quiet_share:.0f} % of the variance among unseen classes."
         )
         strips = charts.variance_strips(view, f"Attribute variances of {record.name}")
         found.append(Figure(f"figure1-{record.name}-variance", f"{_as_paper(record.name)}: what varies", said, strips))

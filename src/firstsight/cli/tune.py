@@ -28,9 +28,10 @@ def tune(
     """Choose settings of methods on validation classes; test images are never used.
 
     Some seen classes are held out and take the role of the unseen ones, and so are some images of the other classes.
-    Closed forms try their whole space from one factorisation, and `spaen-pictures` in two stages its own from one F and
-    G. For the other methods, Optuna proposes settings and stops early those that are behind. The best settings go to a file that `fit` and `bench` take with `--settings`. If it is
-    stopped or killed, the same command continues from the finished trials.
+    Closed forms try their whole space from one factorisation, and `spaen-pictures` in two stages its own with one F and
+    G for every alpha. For the other methods, Optuna proposes settings and stops early those that are behind. The best
+    settings go to a file that `fit` and `bench` take with `--settings`. If it is stopped or killed, the same command
+    continues from the finished trials.
 
     Args:
         methods: names of methods, or `all`; `firstsight methods` lists them.

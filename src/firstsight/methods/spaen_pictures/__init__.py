@@ -23,7 +23,7 @@ from firstsight.data import ClassEmbeddings, Dataset, Floats, Pictures, Training
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.features.backbone import Backbone, Preparation
-from firstsight.methods.fitting import FitControls, Search, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
 from firstsight.methods.loop import seeded
 from firstsight.methods.spaen import SPAEN
 from firstsight.methods.spaen.networks import Output, discriminator, perceptron
