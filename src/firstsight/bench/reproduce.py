@@ -176,7 +176,7 @@ def reproduce(request: Request, work: Sequence[Piece], display: Display) -> tupl
     loaded = Loaded(display)
     parts: list[Part] = []
     path, shown = request.out, Reproduction((), request.quick, ())
-    cosines = _cosines(request, display)
+    cosines = cosines_of(request, display)
     for item in request.items:
         outcomes, results = [], []
         for piece in (one for one in work if one.item == item):
@@ -313,7 +313,7 @@ def _key(method: Method, data: Dataset) -> str:
     return f"{data.name} {method.name} {hashlib.sha256(facts.encode()).hexdigest()[:12]}"
 
 
-def _cosines(request: Request, display: Display) -> dict[str, float]:
+def cosines_of(request: Request, display: Display) -> dict[str, float]:
     """Compute the cosine of attribute variances of every data set whose splits are there, by the paper's key."""
     if "table1" not in request.items:
         return {}
@@ -337,7 +337,7 @@ def _conditions(request: Request) -> Iterator[str]:
         yield "Settings are presets and defaults; none was tuned on these data sets."
     if request.quick:
         yield (
-            f"Quick: every training has 1 in {QUICK} of its passes over the images; {_counted(request.seeds)}; pictures of "
+            f"Quick: every training has 1 in {QUICK} of its passes; {_counted(request.seeds)}; pictures of "
             f"{SMALL['side']} pixels a side, networks of {SMALL['width']:g} of the paper's width, no ImageNet weights."
         )
     else:

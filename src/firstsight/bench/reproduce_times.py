@@ -29,8 +29,8 @@ def estimated_seconds(method: Method, data: Dataset) -> float:
         return SHARE * _seconds(method, part)
     steps = {name: max(1.0, count * len(data.trainval) / _batch(method, name)) for name, count in passes.items()}
     found: list[tuple[float, float]] = []  # share of the passes, seconds
-    for count in (1, STEPS):
-        shorter = _shorter(method, passes, min(1.0, count / min(steps.values())))
+    for least, count in ((1, 1), (2, STEPS)):
+        shorter = _shorter(method, passes, min(1.0, count / min(steps.values())), least)
         share = max(shorter.settings()[name] / passes[name] for name in passes if passes[name])
         if not found or (share > found[0][0] and found[0][1] < ENOUGH):
             found.append((share, _seconds(shorter, data)))
@@ -45,10 +45,12 @@ def _batch(method: Method, passes: str) -> int:
     return int(settings.get(LENGTHS[passes]) or settings["batch"])
 
 
-def _shorter(method: Method, passes: dict[str, float], share: float) -> Method:
-    """Return the method with a share of its passes; one at least where passes are whole."""
+def _shorter(method: Method, passes: dict[str, float], share: float, least: int) -> Method:
+    """Return the method with a share of its passes; where these are whole, with so many at least."""
     fields: dict[str, Any] = {
-        name: max(1, round(count * share)) if isinstance(method.settings()[name], int) else count * share
+        name: min(int(count), max(least, round(count * share)))
+        if isinstance(method.settings()[name], int)
+        else count * share
         for name, count in passes.items()
     }
     return replace(method, **fields)
