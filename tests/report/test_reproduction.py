@@ -46,7 +46,7 @@ def shown(grid):
     outcomes = [
         Outcome("SUN", False, "no res101.mat", ("the zip",)),
         Outcome("aPY", False, "no res101.mat", ("the zip",)),
-        Outcome("cub100", True, STAND_IN),
+        Outcome("cub100", True, STAND_IN, is_paper=False),
     ]
     picture = Figure("sheet", "A sheet", "Birds <drawn>.", None, b"\x89PNG")
     return Reproduction([Part("table1", "Table 1", "Methods.", outcomes, [grid], [picture])], True, ["One seed."])
@@ -88,11 +88,8 @@ def test_every_number_of_a_stand_in_has_its_mark(shown):
     assert "A quick look, not a reproduction." in words
     assert "60.0 * ± 0.5 53.9 +6.1" in words
     assert "SUN and aPY did not run: no res101.mat" in words
-    assert "What would bring this nearer to the paper: the zip." in words
-    assert (
-        "1 of 1 items of the paper were run, on stand-ins for the paper's inputs in the case of atlas and cub100."
-        in words
-    )
+    assert "What is missing or has a stand-in, and what supplies it: the zip" in words
+    assert "1 of 1 items of the paper were run: on stand-ins for them Table 1." in words
 
 
 def test_the_page_needs_nothing_else_and_escapes(shown):

@@ -185,7 +185,7 @@ def reproduce(request: Request, work: Sequence[Piece], display: Display) -> tupl
                 display.say(f"{item}: {source.name}, {piece.role}")
                 try:
                     results.append((piece, _run(piece, request, loaded, display)))
-                    outcomes.append(Outcome(source.name, True, source.said, source.supply))
+                    outcomes.append(Outcome(source.name, True, source.said, source.supply, not source.differs))
                     continue
                 except InputError as error:
                     source = replace(source, missing=str(error))

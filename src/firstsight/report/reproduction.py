@@ -144,6 +144,7 @@ class Outcome(NamedTuple):
     is_run: bool
     said: str  # what it was made of, or why it could not run
     supply: tuple[str, ...] = ()  # what would make it possible, or closer to the paper
+    is_paper: bool = True  # it was made of the paper's own input
 
 
 @dataclass(frozen=True)
@@ -199,14 +200,15 @@ class Reproduction:
     @property
     def verdict(self) -> str:
         """Say in a sentence what was run."""
-        whole = [part for part in self.parts if part.is_run]
-        if not whole:
+        run = [part for part in self.parts if part.is_run]
+        if not run:
             return "Nothing could run: every input is missing."
-        nothing = len(self.parts) - len(whole)
-        names = f"{len(whole)} of {len(self.parts)} items of the paper were run"
-        marked = {one.data for grid in self.grids for one in grid.columns if one.differs}
-        stands = f", on stand-ins for the paper's inputs in the case of {listed(sorted(marked))}" if marked else ""
-        return f"{names}{stands}" + (f"; {nothing} could not run." if nothing else ".")
+        own = [part.title for part in run if any(one.is_run and one.is_paper for one in part.outcomes)]
+        others = [part.title for part in run if any(one.is_run and not one.is_paper for one in part.outcomes)]
+        said = [f"{len(run)} of {len(self.parts)} items of the paper were run"]
+        said += [f"on the paper's own inputs {listed(own)}"] if own else []
+        said += [f"on stand-ins for them {listed(others)}"] if others else []
+        return f"{said[0]}: {'; '.join(said[1:])}."
 
 
 def columns_of(found: Sequence[Column]) -> list[Column]:
