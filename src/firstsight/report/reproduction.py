@@ -207,7 +207,7 @@ class Reproduction:
         others = [part.title for part in run if any(one.is_run and not one.is_paper for one in part.outcomes)]
         said = [f"{len(run)} of {len(self.parts)} items of the paper were run"]
         said += [f"on the paper's own inputs {listed(own)}"] if own else []
-        said += [f"on stand-ins for them {listed(others)}"] if others else []
+        said += [f"on stand-ins {listed(others)}"] if others else []
         return f"{said[0]}: {'; '.join(said[1:])}."
 
 
