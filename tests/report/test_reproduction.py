@@ -3,6 +3,7 @@
 import csv
 import html
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -163,3 +164,17 @@ def test_table_3_and_the_cosines_are_published_as_printed():
 )
 def test_pictures_are_printed_as_the_method(method, printed):
     assert names.in_print(method) == printed
+
+
+@pytest.mark.parametrize(("lower", "css"), [(False, "up"), (True, "down")])
+def test_a_difference_is_good_on_the_right_side(grid, lower, css):
+    shown = Reproduction(
+        [Part("t", "T", "", [Outcome("cub100", True, "")], [replace(grid, lower_is_better=lower)])], False, []
+    )
+    assert f'<small class="{css}">+6.1</small>' in render_reproduction(shown)
+
+
+def test_a_difference_of_nothing_has_no_sign(grid):
+    row = replace(grid.rows[0], ours={"cub100": {"t1": Stat(53.88, None)}})
+    shown = Reproduction([Part("t", "T", "", [Outcome("cub100", True, "")], [replace(grid, rows=[row])])], False, [])
+    assert "<small>0.0</small>" in render_reproduction(shown)

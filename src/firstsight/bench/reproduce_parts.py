@@ -52,8 +52,8 @@ TEXTS = {
     ),
     "fig1": (
         "Semantic loss, before anything is trained. The strips show how much each attribute varies among training "
-        "images and among images of unseen classes. The maps show test images by their attributes: by all, and by the "
-        "half that varies in training, which is what a classifier has a reason to keep."
+        "images and among images of unseen classes. The maps place what is tested by its attributes: by all, and by "
+        "the half that varies in training, which is what a classifier has a reason to keep."
     ),
     "fig4": (
         "Pictures of unseen classes and what each of the four ways of Table 3 draws of them. The rows SAE-image and "
@@ -220,7 +220,7 @@ def _errors(results: Sequence[Any]) -> Grid:
     means = {piece.source.data: {"mse": Stat(found.mean, None)} for piece, found in results}
     rows += [Row("the mean picture", means, {})] if means else []
     caption = "Mean squared error per pixel of pictures of unseen classes, colours in 0..1."
-    return Grid("table3", caption, columns_of([piece.source.column for piece, _ in results]), rows, ERROR, 4)
+    return Grid("table3", caption, columns_of([piece.source.column for piece, _ in results]), rows, ERROR, 4, True)
 
 
 def _alphas(results: Sequence[Any]) -> Grid:
@@ -300,7 +300,7 @@ def _of_classes(record: DataRecord) -> list[Figure]:
         found.append(Figure(f"figure1-{record.name}-variance", f"{_as_paper(record.name)}: what varies", said, strips))
     maps = record.projection
     if maps is not None and record.names and record.is_seen:
-        label = f"t-SNE of the test images of {record.name} by all and by high-variance attributes"
+        label = f"t-SNE of the test data of {record.name} by all and by high-variance attributes"
         drawing = figures.projection_maps(maps, record.names, record.is_seen, label)
         said = "Where unseen classes move together on the right, what separates them hardly varies in training."
         found.append(

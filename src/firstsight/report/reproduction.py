@@ -101,6 +101,7 @@ class Grid:
         rows: methods.
         numbers: heads of the numbers of every data set, by their keys.
         digits: after the point.
+        lower_is_better: where so, a difference below 0 is the good one.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Grid:
     rows: Sequence[Row]
     numbers: Mapping[str, str]
     digits: int = 1
+    lower_is_better: bool = False
 
     @property
     def width(self) -> int:
