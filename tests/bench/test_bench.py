@@ -7,18 +7,20 @@ import random
 import subprocess
 import sys
 import time
+from functools import partial
 from operator import attrgetter
 
 import numpy as np
 import pytest
 
 from firstsight import cli, files
-from firstsight.bench import provenance
+from firstsight.bench import bench, provenance
 from firstsight.bench.bench import ROW, Bench, make_method, origin_of
 from firstsight.bench.provenance import PeakMemory, commit
 from firstsight.evaluation.evaluate import evaluate
 from firstsight.evaluation.metrics import class_accuracies, harmonic_mean
-from firstsight.methods import ESZSL, METHODS
+from firstsight.methods import ESZSL, METHODS, FitControls
+from firstsight.methods.loop import Loop
 from firstsight.progress import Display
 from firstsight.results.records import RunRecord
 from firstsight.tuning.settings_file import Chosen
@@ -50,6 +52,29 @@ def test_a_run_says_what_it_was(data, tmp_path):
         assert run.memory > 50e6  # python with torch
         assert run.seconds_fit > 0
     assert [run.title for run in runs] == ["ESZSL", "SP-AEN (paper settings)", "ALE"]
+
+
+def test_a_training_that_was_killed_is_continued(data, tmp_path, monkeypatch):
+    methods = {"spaen": METHODS["spaen"](**(FAST["spaen"] | {"epochs": 3.0}))}
+    (whole,) = Bench([data], methods, [0], calibrate=False).run(tmp_path / "whole", Display())
+    monkeypatch.setattr(bench, "FitControls", partial(FitControls, checkpoint_every=4))
+    steps = []
+    advance = Loop.advance
+
+    def kill(self, controls):
+        if self.step == 6:
+            raise KeyboardInterrupt
+        advance(self, controls)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "advance", kill)
+        with pytest.raises(KeyboardInterrupt):
+            Bench([data], methods, [0], calibrate=False).run(tmp_path / "out", Display())
+    monkeypatch.setattr(Loop, "advance", lambda self, controls: steps.append(self.step) or advance(self, controls))
+    (run,) = Bench([data], methods, [0], calibrate=False).run(tmp_path / "out", Display())
+    assert steps[0] == 4
+    assert (run.images, run.ausuc, run.seconds_fit) == (whole.images, whole.ausuc, None)
+    assert [path.suffix for path in (tmp_path / "out" / "runs").iterdir()] == [".json"]
 
 
 def test_a_method_says_how_it_is_written(data, tmp_path, monkeypatch):

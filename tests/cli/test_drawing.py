@@ -19,9 +19,10 @@ from firstsight.cli.options import say_skipped
 from firstsight.data import ClassEmbeddings
 from firstsight.datasets import load
 from firstsight.features import of_dataset as frozen
-from firstsight.methods import ESZSL, load_method
+from firstsight.methods import ESZSL, METHODS, load_method
 from firstsight.pictures.cache import with_pictures
 from firstsight.pictures.decode import open_picture, squared
+from firstsight.tuning.settings_file import read_settings
 from tests.support.paintings import TINY, painted
 from tests.support.tiny import tiny_dataset, write_gbu
 
@@ -189,8 +190,42 @@ def test_options_of_other_methods_and_data(run, folder, tmp_path):
     fails(run, sentence, "fit", "eszsl", "--data", folder, "--skip-bad", *out)
     sentence = "backbone must be left out for atlas, which has features; got 'compact'"
     fails(run, sentence, "fit", "spaen-pictures", "--data", "atlas", *TINY, "--backbone", "compact", *out)
-    sentence = "methods must learn from features alone to be tuned; got spaen-pictures; tune spaen, whose E is the same"
-    fails(run, sentence, "tune", "spaen-pictures", "--data", folder)
+
+
+def test_tuning(run, folder, tmp_path, monkeypatch):
+    """Alpha and beta are chosen on validation classes, beside a method that learns from features alone."""
+    kind = METHODS["spaen-pictures"]
+    settings = {
+        "side": 32,
+        "width": 1 / 64,
+        "pretrained": "none",
+        "hidden": 4,
+        "epochs": 1.0,
+        "autoencoder_epochs": 1.0,
+    }
+    monkeypatch.setattr(kind, "presets", {"tiny": settings})
+    monkeypatch.setattr(kind, "search", replace(kind.search, space={"alpha": (0.5, 1.0), "beta": (0.005, 0.05)}))
+    monkeypatch.setattr(METHODS["eszsl"], "presets", {"tiny": {}})
+    out = tmp_path / "tuned.toml"
+    words = ("tune", "spaen-pictures", "eszsl", "--data", folder, "--preset", "tiny", "--partitions", "1", "--json")
+    code, printed, err = run(*words, "--out", out)
+    assert code == 0, err
+    rows = {row["method"]: row["trials"] for row in json.loads(printed)["tuned"]}
+    assert len(rows["spaen-pictures"]) == 4
+    assert len(rows["eszsl"]) == 196
+    best = max(rows["spaen-pictures"], key=lambda trial: sum(trial["values"]))
+    assert read_settings(out)["colours", "spaen-pictures"].settings["beta"] == best["settings"]["beta"]
+    fails(
+        run,
+        "data set 'TINY' must have pictures; got features only; name the folder with its pictures "
+        "(for a GBU folder: --pictures FOLDER)",
+        "tune",
+        "spaen-pictures",
+        "--data",
+        write_gbu(tmp_path / "TINY", tiny_dataset()),
+        "--out",
+        out,
+    )
 
 
 # bad pictures

@@ -6,6 +6,7 @@ import pytest
 from firstsight.errors import InputError
 from firstsight.evaluation.evaluate import evaluate
 from firstsight.methods import ESZSL, METHODS, Span
+from firstsight.methods.loop import Loop
 from firstsight.tuning.tune import Search, combinations, is_finite, tune
 from tests.support.tiny import FAST, tiny_dataset
 
@@ -121,10 +122,75 @@ def test_spaces_are_made_of_valid_settings(name):
 
 def test_methods_that_share_their_work_try_their_whole_space(data):
     assert {name for name, kind in METHODS.items() if kind.search.space and kind.search.shares_fits} == {
-        *("eszsl", "sae", "conse", "sync", "cmt_star")
+        *("eszsl", "sae", "conse", "sync", "cmt_star", "spaen-pictures")
     }
     assert all(is_finite(kind.search.space) for kind in METHODS.values() if kind.search.shares_fits)
     assert len(tune(METHODS["sae"](), data, partitions=1, trials=2)) == 120
+
+
+DRAWING = {"alpha": (0.1, 1.0), "beta": (0.005, 0.05, 0.5)}
+
+
+@pytest.fixture
+def pictured():
+    """Training images with pictures, of a size that SP-AEN on pictures reads at once."""
+    return tiny_dataset(n_seen=9, side=37).without_test()
+
+
+def drawing(**changes):
+    return METHODS["spaen-pictures"](**(FAST["spaen-pictures"] | {"device": "cpu", "hidden": 8} | changes))
+
+
+def test_pictures_are_tuned_with_one_f_and_g_for_each_alpha(pictured, monkeypatch):
+    """All trials of a partition whose F and G are alike share them, and score as if each was trained alone."""
+    skipped = []
+    skip = Loop.skip_to
+    monkeypatch.setattr(Loop, "skip_to", lambda self, name: skipped.append(name) or skip(self, name))
+    trials = tune(drawing(epochs=6.0, learning_rate=0.05), pictured, DRAWING, partitions=2)
+    assert len(trials) == 6
+    assert skipped == ["embedder"] * 2 * (6 - 2)
+    one = trials[2]
+    for partition, value in enumerate(one.values):
+        part = pictured.validation_set(partition)
+        alone = METHODS["spaen-pictures"](**one.settings).fit(part.training_set())
+        assert value == evaluate(alone, part, calibrate=False).ausuc
+    assert len({trial.values for trial in trials}) > 1
+
+
+def test_joint_trainings_share_nothing_so_they_are_proposed(pictured):
+    trials = tune(drawing(schedule="joint"), pictured, DRAWING, partitions=1, trials=2)
+    assert len(trials) == 2
+    assert {drawing().shares_fits, drawing(schedule="joint").shares_fits} == {True, False}
+
+
+def test_features_of_ones_own_are_made_on_validation_sets_too(pictured):
+    (trial,) = tune(drawing(end_to_end="compact"), pictured, {"alpha": (1.0,)}, partitions=1)
+    assert 0 <= trial.mean <= 1
+
+
+def test_shared_fits_that_were_made_are_not_made_again(data, tmp_path, monkeypatch):
+    storage = f"sqlite:///{tmp_path}/study.db"
+    monkeypatch.setattr(tune_module, "KEEP_EVERY", 0.0)
+    whole = tune(ESZSL(), data, GRID, partitions=2)
+    values = []
+
+    def stopping(fitted, *rest, value=tune_module._value):
+        if len(values) == 4:
+            raise KeyboardInterrupt
+        values.append(value(fitted, *rest))
+        return values[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tune_module, "_value", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            tune(ESZSL(), data, GRID, partitions=2, storage=storage)
+    fitted = []
+    real = tune_module._value
+    monkeypatch.setattr(tune_module, "_value", lambda *given: fitted.append(1) or real(*given))
+    assert tune(ESZSL(), data, GRID, partitions=2, storage=storage) == whole
+    assert len(fitted) == 12 - 4
+    assert tune(ESZSL(), data, GRID, partitions=2, storage=storage) == whole
+    assert len(fitted) == 8
 
 
 SPACE = {"epochs": (1, 2, 3, 4), "learning_rate": Span(0.001, 1.0)}

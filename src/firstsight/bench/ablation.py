@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from firstsight.files import write_text
 from firstsight.methods import FitControls, load_method
 from firstsight.methods.spaen_pictures import SPAENPictures, Variant
 from firstsight.methods.spaen_pictures.crops import whole
+from firstsight.pictures.sheet import grid
 from firstsight.progress import Progress
 from firstsight.results.document import OMITTED, document, parsed
 from firstsight.results.numbers import PLAIN
@@ -275,6 +276,17 @@ def model_of(row: PictureRow) -> SPAENPictures:
     method = load_method(row.model)
     assert isinstance(method, SPAENPictures)
     return method
+
+
+def write_sheet(file: Path, data: Dataset, rows: Mapping[str, PictureRow]) -> Path:
+    """Write a sheet: a row of test pictures, and below it what each model, by its name, draws of them."""
+    images = shown(data)
+    models = {name: model_of(row) for name, row in rows.items()}
+    side = next(iter(models.values())).view
+    lines = [("original", in_size(pictures_of(data).take(images), side))]
+    lines += [(name, drawn(model, data, images)) for name, model in models.items()]
+    names = [data.classes.names[label] for label in data.labels[images]]
+    return grid(file, lines, names)
 
 
 def _facts(method: SPAENPictures, data: Dataset) -> dict[str, Any]:

@@ -5,12 +5,13 @@
     OUT/pictures/<data>.json                 some test pictures with predictions, where the data has pictures
 
 `results.records` says what is in each. A run's file is written whole, at its end, and nothing here reads its numbers
-to choose anything. A second call keeps the files whose settings and data are the same. A run that fails leaves the
-sentence that says why.
+to choose anything. A second call keeps the files whose settings and data are the same, and continues a training of a
+network from its last checkpoint. A run that fails leaves the sentence that says why.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,6 +67,11 @@ class Planned(NamedTuple):
     def path(self, out: Path) -> Path:
         """Return the file of the run in a results folder."""
         return out / "runs" / f"{file_name(self.data.name, self.label, str(self.method.seed))}.json"
+
+    def unfinished(self, out: Path) -> Path:
+        """Return the file that keeps the training until it ends; other settings or data have another."""
+        facts = repr((sorted(self.method.settings().items()), self.data.fingerprint))
+        return self.path(out).with_suffix(f".{hashlib.sha256(facts.encode()).hexdigest()[:12]}.partial")
 
     def record(self) -> RunRecord:
         """Return what is known of the run before it is made."""
@@ -129,12 +135,13 @@ class Bench:
         display("runs", 0, len(missing))
         threads = max(1, (os.cpu_count() or 1) // jobs)
         origin: dict[str, Any] = {"versions": versions(), "commit": commit(), "threads": threads}
-        work = [(planned[number], self.calibrate) for number in missing]
+        work = [(planned[number], self.calibrate, planned[number].unfinished(out)) for number in missing]
         for done, (at, outcome) in enumerate(run_jobs(run_one, work, jobs, display), start=1):
             one = planned[missing[at]]
             record: RunRecord = outcome.value or replace(one.record(), error=outcome.error)
             record = replace(record, **origin, finished=time.strftime("%Y-%m-%d %H:%M:%S"))
             record.write(one.path(out))
+            one.unfinished(out).unlink(missing_ok=True)
             runs[missing[at]] = record
             display.say(f"{one}: {_summary(record)}")
             display("runs", done, len(missing))
@@ -171,16 +178,16 @@ def origin_of(method: Method) -> str:
     return next(alike, "given by hand")
 
 
-def run_one(planned: Planned, calibrate: bool, reports: Reports) -> RunRecord:
-    """Fit, evaluate and analyse."""
+def run_one(planned: Planned, calibrate: bool, unfinished: Path, reports: Reports) -> RunRecord:
+    """Fit, or end a fit that was killed, evaluate and analyse."""
     data, method = planned.data, planned.method
     learned = data
     if isinstance(method, DrawsPictures):
         learned, *_ = with_pictures(data, method.view, progress=partial(reports, f"pictures of {data.name}"))
     with PeakMemory() as memory:
-        start = time.perf_counter()
-        method.fit(learned.training_set(), FitControls(progress=partial(reports, f"fit {planned}")))
-        seconds = time.perf_counter() - start
+        start, was_begun = time.perf_counter(), unfinished.exists()
+        method.fit(learned.training_set(), FitControls(partial(reports, f"fit {planned}"), unfinished))
+        seconds = None if was_begun else time.perf_counter() - start
         result = evaluate(method, learned, calibrate, FitControls(progress=partial(reports, f"calibrate {planned}")))
     device = torch_device(method.device)
     shows = has_pictures(data)
@@ -252,4 +259,5 @@ def _summary(run: RunRecord) -> str:
     if run.error is not None:
         return f"failed: {run.error}"
     known = (f"{key} {value:.1f}" for key in SUMMARY if (value := run.number(key)) is not None)
-    return "  ".join([*known, f"AUSUC {run.ausuc:.3f}", f"in {run.seconds_fit:.1f} s"])
+    took = "continued from where it was killed" if run.seconds_fit is None else f"in {run.seconds_fit:.1f} s"
+    return "  ".join([*known, f"AUSUC {run.ausuc:.3f}", took])

@@ -34,6 +34,7 @@ from firstsight.cli.predict import predict
 from firstsight.cli.recogniser import recogniser
 from firstsight.cli.reconstruct import reconstruct
 from firstsight.cli.report import report
+from firstsight.cli.reproduce import reproduce
 from firstsight.cli.serve import serve
 from firstsight.cli.tune import tune
 from firstsight.errors import InputError, did_you_mean, nearest
@@ -56,7 +57,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         *(analyse_variance, analyse_projection, analyse_curve, analyse_hubness, analyse_confusion, analyse_gain),
         *(analyse_attributes, analyse_probability, analyse_reject),
         *(tune, fit, evaluate, recogniser, predict, export, reconstruct, imagine, serve),
-        *(bench, ablate_reconstruction, ablate_objective, ablate_alpha, report, methods),
+        *(bench, ablate_reconstruction, ablate_objective, ablate_alpha, report, reproduce, methods),
     )
 }
 

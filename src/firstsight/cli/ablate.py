@@ -120,9 +120,10 @@ def _show_models(
     picture: str,
 ) -> None:
     """Print the errors of baselines and the numbers of each model, by name; write a sheet of the models' pictures."""
+    from firstsight.bench.ablation import write_sheet
     from firstsight.results.document import document
 
-    file = _write_sheet(options.out / picture, data, rows)
+    file = write_sheet(options.out / picture, data, rows)
     if options.json:
         found = {"data": data.name, "baselines": dict(baselines), "mean_picture": baselines["the mean picture"]}
         found["rows"] = document(list(rows.values()))
@@ -152,17 +153,3 @@ def _parse(argv: Sequence[str], base: type, name: str, description: str | None) 
     default = SPAENPictures.preset(preset) if (preset := option(argv, "--preset")) else SPAENPictures()
     options = parsed(with_settings(default, base), argv, name, description)
     return options, SPAENPictures(**options.of_method.settings())
-
-
-def _write_sheet(file: Path, data: Dataset, rows: Mapping[str, PictureRow]) -> Path:
-    """Write a sheet: a row of test pictures, and below it the pictures that each model draws of them."""
-    from firstsight.bench import ablation
-    from firstsight.pictures.sheet import grid
-
-    images = ablation.shown(data)
-    models = {name: ablation.model_of(row) for name, row in rows.items()}
-    side = next(iter(models.values())).view
-    lines = [("original", ablation.in_size(ablation.pictures_of(data).take(images), side))]
-    lines += [(name, ablation.drawn(model, data, images)) for name, model in models.items()]
-    names = [data.classes.names[label] for label in data.labels[images]]
-    return grid(file, lines, names)

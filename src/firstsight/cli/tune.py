@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from firstsight.cli.options import DataOptions, as_json, at_least_one
+from firstsight.cli.options import PictureOptions, as_json, at_least_one
 from firstsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def tune(
     methods: tuple[str, ...],
     /,
-    data: DataOptions,
+    data: PictureOptions,
     objective: Literal["ausuc", "h", "h_cal", "t1"] | None = None,
     partitions: int = 3,
     trials: int | None = None,
@@ -28,9 +28,10 @@ def tune(
     """Choose settings of methods on validation classes; test images are never used.
 
     Some seen classes are held out and take the role of the unseen ones, and so are some images of the other classes.
-    Closed forms try their whole space from one factorisation. For the other methods, Optuna proposes settings and stops
-    early those that are behind. The best settings go to a file that `fit` and `bench` take with `--settings`. If it is
-    stopped or killed, the same command continues from the finished trials.
+    Closed forms try their whole space from one factorisation, and `spaen-pictures` in two stages its own with one F and
+    G for every alpha. For the other methods, Optuna proposes settings and stops early those that are behind. The best
+    settings go to a file that `fit` and `bench` take with `--settings`. If it is stopped or killed, the same command
+    continues from the finished trials.
 
     Args:
         methods: names of methods, or `all`; `firstsight methods` lists them.
@@ -47,6 +48,7 @@ def tune(
         out: TOML file with a table for each data set and method; other tables stay.
         json: print one JSON document with every trial.
     """
+    from firstsight.methods.abilities import needs_pictures
     from firstsight.parallel import run_jobs
     from firstsight.progress import Display
     from firstsight.tuning.settings_file import write_settings
@@ -62,7 +64,7 @@ def tune(
     open_storage(storage)
     rows, failed = [], []
     with Display() as display:
-        full = data.load(display)
+        full = data.load_for(next((start for start in starts if needs_pictures(type(start))), starts[0]), display)
         dataset = full.without_test()
         options = {"partitions": partitions, "trials": trials, "storage": storage}
         work = [(start, dataset, {"objective": aim, **options}) for start, aim in zip(starts, aims, strict=True)]
@@ -92,12 +94,7 @@ def tune(
 def _starts(methods: tuple[str, ...], preset: str | None) -> list[Method]:
     """Make the methods to tune, slow ones first."""
     from firstsight.methods import all_names, named
-    from firstsight.methods.abilities import needs_pictures
 
     names = all_names() if methods == ("all",) else methods
     kinds = sorted(map(named, names), key=lambda kind: kind.search.trials)
-    if others := [kind.name for kind in kinds if needs_pictures(kind)]:
-        raise InputError(
-            f"methods must learn from features alone to be tuned; got {others[0]}; tune spaen, whose E is the same"
-        )
     return [kind.preset(preset) if preset else kind() for kind in kinds]

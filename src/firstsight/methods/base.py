@@ -62,6 +62,11 @@ class Method(ABC):
         check_settings(self)
         self.trained_on_: tuple[str, ...]  # names of the seen classes, set by `fit`
 
+    @property
+    def shares_fits(self) -> bool:
+        """Tell whether fits of several settings share their work, so that tuning can try all."""
+        return self.search.shares_fits
+
     @abstractmethod
     def _fit(self, training: TrainingTensors, controls: FitControls) -> None:
         """Learn, into attributes that end in `_`."""

@@ -37,6 +37,7 @@ class Table(NamedTuple):
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
     printed: tuple[Sequence[str], Sequence[Sequence[Any]]] | None = None  # for LaTeX where it differs from CSV
+    groups: Sequence[tuple[str, int]] = ()  # for LaTeX, heads over so many columns each, after the first column
 
 
 def write_tables(results: Path, folder: Path) -> list[Path]:
@@ -75,11 +76,16 @@ def write_pdf(page: Path, out: Path) -> Path:
 
 def tables_of(shown: View, folder: Path) -> list[Path]:
     """Write the tables of a view."""
+    every = (*(table for section in shown.sections for table in _of_section(section)), *_of_all(shown))
+    return [path for table in every if table.rows for path in write_table(table, folder)]
+
+
+def write_table(table: Table, folder: Path) -> list[Path]:
+    """Write a table into a folder as `<name>.csv` and `<name>.tex`."""
     written = []
-    for table in (*(table for section in shown.sections for table in _of_section(section)), *_of_all(shown)):
-        for ending, write in ((".csv", _csv), (".tex", latex)) if table.rows else ():
-            written.append(folder / (file_name(*table.name.split("-")) + ending))
-            write_text(written[-1], write(table))
+    for ending, write in ((".csv", _csv), (".tex", latex)):
+        written.append(folder / (file_name(*table.name.split("-")) + ending))
+        write_text(written[-1], write(table))
     return written
 
 
@@ -210,8 +216,11 @@ def latex(table: Table) -> str:
     columns = "l" + "r" * (len(header) - 1)
     head, *lines = (" & ".join(map(_escaped, row)) + r" \\" for row in (header, *rows))
     caption = table.caption.replace("\n", " ")
-    opening = [f"% {caption}", r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head]
-    return "\n".join([*opening, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", ""])
+    opening = [f"% {caption}", r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    if table.groups:
+        over = (rf" & \multicolumn{{{width}}}{{c}}{{{_escaped(name)}}}" for name, width in table.groups)
+        opening.append("".join(over).lstrip() + r" \\")
+    return "\n".join([*opening, head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
@@ -224,6 +233,10 @@ SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "\n": " ",
+    "→": r"$\to$",
+    "†": r"\dag{}",
+    "‡": r"\ddag{}",
+    "§": r"\S{}",
 }
 
 

@@ -48,23 +48,32 @@ def plain_name(name: str) -> str:
 
 
 def published_numbers(data: str) -> dict[str, dict[str, float]]:
-    """Read what the paper prints for a data set, by method; empty for one that it does not have."""
-    return _published().get(data.upper(), {})
+    """Read what the paper prints for a data set in Tables 1 and 2, by method; empty for one that it does not have."""
+    found: dict[str, dict[str, float]] = _published().get(data.upper(), {})
+    return found
 
 
 def published_cosine(data: str) -> float | None:
-    """Read the cosine of attribute variances that the paper prints for a data set, -1 to 1; None where it has none."""
-    return _published()["variance_cosine"].get(data.upper())
+    """Read the cosine of attribute variances that the head of Table 1 prints for a data set; None for other ones."""
+    found: float | None = _published()["variance_cosine"].get(data.upper())
+    return found
+
+
+def published_errors(data: str) -> dict[str, float]:
+    """Read Table 3 for a data set: mean squared errors per pixel, colours in 0..1, by variant; empty for other ones."""
+    found: dict[str, float] = _published()["reconstruction"].get(data.upper(), {})
+    return found
 
 
 def _published() -> dict[str, Any]:
-    """Read all numbers of the paper."""
+    """Read everything that the paper prints."""
     return tomllib.loads(resources.files(__package__).joinpath("published.toml").read_text(encoding="utf-8"))
 
 
 def in_print(method: str) -> str:
-    """Return the name under which the paper prints a method, whichever settings reproduce it."""
+    """Return the name under which the paper prints a method, whichever settings reproduce it, on pictures too."""
     name, _, preset = method.partition(":")
+    name = PAPER if name == f"{PAPER}-pictures" else name
     for source in SOURCES:
         preset = preset.removeprefix(source).removeprefix("-")
     return f"{name}:{preset}" if preset else name

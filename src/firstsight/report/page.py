@@ -190,33 +190,42 @@ def view(results: Results) -> View:
 
 def render(shown: View) -> str:
     """Write the page's text; the same results give the same bytes."""
-    environment = jinja2.Environment(
+    titles = {row.method: row.name for rows in shown.groups.values() for row in rows}
+    samples = [one for section in shown.sections for one in section.pictures.samples]
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            **vars(shown),
+            verdict=comparison.verdict(shown.groups, {section.name: section.standing for section in shown.sections}),
+            never_shown=[one for one in samples if not one.seen][:4],
+            names={method: titles[method] for method in shown.slots},
+            seconds=sum((run.seconds_fit or 0.0) + (run.seconds_score or 0.0) for run in shown.runs),
+            comparison=comparison,
+            provenance=provenance,
+            portraits=classes.portraits,
+            tables=tables,
+            metrics=METRICS,
+            style=charts.style(shown.slots.values()),
+            start=START,
+            few=FEW,
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Return what fills the templates beside this file."""
+    found = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         loader=jinja2.FunctionLoader(source),
     )
-    environment.filters.update(
+    found.filters.update(
         plain=names.plain_name, method=names.display_name, duration=names.duration, script=_in_script, picture=_inline
     )
-    titles = {row.method: row.name for rows in shown.groups.values() for row in rows}
-    samples = [one for section in shown.sections for one in section.pictures.samples]
-    return environment.get_template("page.html.jinja").render(
-        **vars(shown),
-        verdict=comparison.verdict(shown.groups, {section.name: section.standing for section in shown.sections}),
-        never_shown=[one for one in samples if not one.seen][:4],
-        names={method: titles[method] for method in shown.slots},
-        seconds=sum((run.seconds_fit or 0.0) + (run.seconds_score or 0.0) for run in shown.runs),
-        comparison=comparison,
-        provenance=provenance,
-        portraits=classes.portraits,
-        tables=tables,
-        metrics=METRICS,
-        style=charts.style(shown.slots.values()),
-        start=START,
-        few=FEW,
-    )
+    return found
 
 
 def source(name: str) -> str:

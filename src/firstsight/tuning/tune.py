@@ -14,6 +14,7 @@ import itertools
 import json
 import math
 import random
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +26,7 @@ from firstsight.data import Dataset
 from firstsight.errors import InputError
 from firstsight.evaluation.metrics import class_accuracies, curve_of, harmonic_mean, leads
 from firstsight.methods import Method, Span
+from firstsight.methods.abilities import with_own_features
 from firstsight.progress import Progress, StageProgress
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 OBJECTIVES = ("ausuc", "h", "h_cal", "t1")
 Space = Mapping[str, Any]
 N_UNPRUNED = 2  # first trials, which are never stopped early
+KEEP_EVERY = 5.0  # seconds between two times that the values of fits that share their work are written
+VALUES = "values"  # how the names of a study's attributes begin that hold them
 KEPT = 25.0  # percent of trials, the best ones, that are continued after a partition
 
 
@@ -101,8 +105,8 @@ def tune(
     if unknown := next((name for name in space if name not in method.settings()), None):
         raise InputError(f"space must name settings of {method.name}; got {unknown!r}")
     search = Search(method, data, space, objective, partitions, progress or (lambda *_: None))
-    if method.search.shares_fits and is_finite(space):
-        found = _try_all(search)
+    if method.shares_fits and is_finite(space):
+        found = _try_all(search, storage)
     else:
         found = _propose(search, trials or method.search.trials, storage)
     return sorted(found, key=lambda trial: (trial.given_up, -trial.mean))
@@ -129,25 +133,64 @@ def key(method: Method) -> str:
     return json.dumps(method.settings(), sort_keys=True)
 
 
-def _try_all(search: Search) -> list[Trial]:
-    """Fit every combination; fits share their work."""
+def _try_all(search: Search, storage: str | None) -> list[Trial]:
+    """Fit every combination; fits share their work, and those that a stopped call has made are not made again."""
     variants = list(combinations(search.method, search.space))
-    values: dict[str, list[float]] = {key(variant): [] for variant in variants}
+    kept = _Kept(search, storage)
     total, done = len(variants) * search.partitions, 0
     for partition in range(search.partitions):
         validation = search.data.validation_set(partition)
-        best = 0.0
-        unfitted = [variant.unfitted() for variant in variants]
+        places = [_place(partition, variant) for variant in variants]
+        best = max((kept.values[place] for place in places if place in kept.values), default=0.0)
+        unfitted = [variant.unfitted() for variant in variants if _place(partition, variant) not in kept.values]
+        done += len(variants) - len(unfitted)
         for fitted in type(search.method).fit_each(unfitted, validation.training_set()):
             value = _value(fitted, validation, search.objective)
-            values[key(fitted)].append(value)
+            kept.add(_place(partition, fitted), value)
             best, done = max(best, value), done + 1
             search.report(done, total, {f"best {search.objective}": best})
-    return [Trial(variant.settings(), tuple(values[key(variant)])) for variant in variants]
+    kept.write()
+    numbers = range(search.partitions)
+    return [
+        Trial(variant.settings(), tuple(kept.values[_place(number, variant)] for number in numbers))
+        for variant in variants
+    ]
+
+
+def _place(partition: int, method: Method) -> str:
+    """Return the key of the value of a method's settings on a partition."""
+    return f"{partition} {key(method)}"
+
+
+class _Kept:
+    """Values of fits that share their work, kept in the study every few seconds; in memory alone without storage."""
+
+    def __init__(self, search: Search, storage: str | None) -> None:
+        self.values: dict[str, float] = {}
+        self._new: dict[str, float] = {}
+        self._search, self._storage, self._written = search, storage, time.monotonic()
+        self._study: optuna.Study | None = None
+        if storage is not None:
+            self._study = _open_study(search, storage)
+            for name, values in self._study.user_attrs.items():
+                self.values |= values if name.startswith(VALUES) else {}
+
+    def add(self, place: str, value: float) -> None:
+        """Note a value; write what is new where the last time is a while ago."""
+        self.values[place] = self._new[place] = value
+        if time.monotonic() - self._written > KEEP_EVERY:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is new."""
+        if self._study is not None and self._new:
+            self._study.set_user_attr(f"{VALUES} {len(self._study.user_attrs)}", self._new)
+        self._new, self._written = {}, time.monotonic()
 
 
 def _value(fitted: Method, validation: Dataset, objective: str) -> float:
     """Compute the objective alone, scoring once; the number equals the one in the `Result` of `evaluate`."""
+    validation = with_own_features(fitted, validation)
     tests = validation.test_images
     labels = validation.labels[tests]
     is_seen = validation.is_seen

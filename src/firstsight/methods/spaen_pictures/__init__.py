@@ -23,7 +23,7 @@ from firstsight.data import ClassEmbeddings, Dataset, Floats, Pictures, Training
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.features.backbone import Backbone, Preparation
-from firstsight.methods.fitting import FitControls, Search, TrainingTensors
+from firstsight.methods.fitting import FitControls, TrainingTensors
 from firstsight.methods.loop import seeded
 from firstsight.methods.spaen import NETWORKS, SPAEN
 from firstsight.methods.spaen.networks import Output, discriminator, perceptron
@@ -97,7 +97,7 @@ class SPAENPictures(SPAEN):
 
     name = "spaen-pictures"
     title = "SPAEN-PICTURES"
-    search = Search(trials=SPAEN.search.trials, shares_fits=True)
+    search = replace(SPAEN.search, shares_fits=True)
     presets = with_cls_only({name: preset | ON_PICTURES[name] for name, preset in BY_SOURCE.items()})
 
     schedule: Literal["two-stage", "joint"] = "two-stage"
@@ -136,6 +136,11 @@ class SPAENPictures(SPAEN):
             raise InputError(f"side must be {FULL} and width 1 for the published generator; got {got}")
         if not self.way.reads_pictures and not self.alpha:
             raise InputError(f"alpha must be above 0 for {self.variant}, which reconstructs; got 0")
+
+    @property
+    def shares_fits(self) -> bool:
+        """Tell whether fits share work: F and G do not depend on what is tuned where they are trained first."""
+        return self.schedule == "two-stage"
 
     @property
     def way(self) -> Way:
