@@ -14,7 +14,7 @@ on test images is worth; that number is no result. `table` prints what is there.
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,15 +22,16 @@ import numpy as np
 import torch
 
 import firstsight as fs
-from firstsight.bench.bench import Planned, run_one
+from firstsight.bench.bench import Planned, describe, run_one
 from firstsight.data import Dataset
 from firstsight.evaluation.metrics import class_accuracies, harmonic_mean
 from firstsight.files import file_name, write_text
 from firstsight.methods import SPAEN
 from firstsight.methods.spaen.presets import AUTHORS, CLS_ONLY
 from firstsight.progress import Display
-from firstsight.results.numbers import PLAIN
-from firstsight.results.records import RunRecord
+from firstsight.results.bootstrap import Images, bootstrap, interval
+from firstsight.results.numbers import METRICS, PLAIN
+from firstsight.results.records import DataRecord, RunRecord
 
 RATES = {2_000: 1e-3, 20_000: 1e-4, 200_000: 1e-4}  # learning rate of a training of so many steps
 F_STEPS = 20_000  # of F and G, at most
@@ -73,6 +74,7 @@ def main() -> None:
             for beta in options.betas or ([0.0, 0.005, 0.05, 1.0] if is_code else [0.0]):
                 for seed in options.seeds:
                     for part in parts(data, options.validate and seed == 0):
+                        describe(part).write(options.out / "data" / f"{file_name(part.name)}.json")
                         for label, method in (code_cells if is_code else recipe_cells)(len(part.trainval), steps, beta):
                             planned = Planned(part, label, replace(method, seed=seed), "given by hand")
                             if not planned.path(options.out).exists():
@@ -154,25 +156,61 @@ class Checkpoints:
 
 
 def print_table(out: Path) -> None:
-    """Print a line for each cell and data set: mean and standard deviation over seeds."""
+    """Print a line for each cell, mean and standard deviation over seeds; then what each change of a cell does."""
     runs = [run for file in sorted((out / "runs").glob("*.json")) if not (run := RunRecord.read(file)).error]
+    cells: dict[tuple[str, str], list[RunRecord]] = {}
+    for run in runs:
+        cells.setdefault((run.data, run.method), []).append(run)
     print("| data | cell | seeds | " + " | ".join(PLAIN) + " |\n|" + "---|" * (len(PLAIN) + 3))
-    for data, label in dict.fromkeys((run.data, run.method) for run in runs):
-        same = [run for run in runs if (run.data, run.method) == (data, label)]
-        cells = []
+    for (data, label), same in cells.items():
+        columns = []
         for key in PLAIN:
             values = np.array([run.number(key) for run in same])
-            digits = 3 if key == "ausuc" else 1
-            cells.append(
-                f"{values.mean():.{digits}f}" + (f" ± {values.std(ddof=1):.{digits}f}" if len(same) > 1 else "")
-            )
-        print("| " + " | ".join((data, label, str(len(same)), *cells)) + " |")
+            digits = METRICS[key].digits
+            spread = f" ± {values.std(ddof=1):.{digits}f}" if len(same) > 1 else ""
+            columns.append(f"{values.mean():.{digits}f}{spread}")
+        print("| " + " | ".join((data, label, str(len(same)), *columns)) + " |")
+    print("\n| data | from | to | seeds | change of h | of AUSUC |\n|---|---|---|---|---|---|")
+    for (data, label), same in cells.items():
+        for old, new in CHANGES:
+            applies = label.endswith(old) if old == ", beta 0" else old in label
+            other = cells.get((data, label.replace(old, new)))
+            if applies and other:
+                print(changed(data, label, same, other, out, old, new))
     for file in sorted((out / "checkpoints").glob("*.json")):
         kept = json.loads(file.read_text(encoding="utf-8"))
         last, best = kept["checkpoints"][-1], max(kept["checkpoints"], key=lambda one: one["h"])
         name = f"{kept['data']}, {kept['label']}, seed {kept['seed']}"
         print(f"{name}: h {last['h']:.1f} at the end, {best['h']:.1f} at the best checkpoint, chosen on test images")
 
+
+def changed(
+    data: str, label: str, runs: Sequence[RunRecord], others: Sequence[RunRecord], out: Path, old: str, new: str
+) -> str:
+    """Write the paired differences of two cells over the seeds that both have, with 95 % bootstrap intervals."""
+    shared = sorted({run.seed for run in runs} & {run.seed for run in others})
+    of_data = DataRecord.read(out / "data" / f"{file_name(data)}.json")
+    images = {
+        name: [(Images.decode(run, of_data), None) for run in same if run.seed in shared]
+        for name, same in (("old", runs), ("new", others))
+    }
+    drawn = bootstrap(images)
+    cells = []
+    for key in ("h", "ausuc"):
+        means = [np.mean([run.number(key) for run in same if run.seed in shared]) for same in (runs, others)]
+        low, high = interval(drawn["new"][key] - drawn["old"][key])
+        digits = METRICS[key].digits
+        cells.append(f"{means[1] - means[0]:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})")
+    return "| " + " | ".join((data, label, f"{old.strip(', ')} to {new.strip(', ')}", str(len(shared)), *cells)) + " |"
+
+
+CHANGES = [  # of a label, each alone
+    ("random, ", "violating, "),
+    ("dropout 0,", "dropout 0.5,"),
+    (" 2000 steps", " 20000 steps"),
+    (" 20000 steps", " 200000 steps"),
+    *((", beta 0", f", beta {beta}") for beta in ("0.005", "0.05", "1")),
+]
 
 if __name__ == "__main__":
     main()
