@@ -50,7 +50,10 @@ UNDER: dict[str, list[dict[str, Any]]] = {  # setting: settings under each of wh
     "patience": [{"decay": "plateau", "patience": 1, "epochs": 2.0}],
     "weight_decay": [{}, {"weight_decay_form": "loss"}],
     "weight_decay_form": [{"weight_decay": 0.5}],
-    "clip_each": [{"classification_weight": 1e4, "beta": 0.0}, {"critic_weight": 1e4}],  # for E, for D
+    "clip_each": [  # of E, F and G, then of D: the gradients of the others are short
+        {"classification_weight": 1e4, "beta": 0.0},
+        {"critic_weight": 1e4, "classification_weight": 0.01, "alpha": 0.01, "norm_weight": 0.0},
+    ],
     "clip": [{"lipschitz": "clip"}],
     "backbone_rate": [{"end_to_end": "compact"}],
     "neighbours": [{"novelty": "loop"}],
