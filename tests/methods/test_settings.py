@@ -52,7 +52,7 @@ UNDER: dict[str, list[dict[str, Any]]] = {  # setting: settings under each of wh
     "weight_decay_form": [{"weight_decay": 0.5}],
     "clip_each": [  # of E, F and G, then of D: the gradients of the others are short
         {"classification_weight": 1e4, "beta": 0.0},
-        {"critic_weight": 1e4, "classification_weight": 0.01, "alpha": 0.01, "norm_weight": 0.0},
+        {"critic_weight": 1e4, "classification_weight": 0.01, "alpha": 0.01, "norm_weight": 0.0, "dropout": 0.0},
     ],
     "clip": [{"lipschitz": "clip"}],
     "backbone_rate": [{"end_to_end": "compact"}],
