@@ -25,6 +25,8 @@ ALIKE = {  # (method, setting): why results stay; * is every method
     ("*", "device"): "the same numbers on every device, but for rounding",
     (PICTURES, "accumulate"): "memory shrinks, results stay; test_steps.py",
     (PICTURES, "compile"): "speed alone",
+    (PICTURES, "freeze_encoder"): A_FILE,
+    (PICTURES, "freeze_generator"): A_FILE,
     (PICTURES, "generator_file"): A_FILE,
     (PICTURES, "pretrained"): A_FILE,
     (PICTURES, "reconstruction"): "F and G work on pictures, not on features",
@@ -50,7 +52,10 @@ UNDER: dict[str, list[dict[str, Any]]] = {  # setting: settings under each of wh
     "patience": [{"decay": "plateau", "patience": 1, "epochs": 2.0}],
     "weight_decay": [{}, {"weight_decay_form": "loss"}],
     "weight_decay_form": [{"weight_decay": 0.5}],
-    "clip_each": [{"classification_weight": 1e4, "beta": 0.0}, {"critic_weight": 1e4}],  # for E, for D
+    "clip_each": [  # of E, F and G, then of D: the gradients of the others are short
+        {"classification_weight": 1e4, "beta": 0.0},
+        {"critic_weight": 1e4, "classification_weight": 0.01, "alpha": 0.01, "norm_weight": 0.0, "dropout": 0.0},
+    ],
     "clip": [{"lipschitz": "clip"}],
     "backbone_rate": [{"end_to_end": "compact"}],
     "neighbours": [{"novelty": "loop"}],
