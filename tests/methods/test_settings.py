@@ -25,6 +25,8 @@ ALIKE = {  # (method, setting): why results stay; * is every method
     ("*", "device"): "the same numbers on every device, but for rounding",
     (PICTURES, "accumulate"): "memory shrinks, results stay; test_steps.py",
     (PICTURES, "compile"): "speed alone",
+    (PICTURES, "freeze_encoder"): A_FILE,
+    (PICTURES, "freeze_generator"): A_FILE,
     (PICTURES, "generator_file"): A_FILE,
     (PICTURES, "pretrained"): A_FILE,
     (PICTURES, "reconstruction"): "F and G work on pictures, not on features",
