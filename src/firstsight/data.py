@@ -160,9 +160,10 @@ class Dataset:
                 raise InputError(f"{kind} must be one per label; got {size} for {n} labels")
         if self.paths and self.root is None:
             raise InputError("root must be given with paths; got None")
-        if self.crops is not None and (n, *self.crops.store.shape[2:]) != (len(self.crops), *self.inputs([]).shape[1:]):
-            got = [len(self.crops), *self.crops.store.shape[1:]]
-            raise InputError(f"crops must have rows of the features' width for {n} labels; got {got}")
+        if self.crops is not None:
+            got, width = [len(self.crops), *self.crops.store.shape[1:]], self.inputs(self.trainval[:1]).shape[1]
+            if len(got) != 3 or got != [n, got[1], width]:
+                raise InputError(f"crops must be [{n} labels, crops, {width} columns]; got {got}")
         self._check_splits()
 
     def _check_splits(self) -> None:
@@ -219,14 +220,14 @@ class Dataset:
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:12]
 
-    def inputs(self, images: ArrayLike) -> Floats:
+    def inputs(self, images: Indices) -> Floats:
         """Return the features [len(images), v] of these images, which a method scores."""
         if self.features is None:
             there = "pictures" if len(self.pictures) or self.paths else "labels"
             raise InputError(
                 f"features must be given for data set {self.name!r}; got {there} only; name a feature file"
             )
-        return self.features[np.asarray(images, dtype=np.int64)]
+        return self.features[images]
 
     def training_set(self) -> TrainingSet:
         """Return the training images with the seen classes, numbered from 0; nothing of the unseen classes is in it."""

@@ -100,7 +100,8 @@ def test_every_command_has_help(command, run):
 def test_every_setting_is_an_option_with_help(name, run):
     _, out, _ = run("fit", name, "--help")
     for field in dataclasses.fields(METHODS[name]):
-        assert f"--{field.name.replace('_', '-')} " in out
+        off = "no-" if field.default is True else ""  # what is on by itself can be switched off
+        assert f"--{off}{field.name.replace('_', '-')} " in out
     for option in ("--data", "--features", "--semantics", "--out", "--preset", "--checkpoint-every"):
         assert f"{option} " in out
 

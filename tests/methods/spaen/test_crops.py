@@ -121,10 +121,10 @@ def test_crops_follow_their_images():
 
 def test_bad_crops():
     says(
-        "crops must have rows of the features' width for 90 labels; got [90, 10, 6]",
+        "crops must be [90 labels, crops, 7 columns]; got [90, 10, 6]",
         lambda: replace(DATA, crops=Crops(STORE[..., :6], np.arange(90))),
     )
     says(
-        "crops must have rows of the features' width for 90 labels; got [80, 10, 7]",
+        "crops must be [90 labels, crops, 7 columns]; got [80, 10, 7]",
         lambda: replace(DATA, crops=Crops(STORE, np.arange(80))),
     )
