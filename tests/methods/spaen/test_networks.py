@@ -68,3 +68,13 @@ def test_which_networks_are_built():
     assert parts(alpha=1.0, beta=0.0) == {"embedder", "encoder", "generator"}
     assert parts(alpha=1.0, beta=1.0) == {"embedder", "encoder", "generator", "discriminator"}
     assert "discriminator" in parts(alpha=0.0, beta=1.0)
+
+
+def test_the_slope_is_that_of_every_leaky_relu():
+    networks = spaen(slope=0.35, output="leaky", encoder_output="leaky", generator_output="leaky")._networks(7, 9, 4)
+    slopes = {
+        name: [layer.negative_slope for layer in part.modules() if isinstance(layer, nn.LeakyReLU)]
+        for name, part in networks.items()
+    }
+    both = [0.35, 0.35]
+    assert slopes == {"embedder": both, "encoder": both, "generator": both, "discriminator": [0.35]}
