@@ -53,6 +53,10 @@ def shown(grid):
     return Reproduction([Part("table1", "Table 1", "Methods.", outcomes, [grid], [picture])], True, ["One seed."])
 
 
+def of_grid(grid):
+    return Reproduction([Part("t", "T", "", [Outcome("cub100", True, "")], [grid])], False, [])
+
+
 def words_of(page):
     return " ".join(
         html.unescape(re.sub(r"<[^>]*>", " ", re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.S))).split()
@@ -176,5 +180,5 @@ def test_a_difference_is_good_on_the_right_side(grid, lower, css):
 
 def test_a_difference_of_nothing_has_no_sign(grid):
     row = replace(grid.rows[0], ours={"cub100": {"t1": Stat(53.88, None)}})
-    shown = Reproduction([Part("t", "T", "", [Outcome("cub100", True, "")], [replace(grid, rows=[row])])], False, [])
+    shown = of_grid(replace(grid, rows=[row]))
     assert "<small>0.0</small>" in render_reproduction(shown)

@@ -86,7 +86,8 @@ class Request:
             raise InputError(f"generator file must be left out with quick, which is smaller; got {self.generator_file}")
 
 
-class Piece(NamedTuple):
+@dataclass(frozen=True)
+class Piece:
     """An item on one data set.
 
     `trainings` are the methods to train, by label; `seeds` is how often.
@@ -158,7 +159,7 @@ def plan(request: Request, display: Display) -> list[Planned]:
                     new += known[key] * (piece.seeds if method.is_random else 1)
                 counted.add(key)
         except InputError as error:
-            planned.append(Planned(piece._replace(source=replace(piece.source, missing=str(error))), None, 0.0))
+            planned.append(Planned(replace(piece, source=replace(piece.source, missing=str(error))), None, 0.0))
             continue
         planned.append(Planned(piece, seconds, new))
     display("measuring", len(work), len(work))

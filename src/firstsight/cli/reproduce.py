@@ -30,7 +30,7 @@ def reproduce(
     out: Path = Path("reproduction"),
     json: bool = False,
 ) -> None:
-    """Reproduce the tables and figures of the paper: ours, printed, their difference, and what differs.
+    """Reproduce the tables and figures of the paper: ours, printed, their difference, what differs.
 
     First lists every item with its inputs, present or missing, and the time that it takes, measured on the first steps
     of its trainings on this machine. Then runs what can run and writes one page, with CSV and LaTeX tables and the
@@ -145,7 +145,7 @@ def _outcomes(shown: Reproduction) -> list[dict[str, Any]]:
     return [
         {
             "item": part.key,
-            "outcomes": [one._asdict() for one in part.outcomes],
+            "outcomes": [vars(one) for one in part.outcomes],
             "numbers": [row for grid in part.grids for row in number_rows(grid)],
         }
         for part in shown.parts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,7 +139,8 @@ class Figure:
         return base64.b64encode(self.picture).decode()
 
 
-class Outcome(NamedTuple):
+@dataclass(frozen=True)
+class Outcome:
     """What became of an item on one data set."""
 
     data: str
@@ -165,7 +166,7 @@ class Part:
         """List what became of it, with the names of all data sets that an outcome is of."""
         named: dict[Outcome, list[str]] = {}
         for one in self.outcomes:
-            named.setdefault(one._replace(data="", supply=()), []).append(one.data)
+            named.setdefault(replace(one, data="", supply=()), []).append(one.data)
         return [(listed(list(dict.fromkeys(names))), one) for one, names in named.items()]
 
     @property
