@@ -232,12 +232,14 @@ def _run(piece: Piece, request: Request, loaded: Loaded, display: Display) -> An
     if piece.item in ("table3", "fig4"):
         rows = ablation.reconstruction(data, settings, place / "reconstruction", display)
         sheet = ablation.write_sheet(place / "reconstruction.png", data, {str(row.way): row for row in rows})
-        mean = ablation.mean_picture_error(data, settings.view)
-        return reproduce_parts.Drawn(rows, mean, sheet.read_bytes(), settings)
+        baselines = {"the mean picture": ablation.mean_picture_error(data, settings.view)}
+        if (ridge := ablation.ridge_of(data, settings, place / "reconstruction")) is not None:
+            baselines["ridge on E's input"] = ridge.mse
+        return reproduce_parts.Drawn(rows, baselines, sheet.read_bytes(), settings)
     if piece.item == "fig5":
         rows = ablation.alphas(data, settings, place / "alpha", _alphas(request), display)
         sheet = ablation.write_sheet(place / "alpha.png", data, {f"alpha {row.alpha:g}": row for row in rows})
-        return reproduce_parts.Drawn(rows, None, sheet.read_bytes(), settings)
+        return reproduce_parts.Drawn(rows, {}, sheet.read_bytes(), settings)
     return reproduce_parts.Parts(
         ablation.objective(data, settings, place / piece.item, request.seeds, display), settings
     )
@@ -254,7 +256,8 @@ def _trainings(item: str, role: Role, source: Source, request: Request) -> dict[
     if item == "fig5":
         return {f"alpha {alpha:g}": replace(settings, alpha=alpha, schedule="joint") for alpha in _alphas(request)}
     if item in ("table3", "fig4"):
-        return {variant: replace(settings, variant=variant) for variant in get_args(Variant)}
+        equal = ablation.with_equal_passes(settings)
+        return {variant: replace(equal, variant=variant) for variant in get_args(Variant)}
     return {
         part: replace(settings, alpha=settings.alpha * has_alpha, beta=settings.beta * has_beta)
         for part, (has_alpha, has_beta) in ablation.PARTS.items()
@@ -310,7 +313,7 @@ def _seeds(item: str, request: Request) -> int:
 
 def _side(piece: Piece) -> int | None:
     """Return the side of the pictures of a piece; None where it looks at none."""
-    return next((method.side for method in piece.trainings.values() if isinstance(method, SPAENPictures)), None)
+    return next((method.view for method in piece.trainings.values() if isinstance(method, SPAENPictures)), None)
 
 
 def _key(method: Method, data: Dataset) -> str:

@@ -68,10 +68,10 @@ TEXTS = {
 
 
 class Drawn(NamedTuple):
-    """Ways to draw that were measured, the error of the mean picture, a sheet of pictures as PNG, and the settings."""
+    """Ways to draw that were measured, errors of simpler ways by name, a sheet of pictures as PNG, and the settings."""
 
     rows: Sequence[PictureRow]
-    mean: float | None
+    baselines: Mapping[str, float]
     sheet: bytes
     settings: SPAENPictures
 
@@ -205,7 +205,7 @@ def _parts(name: str, caption: str, results: Sequence[Any]) -> Grid:
 
 
 def _errors(results: Sequence[Any]) -> Grid:
-    """Make Table 3, with the error of the mean picture as a line of our own."""
+    """Make Table 3, with the errors of simpler ways as lines of our own."""
     rows = []
     for variant, (way, _) in WAYS.items():
         ours = {
@@ -217,8 +217,9 @@ def _errors(results: Sequence[Any]) -> Grid:
         printed = {key: {"mse": error} for key in PAPER_DATA if (error := published_errors(key).get(variant))}
         made = {piece.source.data: _made_of_pictures(found.settings, 1) for piece, found in results}
         rows.append(Row(way, ours, printed, made))
-    means = {piece.source.data: {"mse": Stat(found.mean, None)} for piece, found in results}
-    rows += [Row("the mean picture", means, {})] if means else []
+    for name in dict.fromkeys(name for _, found in results for name in found.baselines):
+        own = ((piece.source.data, found.baselines[name]) for piece, found in results if name in found.baselines)
+        rows.append(Row(name, {data: {"mse": Stat(error, None)} for data, error in own}, {}))
     caption = "Mean squared error per pixel of pictures of unseen classes, colours in 0..1."
     return Grid("table3", caption, columns_of([piece.source.column for piece, _ in results]), rows, ERROR, 4, True)
 
