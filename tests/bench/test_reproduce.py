@@ -132,13 +132,13 @@ def test_presets_and_tuned_settings(folders, tmp_path):
 
 
 def test_quick_is_shorter_and_smaller(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "QUICK", 4)
+    monkeypatch.setattr(reproduce, "QUICK", 10)
     found = trainings(of(folders, tmp_path, "table1", "table3"), "features", "CUB")
-    assert found["spaen:table2"] == METHODS["spaen"].preset("table2", epochs=9.0, autoencoder_epochs=9.0)
-    assert found["ale"].epochs == round(METHODS["ale"]().epochs / 4)
+    assert found["spaen:table2"] == METHODS["spaen"].preset("table2", epochs=6.0, autoencoder_epochs=6.0)
+    assert found["ale"].epochs == round(METHODS["ale"]().epochs / 10)
     assert found["eszsl"] == METHODS["eszsl"]()
     drawn = trainings(of(folders, tmp_path, "table3"), "pictures", "cub-colours")
-    assert {(one.side, one.width, one.epochs) for one in drawn.values()} == {(32, 1 / 64, 9.0)}
+    assert {(one.side, one.width, one.epochs) for one in drawn.values()} == {(32, 1 / 64, 6.0)}
     with pytest.raises(InputError, match="generator file must be left out with quick"):
         of(folders, tmp_path, "table3", generator_file="g")
 

@@ -35,7 +35,7 @@ from firstsight.tuning.settings_file import Chosen
 
 TABLE2, LETTER, FIGURE7 = "table2", "paper", "figure7"  # presets
 ALPHAS = (10.0, 1.0, 0.1, 0.01, 0.001)  # Figure 5
-QUICK = 6  # trainings are so many times shorter
+QUICK, MOST = 6, 6  # where quick, trainings are so many times shorter, and have so many passes at most
 SMALL = {"side": 32, "width": 0.25, "pretrained": "none"}  # of spaen-pictures, where quick
 
 ROLES: dict[str, tuple[Role, ...]] = {  # what each item is made of
@@ -296,9 +296,10 @@ def _of_pictures(item: str, data: str, request: Request) -> SPAENPictures:
 
 
 def _shortened(method: Method) -> dict[str, Any]:
-    """Return the passes of a method, fewer by QUICK; whole ones are one at least."""
+    """Return the passes of a method, fewer by QUICK and MOST at most; whole ones are one at least."""
     found = {name: value for name, value in method.settings().items() if name in ("epochs", "autoencoder_epochs")}
-    return {name: max(1, round(n / QUICK)) if isinstance(n, int) else n / QUICK for name, n in found.items()}
+    shorter = {name: min(n / QUICK, MOST) for name, n in found.items()}
+    return {name: max(1, round(n)) if isinstance(found[name], int) else n for name, n in shorter.items()}
 
 
 def _alphas(request: Request) -> Sequence[float]:
@@ -346,8 +347,8 @@ def _conditions(request: Request) -> Iterator[str]:
         yield "Settings are presets and defaults; none was tuned on these data sets."
     if request.quick:
         yield (
-            f"Quick: every training has 1 in {QUICK} of its passes; {_counted(request.seeds)}; pictures of "
-            f"{SMALL['side']} pixels a side, networks of {SMALL['width']:g} of the paper's width, no ImageNet weights; "
+            f"Quick: every training has 1 in {QUICK} of its passes, {MOST} at most; {_counted(request.seeds)}; pictures "
+            f"of {SMALL['side']} pixels a side, networks of {SMALL['width']:g} of the paper's width, no ImageNet weights; "
             "every second alpha of Figure 5."
         )
     else:

@@ -52,7 +52,7 @@ def reproduce(
         seeds: number of seeds, from 0 on; 3 by default, 1 with --quick. The ways to draw are trained once.
         side: pixels of a side of the pictures: 32, 64, 128 or 256 (paper).
         pretrained: start F from ImageNet weights (paper), or from random ones.
-        quick: trainings of a sixth of the length, one seed, pictures of 32 pixels, narrow networks: to see the page.
+        quick: short trainings, one seed, pictures of 32 pixels, narrow networks: to see the page, not the numbers.
         jobs: number of parallel runs on features.
         list: stop after the list.
         out: folder of the page, the tables, the figures and all results.
