@@ -347,9 +347,9 @@ def _conditions(request: Request) -> Iterator[str]:
         yield "Settings are presets and defaults; none was tuned on these data sets."
     if request.quick:
         yield (
-            f"Quick: every training has 1 in {QUICK} of its passes, {MOST} at most; {_counted(request.seeds)}; pictures "
-            f"of {SMALL['side']} pixels a side, networks of {SMALL['width']:g} of the paper's width, no ImageNet weights; "
-            "every second alpha of Figure 5."
+            f"Quick: every training has 1 in {QUICK} of its passes, {MOST} at most; {_counted(request.seeds)}; "
+            f"pictures of {SMALL['side']} pixels a side, networks of {SMALL['width']:g} of the paper's width, no "
+            "ImageNet weights; every second alpha of Figure 5."
         )
     else:
         weights = "ImageNet weights" if request.pretrained == "imagenet" else "random weights"
