@@ -92,7 +92,7 @@ def test_every_number_of_a_stand_in_has_its_mark(shown):
     assert f"* {STAND_IN}." in words
     assert "A quick look, not a reproduction." in words
     assert "60.0 * ± 0.5 53.9 +6.1" in words
-    assert "SUN and aPY did not run: no res101.mat" in words
+    assert "did not run SUN and aPY: no res101.mat" in words
     assert "What is missing or has a stand-in, and what supplies it: the zip" in words
     assert "1 of 1 items of the paper were run: on stand-ins Table 1." in words
 

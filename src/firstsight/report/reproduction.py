@@ -118,6 +118,11 @@ class Grid:
         return len(self.columns) * len(self.numbers)
 
     @property
+    def has_printed(self) -> bool:
+        """Tell whether the paper prints any of its numbers."""
+        return any(row.printed for row in self.rows)
+
+    @property
     def trained(self) -> list[tuple[str, str, str]]:
         """List how ours were trained: row, data set, words."""
         return [(row.name, data, words) for row in self.rows for data, words in row.made.items()]
