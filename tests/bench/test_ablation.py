@@ -61,6 +61,13 @@ def test_what_the_halves_of_a_split_branch_are_worth(reconstructed):
     code = ablation.model_of(row).codes(DATA.features[DATA.test_unseen])
     with torch.no_grad():
         merged = networks["merge"](code).numpy()
+    for which, error in enumerate(row.halves.without):
+        changed = code.clone().chunk(2, dim=1)
+        changed[which][:] = changed[which].mean(dim=0)
+        drawn = ablation.model_of(row).drawn_of(torch.cat(changed, dim=1)) / 255
+        original = ablation.in_size(DATA.pictures.take(DATA.test_unseen), 32) / 255
+        assert error == pytest.approx(np.square(drawn - original).mean(), rel=1e-3)
+        assert error != row.mse
     reaching = [merged[:, :a] @ weight[:, :a].T, merged[:, a:] @ weight[:, a:].T]
     np.testing.assert_allclose(
         row.halves.reaching, [np.linalg.norm(half, axis=1).mean() for half in reaching], rtol=1e-4

@@ -63,6 +63,7 @@ class Halves:
     layers: tuple[float, float]  # Frobenius norms of the halves' own layers
     merging: tuple[float, float]  # Frobenius norms of the weights that merge them, columns of G's first layer
     reaching: tuple[float, float]  # mean length of what of unseen-class test pictures reaches G's first layer from each
+    without: tuple[float, float]  # `mse` where each half of all these pictures is replaced by its mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,8 +268,24 @@ def halves_of(method: SPAENPictures, data: Dataset) -> Halves:
     parts = zip(weight.chunk(2, dim=1), merged.chunk(2, dim=1), strict=True)
     lengths = [((half @ columns.T).norm(dim=1).mean().item(), columns.norm().item()) for columns, half in parts]
     (first, first_columns), (second, second_columns) = lengths
-    layers = (merge.first.weight.norm().item(), merge.second.weight.norm().item())
-    return Halves(layers=layers, merging=(first_columns, second_columns), reaching=(first, second))
+    return Halves(
+        layers=(merge.first.weight.norm().item(), merge.second.weight.norm().item()),
+        merging=(first_columns, second_columns),
+        reaching=(first, second),
+        without=(_error_without(method, data, 0), _error_without(method, data, 1)),
+    )
+
+
+def _error_without(method: SPAENPictures, data: Dataset, which: int) -> float:
+    """Return the error of test pictures of unseen classes where one half of their codes tells nothing apart."""
+    halves = list(method.codes(data.inputs(data.test_unseen)).chunk(2, dim=1))
+    halves[which] = halves[which].mean(dim=0, keepdim=True).expand_as(halves[which])
+    code, errors = torch.cat(halves, dim=1), []
+    for start in range(0, len(code), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        original = in_size(pictures_of(data).take(data.test_unseen[some]), method.view)
+        errors.append(np.square(method.drawn_of(code[some]) / 255.0 - original / 255.0).mean(axis=(1, 2, 3)))
+    return float(np.concatenate(errors).mean())
 
 
 def model_of(row: PictureRow) -> SPAENPictures:

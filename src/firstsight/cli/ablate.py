@@ -145,6 +145,7 @@ def _show_models(
             ("norm of the weights that merge them", halves.merging),
             ("norm of the layer before", halves.layers),
             ("length of what reaches G, unseen classes", halves.reaching),
+            ("the error where it is the same for all", halves.without),
         ):
             print(f"  {words:<42}{first:.3g}  {second:.3g}")
     print(f"The pictures are at {file}")

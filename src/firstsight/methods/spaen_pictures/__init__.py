@@ -275,6 +275,11 @@ class SPAENPictures(SPAEN):
         scaled = self._scaled(self._tensor(self._checked_inputs(features)))
         return self.way.code(self, self.networks_["embedder"], scaled)
 
+    def drawn_of(self, codes: Tensor) -> NDArray[np.uint8]:
+        """Draw codes [n, d], as `codes` returns them: [n, view, view, 3] colours in 0..255."""
+        self._check_draws()
+        return self._draw(codes.split(DRAWN))
+
     def imagined(self, classes: ClassEmbeddings) -> NDArray[np.uint8]:
         """Draw classes from their embeddings alone: G(y), as [k, view, view, 3] colours; the paper's future work 1."""
         self._check_draws()
