@@ -4,17 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from firstsight.bench import reproduce
 from firstsight.bench.reproduce import Request, items_named, pieces, plan
-from firstsight.bench.reproduce_inputs import sources
+from firstsight.bench.reproduce_inputs import Source, sources
 from firstsight.bench.reproduce_times import estimated_seconds
 from firstsight.errors import InputError
 from firstsight.methods import METHODS
 from firstsight.progress import Display
 from firstsight.tuning.settings_file import Chosen
+from tests.support.image_attributes import write_apy, write_cub
 from tests.support.reproducing import inputs, shrink
-from tests.support.tiny import FAST, tiny_dataset
+from tests.support.tiny import FAST, tiny_dataset, write_gbu
 
 
 @pytest.fixture(scope="module")
@@ -257,3 +259,24 @@ def test_full_length_says_seeds_and_side(folders, tmp_path):
         _, shown = reproduce.reproduce(request, pieces(request), display)
     assert "3 seeds; pictures of 256 pixels a side, F from ImageNet weights" in shown.conditions[-1]
     assert not shown.is_quick
+
+
+def test_the_map_is_of_images_where_the_pictures_have_their_attributes(tmp_path):
+    """aPY's file in the same folder of pictures does not disturb."""
+    data = tiny_dataset(0, n_seen=7, n_unseen=4, a=8)
+    folder, n = write_gbu(tmp_path / "CUB", data), len(data.labels)
+    names = [f"{label:03d}.Bird/{image}.jpg" for image, label in enumerate(data.labels.tolist())]
+    cells = np.array(names, dtype=object)[:, None]
+    savemat(folder / "labels.mat", {"labels": data.labels[:, None] + 1, "image_files": cells})
+    values = np.random.default_rng(1).integers(0, 2, (n, 8))
+    write_cub(tmp_path / "pictures" / "CUB_200_2011", names, values)
+    write_apy(tmp_path / "pictures" / "aPY", names, ["a"] * n, values)
+    source = Source("CUB", printed="CUB", path=str(folder))
+    request = Request(items=("fig1",), out=tmp_path, pictures=tmp_path / "pictures")
+    data = source.load(Display(is_quiet=True))
+    found = [reproduce._mapped(data, source, one) for one in (request, replace(request, pictures=None))]
+    assert [record.projection.of for record in found] == ["images", None]
+    assert len(found[0].projection.all) == len(data.test_images)
+    captions = [reproduce.reproduce_parts._of_classes(record)[-1].caption for record in found]
+    assert "A dot is a test image" in captions[0]
+    assert "A dot is a class" in captions[1]

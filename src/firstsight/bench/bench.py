@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 from firstsight.analysis import analyse, attribute_variance, projection
 from firstsight.bench.provenance import PeakMemory, commit, versions
 from firstsight.bench.samples import explained, guesses, has_pictures, samples
-from firstsight.data import Dataset
+from firstsight.data import Dataset, Floats
 from firstsight.devices import torch_device
 from firstsight.errors import InputError
 from firstsight.evaluation.evaluate import Result, evaluate
@@ -214,8 +214,8 @@ def analysed(result: Result, data: Dataset) -> Analyses:
     return analyse(result.scores, labels, data.is_seen, data.classes, result.gamma, result.temperature)
 
 
-def describe(data: Dataset) -> DataRecord:
-    """Record what the report says of a data set."""
+def describe(data: Dataset, attributes: Floats | None = None) -> DataRecord:
+    """Record what the report says of a data set, with a map of its images where their `attributes` [n, a] are given."""
     parts = ("classes", "seen", "unseen", "trainval", "test_seen", "test_unseen")
     return DataRecord(
         name=data.name,
@@ -228,7 +228,7 @@ def describe(data: Dataset) -> DataRecord:
         labels=data.labels[data.test_images].tolist(),
         names=list(data.classes.names),
         is_seen=data.is_seen.astype(int).tolist(),
-        projection=_possible(projection, data),
+        projection=_possible(partial(projection, attributes=attributes), data),
         variance=_possible(attribute_variance, data),
     )
 

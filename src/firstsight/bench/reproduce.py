@@ -24,6 +24,7 @@ from firstsight.bench.provenance import commit, versions
 from firstsight.bench.reproduce_inputs import Role, Source, sources
 from firstsight.bench.reproduce_times import estimated_seconds
 from firstsight.data import Dataset
+from firstsight.datasets.image_attributes import BY_DATA, find_image_attributes, read_image_attributes
 from firstsight.errors import InputError, did_you_mean
 from firstsight.files import file_name, write_text
 from firstsight.methods import Method
@@ -31,6 +32,7 @@ from firstsight.methods.spaen_pictures import SPAENPictures, Variant
 from firstsight.progress import Display
 from firstsight.report.names import published_numbers
 from firstsight.report.reproduction import Outcome, Part, Reproduction, write_reproduction
+from firstsight.results.records import DataRecord
 from firstsight.tuning.settings_file import Chosen
 
 TABLE2, LETTER, FIGURE7 = "table2", "paper", "figure7"  # presets
@@ -217,7 +219,7 @@ def _run(piece: Piece, request: Request, loaded: Loaded, display: Display) -> An
     """Make one piece and return its rows: of `Bench`, of an ablation, or the record of a data set."""
     data = loaded.of(piece.source, _side(piece))
     if piece.role == "splits":
-        return describe(data)
+        return _mapped(data, piece.source, request)
     if piece.role == "features":
         chosen = {(data.name, label): _chosen(label, data.name, request) for label in piece.trainings}
         methods = {label: make_method(label) for label in piece.trainings}
@@ -243,6 +245,14 @@ def _run(piece: Piece, request: Request, loaded: Loaded, display: Display) -> An
     return reproduce_parts.Parts(
         ablation.objective(data, settings, place / piece.item, request.seeds, display), settings
     )
+
+
+def _mapped(data: Dataset, source: Source, request: Request) -> DataRecord:
+    """Return the record of a data set; its map is of test images where the pictures' folder has their attributes."""
+    names = BY_DATA.get(source.printed)
+    file = find_image_attributes(request.pictures, names) if names and request.pictures else None
+    own = read_image_attributes(data, source.path, file) if file else None
+    return describe(data, None if own is None else own.values)
 
 
 def _trainings(item: str, role: Role, source: Source, request: Request) -> dict[str, Method]:

@@ -303,7 +303,11 @@ def _of_classes(record: DataRecord) -> list[Figure]:
     if maps is not None and record.names and record.is_seen:
         label = f"t-SNE of the test data of {record.name} by all and by high-variance attributes"
         drawing = figures.projection_maps(maps, record.names, record.is_seen, label)
-        said = "Where unseen classes move together on the right, what separates them hardly varies in training."
+        points = "test image by its own attributes" if maps.of else "class"
+        said = (
+            f"A dot is a {points}. Where unseen classes move together on the right, what separates them hardly varies "
+            "in training."
+        )
         found.append(
             Figure(
                 f"figure1-{record.name}-maps",

@@ -27,6 +27,7 @@ from firstsight.pictures.find import list_pictures, walk
 
 CUB_FILE, CUB_IMAGES = "image_attribute_labels.txt", "images.txt"
 NAMES = (CUB_FILE, *ANNOTATIONS)
+BY_DATA: dict[str, Sequence[str]] = {"CUB": (CUB_FILE,), "APY": ANNOTATIONS}  # names of files by data set of the paper
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +38,11 @@ class ImageAttributes:
     file: Path  # the file they are from, or the first of several
 
 
-def find_image_attributes(place: str | Path) -> Path | None:
+def find_image_attributes(place: str | Path, names: Sequence[str] = NAMES) -> Path | None:
     """Find the file with attributes of images at any depth of a folder, of aPY the first of three; None for none."""
     place = Path(place)
-    found = {name: path for file in walk(place) if (name := (path := place / file.path).name) in NAMES}
-    return next((found[name] for name in NAMES if name in found), None)
+    found = {name: path for file in walk(place) if (name := (path := place / file.path).name) in names}
+    return next((found[name] for name in names if name in found), None)
 
 
 def read_image_attributes(data: Dataset, folder: str | Path, place: str | Path | None = None) -> ImageAttributes | None:
