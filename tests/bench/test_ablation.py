@@ -33,7 +33,7 @@ def test_four_ways_to_draw(reconstructed):
     assert {model.alpha for model in models} == {SETTINGS.alpha}
     for model in models:  # of one recipe
         settings = ablation.with_equal_passes(SETTINGS).settings()
-        assert model.settings() == settings | {"variant": model.variant}
+        assert model.settings() == settings | {"variant": model.variant, "device": "auto"}
 
 
 @pytest.mark.parametrize(("number", "split"), [("mse", "test_unseen"), ("mse_seen", "test_seen")])
