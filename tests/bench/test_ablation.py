@@ -31,7 +31,9 @@ def test_four_ways_to_draw(reconstructed):
     models = [ablation.model_of(row) for row in rows]
     assert [model.variant for model in models] == ["direct-map", "sae-image", "split-branch", "spaen"]
     assert {model.alpha for model in models} == {SETTINGS.alpha}
-    assert [model.dropout for model in models] == [0.5, 0.0, 0.0, 0.5]  # as the docs say
+    for model in models:  # of one recipe
+        settings = ablation.with_equal_passes(SETTINGS).settings()
+        assert model.settings() == settings | {"variant": model.variant, "device": "auto"}
 
 
 @pytest.mark.parametrize(("number", "split"), [("mse", "test_unseen"), ("mse_seen", "test_seen")])
@@ -108,7 +110,7 @@ def test_what_was_measured_is_not_trained_again(reconstructed, monkeypatch):
 @pytest.mark.parametrize("change", ["settings", "data", "model"])
 def test_what_has_changed_is_trained_again(change, reconstructed, tmp_path, monkeypatch):
     rows = [row for row in reconstructed[0] if row.way == "SP-AEN"]
-    monkeypatch.setattr(ablation, "WAYS", {"spaen": ("SP-AEN", {})})
+    monkeypatch.setattr(ablation, "WAYS", {"spaen": "SP-AEN"})
     first = ablation.reconstruction(DATA, SETTINGS, tmp_path)
     assert first[0].mse == rows[0].mse
     fitted = []
@@ -275,7 +277,7 @@ def test_bad_options(words, sentence, folder, tmp_path, run):
 
 
 def test_progress_names_the_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(ablation, "WAYS", {"spaen": ("SP-AEN", {})})
+    monkeypatch.setattr(ablation, "WAYS", {"spaen": "SP-AEN"})
     told = []
     ablation.reconstruction(DATA, SETTINGS, tmp_path, lambda *at: told.append(at[:3]))
     assert {stage for stage, *_ in told} == {"spaen"}

@@ -35,11 +35,11 @@ from firstsight.results.document import OMITTED, document, parsed
 from firstsight.results.numbers import PLAIN
 from firstsight.results.records import Curve
 
-WAYS: dict[Variant, tuple[str, dict[str, Any]]] = {  # by variant its name in the paper, and changes of the settings
-    "direct-map": ("DirectMap", {}),
-    "sae-image": ("SAE-image", {"dropout": 0.0}),  # E draws, for which dropout is noise: .0542 with it, .0516 without
-    "split-branch": ("SplitBranch", {"dropout": 0.0}),  # .0575 and .0512, on validation classes of photographs
-    "spaen": ("SP-AEN", {}),
+WAYS: dict[Variant, str] = {  # by variant its name in the paper
+    "direct-map": "DirectMap",
+    "sae-image": "SAE-image",
+    "split-branch": "SplitBranch",
+    "spaen": "SP-AEN",
 }
 PARTS = {  # of the objective: what stays of alpha and beta
     "Cls. only": (False, False),
@@ -117,8 +117,8 @@ def reconstruction(
     """
     rows = []
     settings = with_equal_passes(settings)
-    for variant, (name, changes) in WAYS.items():
-        method = replace(settings, variant=variant, **changes)
+    for variant, name in WAYS.items():
+        method = replace(settings, variant=variant)
         rows.append(replace(_measured(method, data, out / variant, progress), way=name))
     return rows
 

@@ -207,7 +207,7 @@ def _parts(name: str, caption: str, results: Sequence[Any]) -> Grid:
 def _errors(results: Sequence[Any]) -> Grid:
     """Make Table 3, with the errors of simpler ways as lines of our own."""
     rows = []
-    for variant, (way, _) in WAYS.items():
+    for variant, way in WAYS.items():
         ours = {
             piece.source.data: {"mse": Stat(row.mse, None)}
             for piece, found in results
