@@ -209,7 +209,6 @@ def _propose(search: Search, trials: int, storage: str | None) -> list[Trial]:
     """Try settings that Optuna proposes, or a random order of the combinations if all settings have choices."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     states = optuna.trial.TrialState
     method = search.method
     start = {name: method.settings()[name] for name in search.space}
@@ -279,6 +278,7 @@ def _open_study(search: Search, storage: str | None) -> optuna.Study:
     """Open the study of exactly these inputs; another method, data set or space has another study."""
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     method, data = search.method, search.data
     space = {name: repr(values) for name, values in search.space.items()}
     inputs = (key(method), space, search.partitions, data.fingerprint)
