@@ -91,12 +91,14 @@ def made(planned: Planned, watched: bool, out: Path, display: Display) -> None:
         if look is not None:
             look(done, total)
 
-    run = run_one(planned, False, reports)
+    unfinished = planned.path(out).with_suffix(".partial")
+    run = run_one(planned, False, unfinished, reports)
     if look is not None:
         kept = {"label": planned.label, "data": planned.data.name, "seed": run.seed, "checkpoints": look.found}
         name = f"{file_name(planned.data.name, planned.label, str(run.seed))}.json"
         write_text(out / "checkpoints" / name, json.dumps(kept, indent=1))
     run.write(planned.path(out))
+    unfinished.unlink(missing_ok=True)
     display.say(f"{planned}: u {run.u:.1f} s {run.s:.1f} h {run.h:.1f} AUSUC {run.ausuc:.3f}")
 
 

@@ -51,7 +51,7 @@ def test_a_run_says_what_it_was(data, tmp_path):
         assert run.threads >= 1
         assert run.memory > 50e6  # python with torch
         assert run.seconds_fit > 0
-    assert [run.title for run in runs] == ["ESZSL", "SP-AEN (paper settings)", "ALE"]
+    assert [run.title for run in runs] == ["ESZSL", "SP-AEN (letter of the paper, beta 5)", "ALE"]
 
 
 def test_a_training_that_was_killed_is_continued(data, tmp_path, monkeypatch):

@@ -280,3 +280,12 @@ def test_the_map_is_of_images_where_the_pictures_have_their_attributes(tmp_path)
     captions = [reproduce.reproduce_parts._of_classes(record)[-1].caption for record in found]
     assert "A dot is a test image" in captions[0]
     assert "A dot is a class" in captions[1]
+
+
+def test_items_of_earlier_calls_in_the_same_way_stay_on_the_page(folders, tmp_path):
+    seen = []
+    for items, changes in ((("fig1",), {}), (("table1",), {}), (("fig1",), {}), (("fig1",), {"seeds": 2})):
+        seen.append(reproduce.with_earlier_items(of(folders, tmp_path, *items, **changes)).items)
+    assert seen == [("fig1",), ("table1", "fig1"), ("table1", "fig1"), ("fig1",)]
+    (tmp_path / "out" / "items.json").write_text("{")
+    assert reproduce.with_earlier_items(of(folders, tmp_path, "fig4")).items == ("fig4",)

@@ -259,5 +259,5 @@ def _summary(run: RunRecord) -> str:
     if run.error is not None:
         return f"failed: {run.error}"
     known = (f"{key} {value:.1f}" for key in SUMMARY if (value := run.number(key)) is not None)
-    took = "continued from where it was killed" if run.seconds_fit is None else f"in {run.seconds_fit:.1f} s"
+    took = "continued from where it was stopped" if run.seconds_fit is None else f"in {run.seconds_fit:.1f} s"
     return "  ".join([*known, f"AUSUC {run.ausuc:.3f}", took])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from firstsight.data import Dataset
 from firstsight.datasets import DataFiles, data_name, is_own_pictures, load_files
@@ -77,6 +77,22 @@ class Source:
     def said(self) -> str:
         """Say what it is made of, or what is missing."""
         return self.missing or self.differs or self.reads
+
+
+class Loaded:
+    """The data set that was loaded last, so that items in a row share it."""
+
+    def __init__(self, display: Display) -> None:
+        self.display = display
+        self._last: tuple[Any, Dataset] | None = None
+
+    def of(self, source: Source, side: int | None) -> Dataset:
+        """Load a source, with pictures for this side where there is one."""
+        key = (source.path, source.files.features, side)
+        if self._last is None or self._last[0] != key:
+            self._last = None  # frees the memory first
+            self._last = key, source.load(self.display, side)
+        return self._last[1]
 
 
 def sources(role: Role, gbu: Path | None, pictures: Path | None, wanted: Sequence[str]) -> list[Source]:

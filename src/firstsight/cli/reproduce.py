@@ -79,6 +79,7 @@ def reproduce(
         jobs=jobs,
     )
     with Display() as display:
+        request = request if list else bench.with_earlier_items(request)
         planned = bench.plan(request, display)
         lines = _lines(planned)
         if not list:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from firstsight.cli.options import PictureOptions, as_json, at_least_one
 from firstsight.errors import InputError
@@ -22,6 +22,9 @@ def tune(
     storage: str | None = None,
     jobs: int = 1,
     preset: str | None = None,
+    side: int | None = None,
+    width: float | None = None,
+    pretrained: Literal["imagenet", "none"] | None = None,
     out: Path = Path("tuned.toml"),
     json: bool = False,
 ) -> None:
@@ -45,6 +48,9 @@ def tune(
             study.
         jobs: number of methods tuned in parallel.
         preset: settings to start from.
+        side: pixels of a side of the pictures, for `spaen-pictures`.
+        width: factor of the number of channels of F and G, for `spaen-pictures`.
+        pretrained: start F from ImageNet weights, or from random ones, for `spaen-pictures`.
         out: TOML file with a table for each data set and method; other tables stay.
         json: print one JSON document with every trial.
     """
@@ -57,7 +63,8 @@ def tune(
     if not methods:
         raise InputError("methods must be named; got none; `all` is every one")
     at_least_one(jobs=jobs, partitions=partitions)
-    starts = _starts(methods, preset)
+    changes = {"side": side, "width": width, "pretrained": pretrained}
+    starts = _starts(methods, preset, {name: value for name, value in changes.items() if value is not None})
     aims = [objective or start.search.objective for start in starts]
     out.parent.mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{out.with_suffix('.db')}"
@@ -72,7 +79,7 @@ def tune(
             start, aim = starts[at], aims[at]
             if outcome.error is not None:
                 failed.append(start.name)
-                display.say(f"{start.name:<10}failed: {outcome.error}")
+                display.say(f"{start.name:<9} failed: {outcome.error}")
                 continue
             best = outcome.value[0]
             reached = f"{aim} {best.mean:.4g}, best of {len(outcome.value)}"
@@ -80,7 +87,7 @@ def tune(
             write_settings(out, full.name, start, best.settings, origin)
             values = ((name, best.settings[name]) for name in start.search.space)
             shown = (f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values)
-            display.say(f"{start.name:<10}{reached}: {'  '.join(shown)}")
+            display.say(f"{start.name:<9} {reached}: {'  '.join(shown)}")
             trials_of = list(map(vars, outcome.value))
             rows.append({"data": full.name, "method": start.name, "objective": aim, "trials": trials_of})
     if failed:
@@ -91,10 +98,14 @@ def tune(
         print(f"The settings are in {out}; `--settings {out}` uses them")
 
 
-def _starts(methods: tuple[str, ...], preset: str | None) -> list[Method]:
-    """Make the methods to tune, slow ones first."""
+def _starts(methods: tuple[str, ...], preset: str | None, on_pictures: dict[str, Any]) -> list[Method]:
+    """Make the methods to tune, slow ones first; those that need pictures with these settings."""
     from firstsight.methods import all_names, named
+    from firstsight.methods.abilities import needs_pictures
 
     names = all_names() if methods == ("all",) else methods
     kinds = sorted(map(named, names), key=lambda kind: kind.search.trials)
-    return [kind.preset(preset) if preset else kind() for kind in kinds]
+    own = [on_pictures if needs_pictures(kind) else {} for kind in kinds]
+    if on_pictures and not any(own):
+        raise InputError(f"{next(iter(on_pictures))} must be left out; got it for {', '.join(names)}, without pictures")
+    return [kind.preset(preset, **given) if preset else kind(**given) for kind, given in zip(kinds, own, strict=True)]

@@ -11,17 +11,17 @@ from typing import Any
 NBSP = "\N{NO-BREAK SPACE}"
 PAPER = "spaen"  # the method of the paper: it has the first colour on every page
 BASELINE = "eszsl"  # what the best method is compared with, class by class
-SOURCES = {  # presets of SP-AEN, and how they are told apart
-    "paper": "paper settings",
-    "authors": "authors' settings",
-    "table2": "settings of Table 2",
-    "figure7": "settings of Figure 7",
+SOURCES = {  # presets of SP-AEN: what they follow, and on which reading of the paper's beta
+    "paper": ("letter of the paper", "beta 5"),
+    "authors": ("authors' code", "beta .05"),
+    "table2": ("authors' code", "beta .005, Table 2 as flags"),
+    "figure7": ("authors' code", "beta .05, Figure 7 as flags"),
 }
 NAMES = {  # of methods in files of older versions, in print, and of presets
     "spaen": "SP-AEN",
     "spaen:cls-only": "SP-AEN Cls. only",
-    **{f"spaen:{preset}": f"SP-AEN ({words})" for preset, words in SOURCES.items()},
-    **{f"spaen:{preset}-cls-only": f"SP-AEN Cls. only ({words})" for preset, words in SOURCES.items()},
+    **{f"spaen:{preset}": f"SP-AEN ({source}, {beta})" for preset, (source, beta) in SOURCES.items()},
+    **{f"spaen:{preset}-cls-only": f"SP-AEN Cls. only ({source})" for preset, (source, _) in SOURCES.items()},
     "devise": "DeViSE",
     "cmt_star": "CMT*",
 }
