@@ -44,7 +44,7 @@ RECIPE = {
     "reconstruction_scaling": "l2",
     "output": "leaky",
     "decay": "constant",
-    "norm_weight": 2.0,
+    "norm_weight": 20.0,
     "schedule": "two-stage",
     "critic_steps": 5,
 }
