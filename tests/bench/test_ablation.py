@@ -284,3 +284,15 @@ def test_progress_names_the_way(tmp_path, monkeypatch):
     assert told[-1][1] == told[-1][2]
     with Display() as display:
         ablation.reconstruction(DATA, SETTINGS, tmp_path, display)
+
+
+def test_a_model_trained_end_to_end_draws_from_its_own_features(tmp_path):
+    """The data set's features, of the same width, have no say."""
+    settings = replace(SETTINGS, end_to_end="compact", variant="direct-map")
+    width = 320  # of the small network
+    random = np.random.default_rng(0).normal(size=(2, len(DATA.labels), width)).astype(np.float32)
+    one, other = (replace(DATA, features=features, feature_widths=(width,)) for features in random)
+    method = settings.fit(one.training_set())
+    errors = [ablation.pixel_error(method, data, data.test_unseen) for data in (one, other, method.with_features(one))]
+    assert errors[0] == errors[1] == pytest.approx(errors[2], rel=1e-6)
+    assert ablation.ridge_of(one, settings, tmp_path) is None

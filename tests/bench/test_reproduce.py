@@ -9,7 +9,7 @@ from scipy.io import savemat
 from firstsight.bench import reproduce
 from firstsight.bench.reproduce import Request, items_named, pieces, plan
 from firstsight.bench.reproduce_inputs import Source, sources
-from firstsight.bench.reproduce_times import estimated_seconds
+from firstsight.bench.reproduce_times import estimated_seconds, measured_before
 from firstsight.errors import InputError
 from firstsight.methods import METHODS
 from firstsight.progress import Display
@@ -289,3 +289,39 @@ def test_items_of_earlier_calls_in_the_same_way_stay_on_the_page(folders, tmp_pa
     assert seen == [("fig1",), ("table1", "fig1"), ("table1", "fig1"), ("fig1",)]
     (tmp_path / "out" / "items.json").write_text("{")
     assert reproduce.with_earlier_items(of(folders, tmp_path, "fig4")).items == ("fig4",)
+
+
+@pytest.mark.parametrize("text", ["{", "", "[]", "5", "null", '{"a": "b"}', '{"a": NaN}', '{"a": -1}'])
+def test_a_damaged_file_of_times_is_measured_again(text, tmp_path):
+    file = tmp_path / "measured.json"
+    file.write_text(text)
+    assert measured_before(file) == {}
+    file.write_text('{"a": 2.5}')
+    assert measured_before(file) == {"a": 2.5}
+
+
+def test_every_class_is_there_when_a_closed_form_is_measured():
+    data = tiny_dataset()
+    images = np.random.default_rng(0).permutation(data.trainval)
+    data = replace(data, trainval=images[np.argsort(data.labels[images] == data.seen[0], kind="stable")])
+    assert estimated_seconds(METHODS["eszsl"](), data) > 0
+
+
+def test_no_passes_are_a_step_each():
+    method = METHODS["spaen"](**(FAST["spaen"] | {"epochs": 0.0, "autoencoder_epochs": 0.0}))
+    assert estimated_seconds(method, tiny_dataset()) > 0
+
+
+def test_tuned_settings_on_pictures_are_changes_of_the_defaults(folders, tmp_path):
+    tuned = {("cub-colours", "spaen-pictures"): Chosen({"alpha": 10.0, "epochs": 3.0}, "by tuning")}
+    request = of(folders, tmp_path, "table3", tuned=tuned, quick=False, side=32, pretrained="none")
+    made = reproduce._of_pictures("table3", "cub-colours", request)
+    assert made == METHODS["spaen-pictures"](alpha=10.0, epochs=3.0, side=32, pretrained="none")
+
+
+def test_a_damaged_data_set_does_not_stop_the_cosines(tmp_path):
+    gbu, pictures = inputs(tmp_path)
+    (gbu / "APY" / "att_splits.mat").write_bytes(b"no file of MATLAB")
+    request = Request(items=("table1",), out=tmp_path / "out", gbu=gbu, pictures=pictures, data=("CUB", "APY"))
+    with Display(is_quiet=True) as display:
+        assert set(reproduce.cosines_of(request, display)) == {"CUB"}

@@ -183,3 +183,32 @@ def test_the_atlas_has_none(birds):
     assert read_image_attributes(data, "atlas:0.5") is None
     with pytest.raises(InputError, match=r"^image attributes must be left out for atlas, which has none; got 'x'$"):
         read_image_attributes(data, "atlas", "x")
+
+
+def test_numbers_that_nobody_can_mean_are_refused_before_memory_is_asked_for(birds):
+    folder, file = birds
+    whole = file.read_text()
+    for line in ("1 99999999999 1 3 1", "9223372036854775807 1 1 3 1"):
+        file.write_text(f"{whole}{line}\n")
+        says(
+            f"lines of image_attribute_labels.txt must begin with image, attribute and 0 or 1; got {line!r}",
+            folder,
+            file,
+        )
+    file.write_text(f"{whole}1 900000 1 3 1\n")
+    says(
+        "image_attribute_labels.txt must have one line for each image and attribute; got 156 lines for 31 images and "
+        "900000 attributes",
+        folder,
+        file,
+    )
+
+
+def test_pictures_have_a_number_each(birds):
+    folder, file = birds
+    listing = file.parents[1] / "images.txt"
+    lines = listing.read_text().splitlines()
+    listing.write_text("\n".join([*lines, f"99 {lines[0].split()[1]}"]))
+    says(f"lines of images.txt must name each picture once; got {lines[0].split()[1]!r} twice", folder, file)
+    listing.write_text("\n".join([*lines, "1 more.jpg"]))
+    says("lines of images.txt must have a number each; got 1 twice", folder, file)

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from firstsight.bench.ridge import Ridge, ridge
-from firstsight.data import Dataset, Indices, Pictures
+from firstsight.data import Dataset, Floats, Indices, Pictures
 from firstsight.errors import InputError
 from firstsight.evaluation.evaluate import Result, evaluate
 from firstsight.files import write_text
@@ -131,8 +131,11 @@ def with_equal_passes(settings: SPAENPictures) -> SPAENPictures:
 
 
 def ridge_of(data: Dataset, settings: SPAENPictures, out: Path) -> Ridge | None:
-    """Return how well a ridge regression from E's features draws; None where the data set has no features."""
-    if data.features is None:
+    """Return how well a ridge regression from E's features draws.
+
+    None where the data set has no features, or E works on features of its own making.
+    """
+    if data.features is None or settings.makes_features():
         return None
     file, facts = out / "ridge.json", _facts(settings, data)
     rows = _kept(Ridge, file, facts)
@@ -224,7 +227,12 @@ def shown(data: Dataset, n: int = N_SHOWN) -> Indices:
 def drawn(method: SPAENPictures, data: Dataset, images: Indices) -> NDArray[np.uint8]:
     """Reconstruct these pictures with a method: [n, side, side, 3]."""
     originals = in_size(pictures_of(data).take(images), method.view)
-    return method.reconstructed(originals, None if data.features is None else data.features[images])
+    return method.reconstructed(originals, None if method.way.reads_pictures else features_of(method, data, images))
+
+
+def features_of(method: SPAENPictures, data: Dataset, images: Indices) -> Floats:
+    """Return the features [n, v] that E of a method works on: its own, where it makes some, or the data set's."""
+    return method.features_of(pictures_of(data).take(images)) if method.makes_features() else data.inputs(images)
 
 
 def in_size(pictures: Pictures, side: int) -> NDArray[np.uint8]:
@@ -264,7 +272,7 @@ def halves_of(method: SPAENPictures, data: Dataset) -> Halves:
     merge: Any = method.networks_["merge"]
     weight = method.networks_["generator"].get_parameter("hidden.weight").detach()
     with torch.inference_mode():
-        merged = merge(method.codes(data.inputs(data.test_unseen)))
+        merged = merge(method.codes(features_of(method, data, data.test_unseen)))
     parts = zip(weight.chunk(2, dim=1), merged.chunk(2, dim=1), strict=True)
     lengths = [((half @ columns.T).norm(dim=1).mean().item(), columns.norm().item()) for columns, half in parts]
     (first, first_columns), (second, second_columns) = lengths
@@ -278,7 +286,7 @@ def halves_of(method: SPAENPictures, data: Dataset) -> Halves:
 
 def _error_without(method: SPAENPictures, data: Dataset, which: int) -> float:
     """Return the error of test pictures of unseen classes where one half of their codes tells nothing apart."""
-    halves = list(method.codes(data.inputs(data.test_unseen)).chunk(2, dim=1))
+    halves = list(method.codes(features_of(method, data, data.test_unseen)).chunk(2, dim=1))
     halves[which] = halves[which].mean(dim=0, keepdim=True).expand_as(halves[which])
     code, errors = torch.cat(halves, dim=1), []
     for start in range(0, len(code), AT_ONCE):

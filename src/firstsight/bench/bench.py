@@ -157,7 +157,7 @@ class Bench:
             for label, method in self.methods.items():
                 chosen = self.tuned.get((data.name, label))
                 for seed in self.seeds if method.is_random else self.seeds[:1]:
-                    with_seed = replace(method, **(chosen.settings if chosen else {}), seed=seed)
+                    with_seed = replace(method, **{**(chosen.settings if chosen else {}), "seed": seed})
                     origin = chosen.origin or "a settings file" if chosen else origin_of(method)
                     yield Planned(data, label, with_seed, origin)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -23,7 +24,7 @@ from firstsight.bench import ablation, reproduce_parts
 from firstsight.bench.bench import Bench, describe, make_method, origin_of
 from firstsight.bench.provenance import commit, versions
 from firstsight.bench.reproduce_inputs import Loaded, Role, Source, sources
-from firstsight.bench.reproduce_times import estimated_seconds
+from firstsight.bench.reproduce_times import estimated_seconds, measured_before
 from firstsight.data import Dataset
 from firstsight.datasets.image_attributes import BY_DATA, find_image_attributes, read_image_attributes
 from firstsight.errors import InputError, did_you_mean
@@ -154,7 +155,7 @@ def with_earlier_items(request: Request) -> Request:
 def plan(request: Request, display: Display) -> list[Planned]:
     """Measure how long each piece takes, on the first steps of its trainings; what was measured is kept."""
     file = request.out / "measured.json"
-    known: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known = measured_before(file)
     counted: set[str] = set()
     planned = []
     work = pieces(request)
@@ -298,10 +299,16 @@ def _chosen(label: str, data: str, request: Request) -> Chosen:
 def _of_pictures(item: str, data: str, request: Request) -> SPAENPictures:
     """Return the settings of SP-AEN on pictures for an item."""
     tuned = request.tuned.get((data, SPAENPictures.name))
-    settings: dict[str, Any] = dict(tuned.settings) if tuned and item != "fig7" else {}
-    settings |= {"side": request.side, "pretrained": request.pretrained, "generator_file": request.generator_file}
-    preset = FIGURE7 if item == "fig7" else TABLE2
-    method = SPAENPictures.preset(preset, **(settings | SMALL if request.quick else settings))
+    own: dict[str, Any] = {
+        "side": request.side,
+        "pretrained": request.pretrained,
+        "generator_file": request.generator_file,
+    }
+    own |= SMALL if request.quick else {}
+    if tuned and item != "fig7":  # a settings file has what differs from the defaults, not from a preset
+        method = SPAENPictures(**{**tuned.settings, **own})
+    else:
+        method = SPAENPictures.preset(FIGURE7 if item == "fig7" else TABLE2, **own)
     return replace(method, **_shortened(method)) if request.quick else method
 
 
@@ -337,8 +344,11 @@ def cosines_of(request: Request, display: Display) -> dict[str, float]:
     """Compute the cosine of attribute variances of every data set whose splits are there, by the paper's key."""
     if "table1" not in request.items:
         return {}
-    there = [one for one in sources("splits", request.gbu, request.pictures, request.data) if not one.missing]
-    found = {one.printed: attribute_variance(one.load(display)).cosine for one in there if one.printed}
+    found = {}
+    for one in sources("splits", request.gbu, request.pictures, request.data):
+        if one.printed and not one.missing:
+            with suppress(InputError):  # its piece of the item says why
+                found[one.printed] = attribute_variance(one.load(display)).cosine
     return {key: cosine for key, cosine in found.items() if cosine is not None}
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from firstsight.data import Dataset
+from firstsight.data import Dataset, Indices
 from firstsight.methods import Method
 
 STEPS = 4  # of the shorter stage, in the longer of the two trainings that are measured
@@ -25,8 +28,10 @@ def estimated_seconds(method: Method, data: Dataset) -> float:
     """
     passes = {name: float(method.settings()[name]) for name in LENGTHS if name in method.settings()}
     if not passes:
-        part = data.subset(np.sort(np.concatenate([data.trainval[::SHARE], data.test_images])))
-        return SHARE * _seconds(method, part)
+        part = data.subset(np.sort(np.concatenate([_some_of_each_class(data), data.test_images])))
+        return len(data.trainval) / len(part.trainval) * _seconds(method, part)
+    if not any(passes.values()):
+        return _seconds(method, data)
     steps = {name: max(1.0, count * len(data.trainval) / _batch(method, name)) for name, count in passes.items()}
     found: list[tuple[float, float]] = []  # share of the passes, seconds
     for least, count in ((1, 1), (2, STEPS)):
@@ -37,6 +42,23 @@ def estimated_seconds(method: Method, data: Dataset) -> float:
     (first, of_first), (last, of_last) = found[0], found[-1]
     pace = (of_last - of_first) / (last - first) if last > first else of_last / last
     return of_last + max(0.0, pace) * (1 - last)
+
+
+def measured_before(file: Path) -> dict[str, float]:
+    """Read the seconds that an earlier call measured; nothing from a file that is not there or damaged."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {str(key): float(seconds) for key, seconds in found.items() if 0 <= float(seconds) < math.inf}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _some_of_each_class(data: Dataset) -> Indices:
+    """Return every SHARE-th training image of each class, and one at least."""
+    images = data.trainval[np.argsort(data.labels[data.trainval], kind="stable")]
+    counts = np.unique(data.labels[images], return_counts=True)[1]
+    places = np.arange(len(images)) - np.repeat(np.cumsum(counts) - counts, counts)  # of each image in its class
+    return images[places % SHARE == 0]
 
 
 def _batch(method: Method, passes: str) -> int:

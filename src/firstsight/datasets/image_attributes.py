@@ -10,6 +10,7 @@ lines of CUB have a field too many, after the certainty; the first three fields 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +28,7 @@ from firstsight.pictures.find import list_pictures, walk
 
 CUB_FILE, CUB_IMAGES = "image_attribute_labels.txt", "images.txt"
 NAMES = (CUB_FILE, *ANNOTATIONS)
+MOST = 1_000_000  # the highest number of an image or of an attribute that is believed
 BY_DATA: dict[str, Sequence[str]] = {"CUB": (CUB_FILE,), "APY": ANNOTATIONS}  # names of files by data set of the paper
 
 
@@ -109,7 +111,12 @@ def _numbers_of_pictures(listing: Path) -> dict[str, int]:
         number, _, name = line.partition(" ")
         if not number.isascii() or not number.isdigit() or not name.strip():
             raise InputError(f"lines of {listing.name} must be a number and the name of a picture; got {line[:60]!r}")
+        if name.strip() in numbers:
+            raise InputError(f"lines of {listing.name} must name each picture once; got {name.strip()!r} twice")
         numbers[name.strip()] = int(number)
+    if len(set(numbers.values())) < len(numbers):
+        twice = next(one for one, count in Counter(numbers.values()).items() if count > 1)
+        raise InputError(f"lines of {listing.name} must have a number each; got {twice} twice")
     return numbers
 
 
@@ -130,7 +137,7 @@ def _table_of_birds(file: Path) -> Mapping[int, np.ndarray]:
                 image, attribute, is_present = map(int, words[:3])
             except ValueError:
                 image = attribute = is_present = -1
-            if is_present not in (0, 1) or attribute < 1:
+            if is_present not in (0, 1) or not (1 <= attribute <= MOST and abs(image) <= MOST):
                 raise InputError(
                     f"lines of {file.name} must begin with image, attribute and 0 or 1; got {line.strip()[:60]!r}"
                 )
@@ -141,6 +148,11 @@ def _table_of_birds(file: Path) -> Mapping[int, np.ndarray]:
         raise InputError(f"{file.name} must have a line per image and attribute; got no line")
     numbers, rows = np.unique(np.array(images), return_inverse=True)
     a = max(columns)
+    if len(numbers) * a > 2 * len(images):  # far too few lines; a table of all pairs may not fit into memory
+        raise InputError(
+            f"{file.name} must have one line for each image and attribute; got {len(images)} lines for "
+            f"{len(numbers)} images and {a} attributes"
+        )
     places = rows * a + np.array(columns) - 1
     counts = np.bincount(places, minlength=len(numbers) * a).reshape(len(numbers), a)
     if (wrong := np.argwhere(counts != 1)).size:

@@ -229,10 +229,14 @@ class SPAENPictures(SPAEN):
             return data
         if not isinstance(data.pictures, Pictures) or not len(data.pictures):
             raise InputError(f"data set {data.name!r} must have pictures for a model trained end to end; got none")
-        own, pictures = self.own_backbone(), data.pictures
-        blocks = (pictures[start : start + DRAWN] for start in range(0, len(pictures), DRAWN))
-        features = np.concatenate([own.rows(list(block[:, None])) for block in blocks])  # the whole is the one crop
+        features = self.features_of(data.pictures)
         return replace(data, features=features, feature_widths=(), reconstruction_features=None, crops=None)
+
+    def features_of(self, pictures: Pictures) -> NDArray[np.float32]:
+        """Make the features [n, v] of stored pictures with the backbone that E was trained with."""
+        own = self.own_backbone()
+        blocks = (pictures[start : start + DRAWN] for start in range(0, len(pictures), DRAWN))
+        return np.concatenate([own.rows(list(block[:, None])) for block in blocks])  # the whole is the one crop
 
     def own_backbone(self) -> Backbone:
         """Return the backbone that E was trained with; it sees whole pictures, shrunk as in training."""
