@@ -69,7 +69,7 @@ def reproduce(
         out=out,
         gbu=gbu,
         pictures=pictures,
-        data=data,
+        data=tuple(dict.fromkeys(data)),
         generator_file=generator_file,
         tuned=read_settings(settings) if settings else {},
         seeds=count,

@@ -210,3 +210,7 @@ def test_crops_are_ten():
     five = replace(DATA, crops=Crops(store, np.arange(len(store))))
     sentence = "crops must be 10 of each picture, as `firstsight features` keeps; got 5"
     says(sentence, make().fit, five.training_set())
+
+
+def test_the_mean_gradient_is_kept_in_part():
+    says("autoencoder_beta1 must be below 1; got 1.0", SPAENPictures, autoencoder_beta1=1.0)

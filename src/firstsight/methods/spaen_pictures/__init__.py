@@ -127,6 +127,8 @@ class SPAENPictures(SPAEN):
         if self.autoencoder_batch < 1 or not 1 <= self.accumulate <= self.autoencoder_batch:
             got = f"{self.accumulate} for {self.autoencoder_batch}"
             raise InputError(f"accumulate must be 1 to autoencoder_batch; got {got}")
+        if self.autoencoder_beta1 >= 1:
+            raise InputError(f"autoencoder_beta1 must be below 1; got {self.autoencoder_beta1}")
         if self.width > WIDEST:
             raise InputError(f"width must be {WIDEST} or less; got {self.width}")
         if self.pretrained == "imagenet" and self.width != 1:
