@@ -91,7 +91,7 @@ def made(planned: Planned, watched: bool, out: Path, display: Display) -> None:
         if look is not None:
             look(done, total)
 
-    unfinished = planned.path(out).with_suffix(".partial")
+    unfinished = planned.unfinished(out)
     run = run_one(planned, False, unfinished, reports)
     if look is not None:
         kept = {"label": planned.label, "data": planned.data.name, "seed": run.seed, "checkpoints": look.found}
